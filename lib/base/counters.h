@@ -1,0 +1,60 @@
+/* Described counters: one table says name, labels, help and kind; everything else follows from it
+ * (the Prometheus text, /counters, docs/counters.md).
+ *
+ * A set of counters has a single writer (its thread); readers add sets up with relaxed loads. */
+#ifndef OFFSHOOT_BASE_COUNTERS_H
+#define OFFSHOOT_BASE_COUNTERS_H
+
+#include "lib/base/str.h"
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum counter_kind { COUNTER_TOTAL, COUNTER_GAUGE };
+
+/* One row. Rows of one family stand together and share family, kind and help. */
+struct counter_desc {
+    const char *family; /* "offshoot_refusals_total": prefix offshoot_, base unit, _total */
+    const char *labels; /* "reason=\"removed\"" or "" */
+    const char *help; /* one sentence */
+    enum counter_kind kind;
+};
+
+typedef _Atomic uint64_t counter_cell; /* an element of an array indexed by the caller's enum */
+
+static inline void counter_add(counter_cell *c, uint64_t n)
+{
+    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
+}
+static inline void counter_inc(counter_cell *c)
+{
+    counter_add(c, 1);
+}
+static inline void counter_sub(counter_cell *c, uint64_t n)
+{
+    counter_add(c, (uint64_t)0 - n);
+}
+static inline uint64_t counter_get(const counter_cell *c)
+{
+    return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+/* A growing text in memory (NUL-terminated), used for metrics, admin answers and docs. */
+struct text {
+    char *p;
+    size_t n, size;
+    int failed; /* -ENOMEM once an append failed; further appends do nothing */
+};
+void text_add(struct text *t, struct str s);
+void text_fmt(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Appends s as the inside of a JSON string (quotes not written); invalid UTF-8 becomes U+FFFD. */
+void text_json(struct text *t, struct str s);
+void text_release(struct text *t);
+
+/* Adds up `sets` arrays of n cells by the table and appends the Prometheus text format. */
+void counters_prometheus(struct text *out, const struct counter_desc *table, size_t n,
+    const counter_cell *const *sets, size_t nsets);
+/* The reference page: one Markdown table row a counter. */
+void counters_markdown(struct text *out, const struct counter_desc *table, size_t n);
+
+#endif

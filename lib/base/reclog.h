@@ -1,0 +1,53 @@
+/* The append-only record log: one file format for every journal of the product.
+ *
+ * File: 16-byte header ("OFFSHOOT" , u32 version 1, u32 kind), then records:
+ *   u32 length | u32 CRC32C(length, type, payload) | u32 type | payload (length bytes)
+ * all little endian. Recovery reads to the last whole record and cuts what follows, saying how
+ * many bytes. Rotation at a size: the full segment is renamed to NAME.NNNNNN. Compaction writes a
+ * new segment beside, fsyncs, renames over, fsyncs the folder. A failed append (disk full, short
+ * write) cuts the file back to the last whole record, so that later appends are sound. */
+#ifndef OFFSHOOT_BASE_RECLOG_H
+#define OFFSHOOT_BASE_RECLOG_H
+
+#include "lib/base/err.h"
+#include "lib/base/str.h"
+#include <stdint.h>
+
+#define RECLOG_RECORD_MAX (64u << 20) /* bytes of payload */
+
+struct reclog;
+
+struct reclog_options {
+    uint32_t kind; /* of the log; a file of another kind is refused */
+    uint64_t rotate_bytes; /* 0: never */
+    uint32_t keep_segments; /* full segments kept, oldest dropped first; 0: all */
+};
+
+struct reclog_recovery {
+    uint64_t records; /* whole records found */
+    uint64_t cut_bytes; /* torn tail removed */
+};
+
+typedef int reclog_fn(void *arg, uint32_t type, struct str payload);
+
+/* Opens or creates dir/name, recovers it. NULL on failure with e filled (names the path). */
+struct reclog *reclog_open(const char *dir, const char *name, const struct reclog_options *o,
+    struct reclog_recovery *ret_recovery, struct err *e);
+void reclog_close(struct reclog *l);
+int reclog_append(struct reclog *l, uint32_t type, struct str payload, struct err *e);
+/* fdatasync: after it returns 0, what was appended survives kill -9 and power loss. */
+int reclog_sync(struct reclog *l, struct err *e);
+/* Calls fn for every record, oldest segment first; stops at its first non-zero and returns it. */
+int reclog_read(struct reclog *l, reclog_fn *fn, void *arg, struct err *e);
+/* Replaces everything by the records that `write` appends to the new log given to it. */
+int reclog_compact(struct reclog *l, int (*write)(void *arg, struct reclog *fresh), void *arg,
+    struct err *e);
+uint64_t reclog_bytes(const struct reclog *l);
+/* CRC32C (Castagnoli, RFC 3720 appendix B.4) of p, continuing from crc (0 to start). */
+uint32_t crc32c(uint32_t crc, const void *p, size_t n);
+
+/* Pure decoder for fuzzing and recovery: the records in one segment's bytes after the header.
+ * Returns the offset just past the last whole record. */
+size_t reclog_scan(struct str bytes, reclog_fn *fn, void *arg);
+
+#endif

@@ -1,0 +1,93 @@
+/* The context a request carries: tokens and carriers as bytes (docs/context.md).
+ *
+ * Token, unsigned: v1<use>.<env>.<pin>.<flags>; <use> e (edge) or m (mesh); pin base 36; flags two
+ * lower-case hex digits. At most 256 bytes with the "offshoot=" of its baggage member. */
+#ifndef OFFSHOOT_GRAPH_CONTEXT_H
+#define OFFSHOOT_GRAPH_CONTEXT_H
+
+#include "lib/base/field.h"
+#include "lib/base/str.h"
+#include "lib/graph/route.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TOKEN_MAX           256
+#define BAGGAGE_MEMBERS_MAX 64
+#define BAGGAGE_BYTES_MAX   8192
+
+enum context_flag {
+    CONTEXT_DARK = 0x01, CONTEXT_CANDIDATE = 0x02, CONTEXT_SECONDARY = 0x04,
+    CONTEXT_NO_EFFECTS = 0x08, CONTEXT_EXPLAIN = 0x10
+};
+
+struct token {
+    char use; /* 'e' or 'm' */
+    uint8_t flags;
+    uint64_t pin;
+    struct str env; /* inside the parsed bytes */
+    bool is_signed; /* has exp, kid and mac; they are not verified here */
+    uint64_t exp; /* Unix seconds; signed only */
+    struct str kid, mac; /* signed only */
+};
+/* Strict. 0 or -EINVAL. */
+int token_parse(struct str s, struct token *ret);
+/* Unsigned mesh token into out (TOKEN_MAX bytes); returns its length. */
+size_t token_write(struct str env, uint64_t pin, uint8_t flags, char *out);
+
+/* Which carrier gave the context. */
+enum context_source {
+    SOURCE_NONE, SOURCE_BAGGAGE, SOURCE_X_OFFSHOOT_CONTEXT, SOURCE_UBERCTX, SOURCE_OT_BAGGAGE,
+    SOURCE_SELECTOR, /* context.selector says which */
+    SOURCE_DEFAULT
+};
+enum context_rule { RULE_NONE, RULE_EXPLICIT, RULE_SELECTOR, RULE_DEFAULT };
+const char *context_rule_word(enum context_rule r); /* "explicit" "selector" "default" */
+
+/* Why a carrier made the request refused with `context`. */
+enum context_fault {
+    FAULT_NONE, FAULT_MALFORMED, FAULT_TWO_VALUES, FAULT_EDGE_TOKEN, FAULT_UNKNOWN_KEY,
+    FAULT_TOO_LONG, /* own carrier beyond what is scanned */
+    FAULT_SELECTOR_TWO_VALUES, FAULT_SELECTOR_VALUE, CONTEXT_FAULT_COUNT
+};
+const char *context_fault_word(enum context_fault f);
+
+struct context {
+    struct str env; /* name asked for; may be no valid name when it came from a selector */
+    uint64_t pin;
+    uint8_t flags; /* enum context_flag */
+    uint8_t source; /* enum context_source */
+    uint8_t rule; /* enum context_rule */
+    uint8_t fault; /* enum context_fault; not NONE: refuse */
+    int16_t selector; /* index into the gateway's selectors, -1 */
+    uint8_t foreign; /* own carriers removed without being believed (untrusted listeners) */
+    bool explain; /* asked for by flag 10, or by x-offshoot-explain: 1 on a trusted listener */
+};
+
+/* Bump area for rewritten values; the caller gives memory at least as large as the head. */
+struct scratch {
+    char *p;
+    size_t n, size;
+};
+
+/* Reads the context and edits the fields so that what is left may be forwarded: own carriers get
+ * FIELD_DROP (all spellings, every occurrence; the baggage member is cut out of its value, baggage
+ * that was not scanned is cut off), x-offshoot-* requests fields too; at untrusted listeners the
+ * carriers of all selectors are removed unless `forward`, a query selector's parameter always
+ * (*path then points into scratch). Edited values point into scratch. Never fails: a fault is in
+ * the context. trusted: the listener. g may be NULL. */
+void context_pick(struct context *ret, struct field *fields, unsigned nfields, bool trusted,
+    const struct gateway *g, struct str authority, struct str *path, struct scratch *scratch);
+
+/* Writes one baggage value into out[0..size): the members left in the fields, in order, then
+ * "offshoot=<token>" last. *ret_ours is false when ours would break the limits of 64 members or
+ * 8,192 bytes (then it was left out). token empty: only the others. Returns the length (0: no
+ * baggage field needed). size must be at least BAGGAGE_BYTES_MAX. Marks the baggage fields
+ * FIELD_DROP. */
+size_t context_write_baggage(struct field *fields, unsigned nfields, struct str token, char *out,
+    size_t size, bool *ret_ours);
+
+/* W3C trace context: true when version-traceid-parentid-flags is well formed (version 00 strictly;
+ * higher versions at least that prefix). *ret_trace_id: the 32 hex digits inside value. */
+bool traceparent_valid(struct str value, struct str *ret_trace_id);
+
+#endif

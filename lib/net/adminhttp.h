@@ -1,0 +1,55 @@
+/* The admin server: HTTP/1.1 over a Unix socket (everything) or TCP (metrics and health only).
+ *
+ * Thin layer on evhttp, for one thread. GET never changes anything; POST does, needs the owner's
+ * or root's uid (SO_PEERCRED) and is logged with the peer's uid. With an admin group the socket is
+ * 0660 and members of the group may GET. Answers are text, or JSON when Accept asks for it. */
+#ifndef OFFSHOOT_NET_ADMINHTTP_H
+#define OFFSHOOT_NET_ADMINHTTP_H
+
+#include "lib/base/addr.h"
+#include "lib/base/counters.h"
+#include "lib/base/err.h"
+#include <stdbool.h>
+
+struct event_base;
+struct admin_server;
+struct admin_request;
+
+enum admin_flag {
+    ADMIN_POST = 1, /* route answers POST; without it GET (and HEAD) */
+    ADMIN_PUBLIC = 2, /* also on TCP listeners */
+    ADMIN_PREFIX = 4, /* path is a prefix ending in '/'; the rest is admin_rest */
+};
+struct admin_route {
+    const char *path; /* "/status" */
+    unsigned flags;
+    /* Must call admin_reply exactly once, now or later. */
+    void (*fn)(struct admin_request *r, void *arg);
+    const char *help; /* for the list at "/" */
+};
+
+/* routes and arg are borrowed for the server's life. */
+struct admin_server *admin_new(struct event_base *base, const struct admin_route *routes,
+    size_t nroutes, void *arg, struct err *e);
+/* Adds a listener. group: NULL, or the group whose members may read. */
+int admin_listen_unix(struct admin_server *s, const char *path, const char *group, struct err *e);
+int admin_listen_tcp(struct admin_server *s, const struct addr *a, struct addr *ret_bound,
+    struct err *e);
+/* Closes listeners and connections, unlinks the unix socket; replies that come later are dropped. */
+void admin_free(struct admin_server *s);
+
+/* The request's parts; strings live as long as the request. */
+const char *admin_param(struct admin_request *r, const char *name); /* decoded, NULL: not given */
+/* The i-th value of a repeated parameter, NULL past the last. */
+const char *admin_param_at(struct admin_request *r, const char *name, size_t i);
+const char *admin_rest(struct admin_request *r);
+struct str admin_body(struct admin_request *r); /* at most 1 MiB, larger ones were refused */
+bool admin_wants_json(struct admin_request *r);
+unsigned admin_peer_uid(struct admin_request *r);
+/* Takes *body (releases it). content_type NULL: application/json or text/plain by wants_json. */
+void admin_reply(struct admin_request *r, int status, const char *content_type, struct text *body);
+/* {"error":...} or the text, by wants_json. */
+void admin_error(struct admin_request *r, int status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif
