@@ -5,13 +5,22 @@
 #   make CC=clang        another compiler
 .DEFAULT_GOAL := all
 MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
 comma := ,
 
 SAN ?=
 COV ?=
 DEBUG ?=
+FUZZ ?=
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 B ?= build$(if $(SAN),/san-$(SAN))$(if $(COV),/cov)
+PYTHON := /usr/bin/python3
+PREFIX ?= /usr/local
+DESTDIR ?=
+FUZZ_SECONDS ?= 60
+# Which fuzz targets `make fuzz` runs, and what tests/run is told besides.
+ONLY ?=
+TESTFLAGS ?=
 
 VERSION := 0.1.0
 
@@ -19,14 +28,19 @@ PKGS := libevent_core libevent_extra libevent_pthreads libnghttp2 libcrypto libs
         hiredis yaml-0.1 jansson libcares libxxhash zlib libcurl
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 
+# The flags of $(1) that the compiler knows, so that one Makefile serves every machine.
+known = $(foreach f,$(1),$(shell $(CC) -Werror $(f) -E -x c /dev/null >/dev/null 2>&1 && echo $(f)))
+
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
         -fno-common -Wpointer-arith -Wwrite-strings -Wundef -Wold-style-definition
-HARDEN := -fstack-protector-strong -fPIE -fcf-protection $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+HARDEN := -fstack-protector-strong -fPIE $(call known,-fcf-protection -fstack-clash-protection) \
+        $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 OPT := $(if $(SAN)$(DEBUG)$(COV),-O1,-O2) -g -fno-omit-frame-pointer
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
-COVFLAGS := $(if $(COV),--coverage)
+COVFLAGS := $(if $(COV),--coverage -fprofile-update=atomic)
 CFLAGS_ALL = -std=c17 -D_GNU_SOURCE -DOFFSHOOT_VERSION='"$(VERSION)"' $(WARN) $(HARDEN) $(OPT) \
-        $(SANFLAGS) $(COVFLAGS) -I. -I$(B) $(PKG_CFLAGS) $(CFLAGS)
+        $(SANFLAGS) $(if $(FUZZ),-fsanitize=fuzzer-no-link) $(COVFLAGS) -I. -I$(B) $(PKG_CFLAGS) \
+        $(CFLAGS)
 LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(SANFLAGS) $(COVFLAGS) $(LDFLAGS)
 
 # ---- what is built of what -------------------------------------------------------------------
@@ -43,34 +57,51 @@ obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 LIB_OBJ := $(call obj,$(LIB_SRC)) $(patsubst $(B)/%.c,$(B)/obj/gen/%.o,$(GEN_C))
 LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -lpthread
 
-PROGRAMS := $(if $(PROXY_SRC),$(B)/offshoot-proxy) $(if $(AGENT_SRC),$(B)/offshoot-agent) \
-        $(if $(CTL_SRC),$(B)/offshootctl)
+PROGRAMS := $(if $(wildcard proxy/main.c),$(B)/offshoot-proxy) \
+        $(if $(wildcard agent/main.c),$(B)/offshoot-agent) \
+        $(if $(wildcard ctl/main.c),$(B)/offshootctl)
 
 .PHONY: all help
-all: $(PROGRAMS)
+all: $(PROGRAMS) ## the three programs, in $(B)/ (the default target)
 
-$(B)/liboffshoot.a: $(LIB_OBJ)
-	@mkdir -p $(@D)
-	@rm -f $@
-	$(AR) rcs $@ $^
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1 \2/p' Makefile | sed 's|$$(B)|$(B)|' | \
+	        while read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
+	@echo "variables: CC=clang SAN=address,undefined|thread COV=1 DEBUG=1 B=folder CFLAGS= LDFLAGS="
+
+# Two stamps that change only with their text: every object depends on how it is compiled, every
+# archive on the list of its members (a source that was deleted must leave it).
+quote = '$(subst ','\'',$(1))'
+stamp = @mkdir -p $(@D); printf '%s\n' $(call quote,$(1)) | cmp -s - $@ || \
+        printf '%s\n' $(call quote,$(1)) >$@
+.PHONY: FORCE
+$(B)/flags: FORCE
+	$(call stamp,$(CC) $(CFLAGS_ALL) | $(LDFLAGS_ALL) $(LIBS))
+$(B)/sources: FORCE
+	$(call stamp,$(LIB_SRC) $(PROTO) $(PROXY_SRC) $(AGENT_SRC) $(CTL_SRC))
 
 # A program is its main.c and the rest of its folder; the rest is an archive that tests link too.
-$(B)/libproxy.a: $(call obj,$(filter-out proxy/main.c,$(PROXY_SRC)))
+rest = $(call obj,$(filter-out %/main.c,$(1)))
+$(B)/liboffshoot.a: $(LIB_OBJ)
+$(B)/libproxy.a: $(call rest,$(PROXY_SRC))
+$(B)/libagent.a: $(call rest,$(AGENT_SRC))
+$(B)/libctl.a: $(call rest,$(CTL_SRC))
+$(B)/liboffshoot.a $(B)/libproxy.a $(B)/libagent.a $(B)/libctl.a: $(B)/sources
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) rcs $@ $(filter %.o,$^)
+
 $(B)/offshoot-proxy: $(call obj,proxy/main.c) $(B)/libproxy.a $(B)/liboffshoot.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
-$(B)/offshoot-agent: $(call obj,$(AGENT_SRC)) $(B)/liboffshoot.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
-$(B)/offshootctl: $(call obj,$(CTL_SRC)) $(B)/liboffshoot.a
+$(B)/offshoot-agent: $(call obj,agent/main.c) $(B)/libagent.a $(B)/liboffshoot.a
+$(B)/offshootctl: $(call obj,ctl/main.c) $(B)/libctl.a $(B)/liboffshoot.a
+$(B)/offshoot-proxy $(B)/offshoot-agent $(B)/offshootctl:
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 # ---- compiling -------------------------------------------------------------------------------
-$(B)/obj/%.o: %.c $(GEN_H)
+$(B)/obj/%.o: %.c $(B)/flags | $(GEN_H)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
-$(B)/obj/gen/%.o: $(B)/%.c
+$(B)/obj/gen/%.o: $(B)/%.c $(B)/flags
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 $(B)/%.pb-c.c $(B)/%.pb-c.h: %.proto
@@ -79,19 +110,31 @@ $(B)/%.pb-c.c $(B)/%.pb-c.h: %.proto
 .SECONDARY: $(GEN_C) $(GEN_H)
 -include $(shell [ -d $(B)/obj ] && find $(B)/obj -name '*.d')
 
-# ---- unit and loop tests: one program a file --------------------------------------------------
+# ---- unit and loop tests, micro-benchmarks: one program a file ---------------------------------
 UNIT_SRC := $(wildcard tests/unit/*.c tests/unit/*/*.c)
-LOOP_SRC := $(wildcard tests/loop/*.c)
+LOOP_SRC := $(wildcard tests/loop/test_*.c)
+LOOP_REST := $(filter-out $(LOOP_SRC),$(wildcard tests/loop/*.c))
+BENCH_SRC := $(wildcard bench/*.c)
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
 LOOP_BIN := $(patsubst %.c,$(B)/%,$(LOOP_SRC))
-$(UNIT_BIN): $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(B)/liboffshoot.a
+BENCH_BIN := $(patsubst %.c,$(B)/%,$(BENCH_SRC))
+# A test below tests/unit/proxy (agent, ctl) links that program's archive too.
+of = $(filter $(B)/tests/unit/$(1)/%,$(UNIT_BIN))
+$(call of,proxy) $(LOOP_BIN): $(B)/libproxy.a
+$(call of,agent): $(B)/libagent.a
+$(call of,ctl): $(B)/libctl.a
+$(LOOP_BIN): $(call obj,$(LOOP_REST))
+$(BENCH_BIN): $(if $(PROXY_SRC),$(B)/libproxy.a)
+link_test = $(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter-out %/liboffshoot.a,$(filter %.a,$^)) \
+        $(B)/liboffshoot.a $(LIBS)
+$(UNIT_BIN) $(LOOP_BIN): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/liboffshoot.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
-$(LOOP_BIN): $(B)/tests/loop/%: $(B)/obj/tests/loop/%.o $(B)/libproxy.a $(B)/liboffshoot.a
+	$(link_test) -lcmocka
+$(BENCH_BIN): $(B)/bench/%: $(B)/obj/bench/%.o $(B)/liboffshoot.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
+	$(link_test)
 .PHONY: tests unit loop
-tests: $(UNIT_BIN) $(LOOP_BIN)
+tests: $(UNIT_BIN) $(LOOP_BIN) ## every test program, without running it
 unit: $(UNIT_BIN)
 	@set -e; for t in $(UNIT_BIN); do $$t; done
 loop: $(LOOP_BIN)
@@ -100,10 +143,66 @@ loop: $(LOOP_BIN)
 # ---- fuzz targets: libFuzzer with clang (make fuzz), plain replay programs else ----------------
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_REPLAY := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(FUZZ_SRC))
-$(FUZZ_REPLAY): $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(B)/liboffshoot.a
+FUZZ_MAIN := $(if $(FUZZ),,$(B)/obj/tests/fuzz/replay.o)
+tests: $(FUZZ_REPLAY)
+$(FUZZ_REPLAY): $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(FUZZ_MAIN) $(B)/liboffshoot.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(link_test) $(if $(FUZZ),-fsanitize=fuzzer)
 
-clean:
+.PHONY: fuzz fuzz-run
+fuzz: ## libFuzzer with ASan and UBSan, FUZZ_SECONDS=60 a target; ONLY=name for one
+	$(MAKE) CC=clang SAN=address,undefined COV= FUZZ=1 B=$(B)/fuzz fuzz-run
+fuzz-run: $(FUZZ_REPLAY)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(B) $(ONLY)
+
+# ---- checks ----------------------------------------------------------------------------------
+export OFFSHOOT_BUILD = $(abspath $(B))
+export OFFSHOOT_CC = $(CC)
+
+.PHONY: deps check lint format coverage demo demo-up bench compdb
+deps: ## installs the Debian packages that are missing (apt-get); nothing to do, nothing done
+	@.deps/install
+check: all tests ## builds and runs every test; TESTFLAGS="--only PATTERN" for some
+	$(PYTHON) -B tests/run --build $(B) $(TESTFLAGS)
+lint: $(GEN_H) ## every rule of tests/lint; ONLY="rule rule" for some
+	$(PYTHON) -B tests/lint/run $(ONLY)
+format: ## clang-format in place
+	clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
+coverage: check ## make COV=1 coverage: runs the tests and says what lines they reach
+	@$(if $(COV),,echo 'make COV=1 coverage' >&2; exit 1)
+	$(PYTHON) -B tests/coverage.py $(B)
+demo: all ## a small stack and three environments, shown and taken down again
+	$(PYTHON) demo/demo.py run
+demo-up: all ## the same, left running until interrupted
+	$(PYTHON) demo/demo.py up
+bench: all $(BENCH_BIN) ## the benchmarks, next to the peers that are installed
+	$(PYTHON) bench/run.py
+compdb: $(GEN_H) ## compile_commands.json for editors
+	$(PYTHON) -B tests/lint/compdb.py >$(B)/compile_commands.json
+# What a script needs to know: `make -s print-CFLAGS_ALL`.
+print-%:
+	@printf '%s\n' $(call quote,$($*))
+
+# ---- installing ------------------------------------------------------------------------------
+# Pairs source:destination below PREFIX; uninstall removes what install would put there.
+MAN := $(wildcard docs/man/*.[1-8])
+COMPLETION := $(wildcard ctl/completion/*)
+DOCS := $(wildcard README.md ARCHITECTURE.md) $(shell find docs -name '*.md' 2>/dev/null)
+CONF := $(shell find conf -type f 2>/dev/null)
+INSTALLED := $(PROGRAMS:$(B)/%=bin/%) \
+        $(foreach m,$(MAN),share/man/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
+        $(COMPLETION:ctl/completion/%=share/bash-completion/completions/%) \
+        $(DOCS:%=share/doc/offshoot/%) $(CONF:conf/%=share/doc/offshoot/examples/%)
+SOURCES := $(PROGRAMS) $(MAN) $(COMPLETION) $(DOCS) $(CONF)
+.PHONY: install uninstall clean
+install: all ## to DESTDIR/PREFIX (/usr/local): programs, man pages, completion, docs, examples
+	@set -e; set -- $(INSTALLED); for f in $(SOURCES); do \
+	        case $$f in $(B)/*) mode=755;; *) mode=644;; esac; \
+	        install -D -m $$mode "$$f" "$(DESTDIR)$(PREFIX)/$$1"; shift; done
+	@echo installed $(words $(INSTALLED)) files in $(DESTDIR)$(PREFIX)
+uninstall: ## removes what install put there
+	@rm -f $(INSTALLED:%=$(DESTDIR)$(PREFIX)/%)
+	@if [ -d $(DESTDIR)$(PREFIX)/share/doc/offshoot ]; then \
+	        find $(DESTDIR)$(PREFIX)/share/doc/offshoot -type d -empty -delete; fi
+clean: ## removes $(B)
 	rm -rf $(B)
-.PHONY: clean
