@@ -1,0 +1,244 @@
+/* The text builder, and what follows from a table of counters. */
+#include "lib/base/counters.h"
+
+#include "lib/base/mem.h"
+#include "lib/base/parse.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- text ---------------------------------------------------------------------------------- */
+
+/* Makes room for n more bytes and the NUL. */
+static bool text_reserve(struct text *t, size_t n)
+{
+    if (t->failed)
+        return false;
+    if (n < t->size - t->n)
+        return true;
+    size_t size = t->size ? t->size : 256;
+    while (size - t->n <= n) {
+        if (size > SIZE_MAX / 2)
+            goto fail;
+        size *= 2;
+    }
+    char *p = mem_realloc(t->p, size);
+    if (!p)
+        goto fail;
+    t->p = p;
+    t->size = size;
+    return true;
+fail:
+    t->failed = -ENOMEM;
+    return false;
+}
+
+void text_add(struct text *t, struct str s)
+{
+    if (!text_reserve(t, s.n))
+        return;
+    if (s.n)
+        memcpy(t->p + t->n, s.p, s.n);
+    t->n += s.n;
+    t->p[t->n] = '\0';
+}
+
+void text_fmt(struct text *t, const char *fmt, ...)
+{
+    if (!text_reserve(t, 0))
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(t->p + t->n, t->size - t->n, fmt, ap);
+    va_end(ap);
+    if (n < 0) {
+        t->p[t->n] = '\0';
+        t->failed = -ENOMEM; /* only a text of more than INT_MAX bytes gets here */
+        return;
+    }
+    if ((size_t)n >= t->size - t->n) {
+        t->p[t->n] = '\0';
+        if (!text_reserve(t, (size_t)n))
+            return;
+        va_start(ap, fmt);
+        vsnprintf(t->p + t->n, t->size - t->n, fmt, ap);
+        va_end(ap);
+    }
+    t->n += (size_t)n;
+}
+
+/* The escape of an ASCII byte that may not stand in a JSON string as it is, else NULL. */
+static const char *json_escape(unsigned char c, char buf[static 8])
+{
+    switch (c) {
+    case '"':
+        return "\\\"";
+    case '\\':
+        return "\\\\";
+    case '\b':
+        return "\\b";
+    case '\f':
+        return "\\f";
+    case '\n':
+        return "\\n";
+    case '\r':
+        return "\\r";
+    case '\t':
+        return "\\t";
+    }
+    if (c >= 0x20 && c != 0x7f)
+        return NULL;
+    snprintf(buf, 8, "\\u%04x", c);
+    return buf;
+}
+
+/* Characters that JSON allows in the raw but terminals, JavaScript or YAML take amiss: C1
+ * controls, line and paragraph separator, byte-order mark, U+FFFE and U+FFFF. Returns the length
+ * of the sequence at s and writes its escape, or 0 when it may stand as it is. s is valid UTF-8. */
+static size_t json_escape_wide(struct str s, char buf[static 8])
+{
+    const unsigned char *p = (const unsigned char *)s.p;
+    size_t len = 0;
+    unsigned v = 0;
+    if (s.n >= 2 && p[0] == 0xc2 && p[1] < 0xa0) {
+        v = p[1];
+        len = 2;
+    } else if (s.n >= 3 && (p[0] & 0xf0) == 0xe0) {
+        unsigned u = (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
+        if (u == 0x2028 || u == 0x2029 || u == 0xfeff || u >= 0xfffe) {
+            v = u;
+            len = 3;
+        }
+    }
+    if (len)
+        snprintf(buf, 8, "\\u%04x", v & 0xffffu);
+    return len;
+}
+
+/* s is valid UTF-8. Runs that need no escape are added in one piece. */
+static void text_json_valid(struct text *t, struct str s)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < s.n;) {
+        char buf[8];
+        unsigned char c = (unsigned char)s.p[i];
+        size_t len = 1;
+        const char *esc = NULL;
+        if (c < 0x80) {
+            esc = json_escape(c, buf);
+        } else {
+            size_t wide = json_escape_wide(str_from(s, i), buf);
+            if (wide) {
+                esc = buf;
+                len = wide;
+            }
+        }
+        if (esc) {
+            text_add(t, str_of(s.p + from, i - from));
+            text_add(t, str_c(esc));
+            from = i + len;
+        }
+        i += len;
+    }
+    text_add(t, str_of(s.p + from, s.n - from));
+}
+
+void text_json(struct text *t, struct str s)
+{
+    while (s.n) {
+        size_t good = utf8_check(s);
+        text_json_valid(t, str_of(s.p, good));
+        if (good == s.n)
+            return;
+        text_add(t, STR("\xef\xbf\xbd"));
+        s = str_from(s, good + 1);
+    }
+}
+
+void text_release(struct text *t)
+{
+    mem_free(t->p);
+    *t = (struct text){0};
+}
+
+/* ---- tables of counters -------------------------------------------------------------------- */
+
+/* Sets wrap independently (one worker may count down what another counted up): their sum modulo
+ * 2^64 is right. A reader that catches a gauge between the two sees -1 for a moment. */
+static uint64_t sum_of(
+    const counter_cell *const *sets, size_t nsets, size_t row, enum counter_kind kind)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < nsets; i++)
+        sum += counter_get(&sets[i][row]);
+    if (kind == COUNTER_GAUGE && sum > INT64_MAX)
+        return 0;
+    return sum;
+}
+
+static bool starts_family(const struct counter_desc *table, size_t i)
+{
+    return i == 0 || strcmp(table[i].family, table[i - 1].family) != 0;
+}
+
+/* HELP text: backslash and line feed are escaped, nothing else. */
+static void add_help(struct text *out, const char *help)
+{
+    for (const char *p = help; *p; p++) {
+        if (*p == '\\')
+            text_add(out, STR("\\\\"));
+        else if (*p == '\n')
+            text_add(out, STR("\\n"));
+        else
+            text_add(out, str_of(p, 1));
+    }
+}
+
+void counters_prometheus(struct text *out, const struct counter_desc *table, size_t n,
+    const counter_cell *const *sets, size_t nsets)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct counter_desc *d = &table[i];
+        if (starts_family(table, i)) {
+            text_fmt(out, "# HELP %s ", d->family);
+            add_help(out, d->help);
+            text_fmt(
+                out, "\n# TYPE %s %s\n", d->family, d->kind == COUNTER_GAUGE ? "gauge" : "counter");
+        }
+        uint64_t value = sum_of(sets, nsets, i, d->kind);
+        if (d->labels && *d->labels)
+            text_fmt(out, "%s{%s} %" PRIu64 "\n", d->family, d->labels, value);
+        else
+            text_fmt(out, "%s %" PRIu64 "\n", d->family, value);
+    }
+}
+
+/* The inside of a table cell: a bar would end it, a line feed the table. */
+static void add_cell(struct text *out, const char *s)
+{
+    for (const char *p = s; *p; p++) {
+        if (*p == '|')
+            text_add(out, STR("\\|"));
+        else
+            text_add(out, *p == '\n' ? STR(" ") : str_of(p, 1));
+    }
+}
+
+void counters_markdown(struct text *out, const struct counter_desc *table, size_t n)
+{
+    text_add(out, STR("| Counter | Labels | Kind | Meaning |\n|---|---|---|---|\n"));
+    for (size_t i = 0; i < n; i++) {
+        const struct counter_desc *d = &table[i];
+        text_fmt(out, "| `%s` | ", d->family);
+        if (d->labels && *d->labels) {
+            text_add(out, STR("`"));
+            add_cell(out, d->labels);
+            text_add(out, STR("` "));
+        }
+        text_fmt(out, "| %s | ", d->kind == COUNTER_GAUGE ? "gauge" : "total");
+        add_cell(out, d->help);
+        text_add(out, STR(" |\n"));
+    }
+}
