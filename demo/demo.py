@@ -1,0 +1,346 @@
+"""A small shop in six environments, on one machine, with a real gateway and a real Redis.
+
+    demo.py run   shows what Offshoot does, checks every answer, and ends by itself
+    demo.py up    starts the same stack and keeps it up, with commands to try
+
+The programs are taken from $OFFSHOOT_BUILD (default: build). `make demo` and `make demo-up` call it.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from http.client import HTTPException
+
+import redis
+import yaml
+from shopclient import Mismatch, ask, check_record, check_told, expected, hops, tree
+from stack import HERE, Broken, Stack
+from terminal import chapter, command, indented, of, say, style, table
+
+WAIT_SECONDS = 5
+PREVIEW = "preview.localhost"
+FAILURES = (Broken, Mismatch, OSError, HTTPException, redis.RedisError, subprocess.SubprocessError)
+
+
+class Stopped(Exception):
+    """Ctrl-C or SIGTERM."""
+
+
+def require(condition, otherwise):
+    if not condition:
+        raise Mismatch(otherwise)
+
+
+# ---- chapters --------------------------------------------------------------------------------
+
+
+def show_environments(stack):
+    """What the graph's files say, in one table."""
+    documents = yaml.safe_load_all(stack.templates["environments.yaml"])
+    rows = [("environment", "is", "says")]
+    for document in documents:
+        spec = document["spec"]
+        parents = spec.get("parents") or [spec["parent"]] if spec["mode"] == "overlay" else []
+        kind = "overlay on " + " and ".join(parents) if parents else spec["mode"]
+        says = [", ".join(sorted(spec["providers"]))] if "providers" in spec else []
+        says += [f"{s} as in {e}" for s, e in spec.get("use", {}).items()]
+        says += [f"no {s}" for s in spec.get("remove", [])]
+        name = document["metadata"]["name"]
+        rows.append((name, "pool" if kind == "shared" else kind, "; ".join(says) or "nothing"))
+    chapter("The environments (demo/graph/environments.yaml)")
+    table(rows, lambda _: "main")
+    count, environments = len(stack.marks()), len(expected())
+    full = environments * len(expected()["main"])
+    say(f"  {count} processes serve {environments} environments; "
+        f"a full copy for each would need {full}.")
+
+
+def show_hops(stack):
+    """The same request through every environment: who served each hop, and why."""
+    chapter("One request to `web` in every environment: who served each hop, and why")
+    want, seen = expected(), {}
+    for environment in want:
+        reply = ask(stack.trusted, "web", x_offshoot_env=environment, x_offshoot_explain="1")
+        check_told(environment, reply, want[environment])
+        seen[environment] = (reply, check_record(environment, reply, want[environment]))
+    rows = [("service", *want)]
+    for service in want["main"]:
+        row = [service]
+        for environment in want:
+            hop = next(h for h in seen[environment][1] if h.service == service)
+            served = want[environment][service][0] is not None
+            row.append(f"{hop.environment} {hop.cls}" if served else "removed")
+        rows.append(row)
+    table(rows, lambda cell: cell.split()[0])
+    passages = sum(len(h) for _, h in seen.values())
+    say(f"  {passages} passages recorded by the gateway (x-offshoot-route); the services' own "
+        "reports say the same.")
+    say("  local: its own. ancestor, baseline: inherited. explicit: `use`. shared: from a pool.")
+    show_tree("feat-42", *seen["feat-42"])
+
+
+def show_tree(environment, reply, recorded):
+    """One request as a tree: the order of calls is told by the services, the why by the record."""
+    chapter(f"The same request in {environment}, call by call")
+    rows = [("call", "served by", "class", "rule", "epoch")]
+    for depth, service, variant in tree(reply.body):
+        hop = next(h for h in recorded if h.service == service)
+        rows.append(("  " * depth + service, variant or "(removed)", hop.cls or "", hop.rule or "",
+                     hop.epoch or ""))
+    table(rows, lambda cell: cell if cell in ("team-a", "team-b", "feat-42", "tools") else "main")
+    say("  The first hop was told the environment by a header; the services carried it on in "
+        "`baggage`.")
+
+
+def show_selectors(stack):
+    """From outside: a host name, a header or a baggage member selects the environment."""
+    chapter("From outside, at the edge listener: what selects the environment")
+    port = stack.edge.rsplit(":", 1)[1]
+    asked = [("main", "shop.localhost", {})]
+    asked += [(e, f"{e}.{PREVIEW}", {}) for e in ("team-a", "feat-42", "team-b")]
+    asked += [(e, "shop.localhost", {"x_offshoot_env": e}) for e in ("main", "team-b", "feat-42")]
+    asked += [("team-a", "shop.localhost", {"baggage": "sd-routing-key=team-a"})]
+    rows = [("request", "environment", "differs from main in")]
+    want = expected()
+    for environment, host, fields in asked:
+        reply = ask(stack.edge, f"{host}:{port}", x_offshoot_explain="1", **fields)
+        check_told(environment, reply, want[environment])
+        require("x-offshoot-route" not in reply.headers, "the edge let a hop record out")
+        carrier = [f"{k.replace('_', '-')}: {v}" for k, v in fields.items()]
+        rows.append((" ".join([f"http://{host}/", *carrier]), environment,
+                     differences(environment)))
+    table(rows)
+
+
+def differences(environment):
+    want = expected()
+    return " ".join(f"{service}@{where}" if where else f"no-{service}"
+                    for service, (where, _) in want[environment].items()
+                    if where != want["main"][service][0]) or "-"
+
+
+def show_carts(stack):
+    """State: each provider of `cart` has carts of its own; an inherited cart is the ancestor's."""
+    chapter("Carts in Redis: one cart service for main and team-a, another one for feat-42")
+    port = stack.edge.rsplit(":", 1)[1]
+    rows = [("put into alice's cart in", "served by", "cart now holds", "total")]
+    puts = (("main", "tea", 2), ("team-a", "kettle", 1), ("feat-42", "mug", 3))
+    for environment, item, count in puts:
+        reply = ask(stack.edge, f"{environment}.{PREVIEW}:{port}", "/cart/alice", "POST",
+                    {"item": item, "count": count})
+        where = expected()[environment]["cart"][0]
+        require(reply.body.get("variant") == where, f"cart of {environment}: {reply}")
+        held = ", ".join(f"{n} {i}" for i, n in reply.body["items"].items())
+        rows.append((f"{environment}: {count} {item}", f"cart@{where}", held,
+                     f"{reply.body['total'] / 100:.2f}"))
+    table(rows)
+    store = redis.Redis(port=stack.redis_port, decode_responses=True)
+    keys = {key: store.hgetall(key) for key in sorted(store.keys("*:cart:*"))}
+    require(keys == {"feat-42:cart:alice": {"mug": "3"},
+                     "main:cart:alice": {"tea": "2", "kettle": "1"}}, f"carts in Redis: {keys}")
+    store.close()
+    for key, held in keys.items():
+        say(f"  Redis {key}: " + ", ".join(f"{n} {item}" for item, n in held.items()))
+    reply = ask(stack.edge, f"feat-42.{PREVIEW}:{port}", "/orders/alice", "POST", {})
+    require(reply.status == 200 and reply.body["variant"] == "team-b", f"order: {reply}")
+    say(f"  An order in feat-42 is taken by checkout@{reply.body['variant']}: "
+        f"{reply.body['ordered']['mug']} mugs, {reply.body['total'] / 100:.2f}. "
+        "The cart in main is untouched.")
+
+
+def show_refusals(stack):
+    """Nothing falls back in silence: a refusal has a word."""
+    chapter("Refusals, each with a word (x-offshoot-error)")
+    port = stack.edge.rsplit(":", 1)[1]
+    cases = (
+        (f"http://feat-42.{PREVIEW}/promo", f"feat-42.{PREVIEW}", "/promo", "removed",
+         "feat-42 removed legacy-promo"),
+        (f"http://feat-99.{PREVIEW}/", f"feat-99.{PREVIEW}", "/", "unknown-environment",
+         "nobody has heard of it; never served by main"),
+        (f"http://feat-mix.{PREVIEW}/", f"feat-mix.{PREVIEW}", "/", "unknown-environment",
+         "exists, but needs a token: outsiders do not learn that"),
+    )
+    rows = [("request", "status", "word", "why")]
+    for shown, host, path, word, why in cases:
+        reply = ask(stack.edge, f"{host}:{port}", path)
+        got = (reply.status, reply.headers.get("x-offshoot-error"))
+        require(got == (404, word), f"{shown} is answered {got}, not (404, {word})")
+        rows.append((shown, str(reply.status), got[1], why))
+    table(rows)
+
+
+def show_ctl(stack):
+    """The same resolver on the command line: offline from files, live from the gateway."""
+    chapter("The same answers from the command line (offline from the files, live from the gateway)")
+    run_ctl(stack, 0, "cart", "--graph", "graph", "resolve", "feat-42", "cart")
+    run_ctl(stack, 0, "team-b", "--admin", "admin.sock", "explain", "--host", "checkout",
+            "--header", "x-offshoot-env: feat-42", "--trusted")
+
+
+def run_ctl(stack, code, word, *arguments):
+    command("offshootctl " + " ".join(f"'{a}'" if " " in a else a for a in arguments))
+    got, output = stack.ctl(*arguments)
+    indented(output)
+    require(got == code and word in output, f"exit code {got}; expected {code} and '{word}'")
+
+
+def show_edit(stack):
+    """A changed file: no restart, no lost request, in force within milliseconds."""
+    name = "environments.yaml"
+    taken = '    pricing: {endpoints: ["${pricing@team-a}"]}\n'
+    cart = '    cart: {endpoints: ["${cart@feat-42}"]}\n'
+    added = '    pricing: {endpoints: ["${pricing@feat-42}"]}\n'
+    stack.start_services([("pricing", "feat-42")], stack.trusted)
+    before = stack.templates[name]
+    require(before.count(taken) == 1 and before.count(cart) == 1, "the edit does not fit the file")
+    after = before.replace("  providers:\n" + taken, "").replace(cart, cart + added)
+    chapter("A change of the graph, live: team-a gives up its pricing, feat-42 gets one")
+    say(style(31, "  - team-a:  " + stack.fill(taken).strip()))
+    say(style(32, "  + feat-42: " + stack.fill(added).strip()))
+    edited = time.monotonic()
+    stack.write(name, after)
+    rows = [("asked", "was", "now", "first such request")]
+    for environment, was, now in (("feat-42", "team-a", "feat-42"), ("team-a", "team-a", "main")):
+        reply, count = poll(lambda e=environment: ask(
+            stack.trusted, "pricing", "/prices?item=tea", x_offshoot_env=e,
+            x_offshoot_explain="1"), lambda r, v=now: r.body.get("variant") == v)
+        hop = hops(reply)[0]
+        require((hop.service, hop.environment) == ("pricing", now), f"recorded: {hop}")
+        spent = (time.monotonic() - edited) * 1000
+        rows.append((f"pricing in {environment}", was, now,
+                     f"{spent:.0f} ms after the edit, the {ordinal(count)} asked"))
+    table(rows)
+    stack.templates[name] = after
+
+
+def ordinal(n):
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th") if n % 100 not in (11, 12, 13) else "th"
+    return f"{n}{ending}"
+
+
+def poll(request, good):
+    """Asks again and again until the answer is good; every answer must be one (200)."""
+    until, count = time.monotonic() + WAIT_SECONDS, 0
+    while True:
+        reply, count = request(), count + 1
+        require(reply.status == 200, f"a request failed during the change: {reply}")
+        if good(reply):
+            return reply, count
+        if time.monotonic() > until:
+            raise Mismatch(f"no such answer within {WAIT_SECONDS} s; the last: {reply}")
+
+
+def show_bad_edit(stack):
+    """A broken graph never replaces a good one."""
+    name = "environments.yaml"
+    good = stack.templates[name]
+    chapter("A bad change: feat-42 on a parent that does not exist")
+    stack.write(name, good.replace("parent: team-a", "parent: teem-a"))
+    status = await_status(stack, lambda text: "teem-a" in text)
+    command("offshootctl --admin admin.sock status")
+    indented(status)
+    reply = ask(stack.trusted, "pricing", "/prices?item=tea", x_offshoot_env="feat-42")
+    require(reply.body.get("variant") == "feat-42", f"the last good graph was lost: {reply}")
+    say("  Requests go on with the last good graph: pricing in feat-42 is still feat-42's.")
+    stack.write(name, good)
+    await_status(stack, lambda text: "teem-a" not in text)
+    say("  Repaired; status is clean again.")
+
+
+def await_status(stack, good):
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        code, text = stack.ctl("--admin", "admin.sock", "status")
+        if code in (0, 2) and good(text):
+            return text
+        if time.monotonic() > until:
+            raise Mismatch(f"no such status within {WAIT_SECONDS} s; the last, exit {code}:\n{text}")
+
+
+# ---- the two ways to start -------------------------------------------------------------------
+
+CHAPTERS = (show_environments, show_hops, show_selectors, show_carts, show_refusals, show_ctl,
+            show_edit, show_bad_edit)
+
+
+def run(stack):
+    began = time.monotonic()
+    stack.start()
+    say(f"Started Redis, {len(stack.addresses)} services and the gateway "
+        f"(edge {stack.edge}, trusted {stack.trusted}) in {time.monotonic() - began:.1f} s.")
+    for show in CHAPTERS:
+        show(stack)
+    dead = stack.dead()
+    require(not dead, "ended by itself: " + ", ".join(p.name for p in dead))
+    say()
+    say(style("1;32", "All as expected.") + f" {time.monotonic() - began:.1f} s.")
+
+
+def up(stack):
+    stack.start()
+    port = stack.edge.rsplit(":", 1)[1]
+    ctl = os.path.relpath(os.path.join(stack.build, "offshootctl"))
+    web = f"http://feat-42.{PREVIEW}:{port}"
+    say(f"""The shop is up. Ctrl-C stops everything.
+
+  edge listener     {stack.edge}   (for people: environment by host name, header or baggage)
+  trusted listener  {stack.trusted}   (for the services among themselves: Host is the service)
+  graph files       {stack.path("graph")}   (made from {os.path.relpath(HERE)}/graph; edit them, they are watched)
+  admin socket      {stack.admin}
+  Redis             127.0.0.1:{stack.redis_port}
+""")
+    show_environments(stack)
+    chapter("Try")
+    for line in (
+            f"curl -s http://127.0.0.1:{port}/                  # main, the default",
+            f"curl -s {web}/    # feat-42, by host name",
+            f"curl -s -H 'x-offshoot-env: team-a' http://127.0.0.1:{port}/",
+            f"curl -s -H 'baggage: sd-routing-key=team-b' http://127.0.0.1:{port}/",
+            f"curl -s -d '{{\"item\": \"tea\", \"count\": 2}}' {web}/cart/alice",
+            f"curl -i {web}/promo          # removed in feat-42",
+            f"curl -si -H 'Host: web' -H 'x-offshoot-env: feat-42' -H 'x-offshoot-explain: 1' "
+            f"http://{stack.trusted}/ | grep x-offshoot-route",
+            f"redis-cli -p {stack.redis_port} keys '*'",
+            f"{ctl} --graph {stack.path('graph')} resolve feat-42 cart",
+            f"{ctl} --admin {stack.admin} status",
+            f"{ctl} --admin {stack.admin} explain --host checkout --header 'x-offshoot-env: feat-42'"
+            " --trusted",
+    ):
+        say("  " + line)
+    say()
+    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+    raise Broken("ended by itself: " + ", ".join(p.name for p in stack.dead()))
+
+
+def stop(number, _):
+    raise Stopped(number)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    p.add_argument("what", choices=("run", "up"))
+    what = p.parse_args().what
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    stack = Stack(os.environ.get("OFFSHOOT_BUILD", "build"))
+    try:
+        with stack:
+            try:
+                run(stack) if what == "run" else up(stack)
+            except FAILURES as e:
+                print(f"demo: {e}\n{stack.gateway_log()}", file=sys.stderr)
+                return 1
+    except Stopped as e:
+        say("stopped")
+        return 0 if what == "up" else 128 + e.args[0]
+    except Broken as e:
+        print(f"demo: {e}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
