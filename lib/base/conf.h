@@ -15,13 +15,13 @@
 #include <stdint.h>
 
 enum conf_kind {
-    CONF_TEXT, /* const char *, NULL when unset */
-    CONF_U32, /* uint32_t within [min, max] */
-    CONF_BOOL, /* bool: true or false */
-    CONF_MS, /* uint64_t milliseconds within [min, max], written as a duration */
-    CONF_BYTES, /* uint64_t bytes within [min, max], written as a size */
+    CONF_TEXT,   /* const char *, NULL when unset */
+    CONF_U32,    /* uint32_t within [min, max] */
+    CONF_BOOL,   /* bool: true or false */
+    CONF_MS,     /* uint64_t milliseconds within [min, max], written as a duration */
+    CONF_BYTES,  /* uint64_t bytes within [min, max], written as a size */
     CONF_CHOICE, /* uint32_t index into the '|'-separated words of `choices` */
-    CONF_LIST, /* struct conf_list of texts; a single scalar in the file is a list of one */
+    CONF_LIST,   /* struct conf_list of texts; a single scalar in the file is a list of one */
 };
 
 struct conf_list {
@@ -30,13 +30,13 @@ struct conf_list {
 };
 
 struct conf_key {
-    const char *name; /* dotted path */
-    const char *flag; /* long flag without "--", or NULL when there is no flag */
+    const char *name;     /* dotted path */
+    const char *flag;     /* long flag without "--", or NULL when there is no flag */
     const char *flag_arg; /* what the flag takes, for --help: "PATH", NULL for a bool flag */
     enum conf_kind kind;
-    size_t offset; /* of the value in the program's settings struct */
+    size_t offset;        /* of the value in the program's settings struct */
     const char *fallback; /* default as text; NULL: unset (empty list, NULL text, zero) */
-    uint64_t min, max;
+    uint64_t min, max;    /* both included; max 0: no upper bound */
     const char *choices;
     const char *help; /* one or two sentences, units included */
 };
