@@ -1,0 +1,64 @@
+#include "lib/base/buf.h"
+#include "lib/base/mem.h"
+#include <assert.h>
+#include <errno.h>
+
+void bufpool_init(struct bufpool *bp, uint32_t block, uint32_t keep, uint32_t limit)
+{
+    assert(block >= sizeof(void *));
+    *bp = (struct bufpool){.block = block, .keep = keep, .limit = limit};
+}
+
+static void *take_free(struct bufpool *bp)
+{
+    void *block = bp->free;
+    memcpy(&bp->free, block, sizeof(bp->free));
+    bp->nfree--;
+    return block;
+}
+
+void bufpool_release(struct bufpool *bp)
+{
+    assert(bp->nused == 0);
+    while (bp->free)
+        mem_free(take_free(bp));
+}
+
+int buf_hold(struct buf *b, struct bufpool *bp)
+{
+    if (b->data)
+        return 0;
+    if (bp->nused >= bp->limit)
+        return -ENOBUFS;
+    char *block = bp->free ? take_free(bp) : mem_alloc(bp->block);
+    if (!block)
+        return -ENOMEM;
+    bp->nused++;
+    *b = (struct buf){.data = block, .size = bp->block};
+    return 0;
+}
+
+void buf_drop(struct buf *b, struct bufpool *bp)
+{
+    if (!b->data)
+        return;
+    if (bp->nfree < bp->keep) {
+        memcpy(b->data, &bp->free, sizeof(bp->free));
+        bp->free = b->data;
+        bp->nfree++;
+    } else {
+        mem_free(b->data);
+    }
+    bp->nused--;
+    *b = (struct buf){0};
+}
+
+void buf_compact(struct buf *b)
+{
+    if (b->start == 0)
+        return;
+    uint32_t n = buf_len(b);
+    memmove(b->data, b->data + b->start, n);
+    b->start = 0;
+    b->end = n;
+}
