@@ -9,7 +9,14 @@
  * copied.
  *
  * Whatever is accepted has exactly one reading; everything else is refused with a reason that is
- * also a counter label. */
+ * also a counter label. A fault in a line is told when the line is whole (a bare LF, NUL or control
+ * byte when it comes), a fault of the head as a whole at its end. Where the RFCs leave room:
+ *   target     visible ASCII without '#' and '\\'; '%' only before two hex digits; absolute-form
+ *              only http and https, without userinfo, no query without a path
+ *   authority  a name of letters, digits and -._~ (at most 255 bytes; no percent-encoding) or an
+ *              IPv6 address in brackets; port 1-65535 without leading zeros. Never empty
+ *   Host       equal, but for case, to the authority of an absolute-form target or of CONNECT
+ *   numbers    Content-Length 1 to 19 digits, chunk sizes 1 to 16 */
 #ifndef OFFSHOOT_WIRE_H1_H
 #define OFFSHOOT_WIRE_H1_H
 
@@ -30,15 +37,15 @@ enum h1_error {
     H1_OK,
     H1_E_BARE_CR,
     H1_E_BARE_LF,
-    H1_E_CONTROL, /* NUL or control byte in the head */
+    H1_E_CONTROL, /* NUL, DEL or another control byte in the head */
     H1_E_REQUEST_LINE,
     H1_E_METHOD,
     H1_E_TARGET,
     H1_E_VERSION, /* neither HTTP/1.0 nor HTTP/1.1 */
-    H1_E_STATUS_LINE,
+    H1_E_STATUS_LINE, /* also a status other than 100-599 */
     H1_E_FIELD_NAME, /* not a token, empty, or white space before the colon */
     H1_E_OBS_FOLD,
-    H1_E_FIELD_VALUE,
+    H1_E_FIELD_VALUE, /* Connection is no list of at most 255 tokens */
     H1_E_HEAD_TOO_LARGE, /* more than limits.head_bytes */
     H1_E_TOO_MANY_FIELDS,
     H1_E_HOST_MISSING,
@@ -52,7 +59,7 @@ enum h1_error {
     H1_E_CHUNK_EXT, /* over limits.chunk_ext_bytes, or not well formed */
     H1_E_CHUNK_END, /* no CRLF after the chunk's data */
     H1_E_TRAILER, /* malformed, over the limits, or a framing field in trailers */
-    H1_E_BODY_FORBIDDEN, /* a body on a message that may not have one (CONNECT; 1xx, 204 with length) */
+    H1_E_BODY_FORBIDDEN, /* declared for CONNECT or its 2xx, 1xx, 204 (a length of 0 is none) */
     H1_ERROR_COUNT
 };
 const char *h1_error_word(enum h1_error e);
@@ -62,7 +69,7 @@ const char *h1_error_text(enum h1_error e);
 struct h1_limits {
     uint32_t head_bytes; /* request or status line and fields together, with the final CRLF */
     uint32_t chunk_ext_bytes; /* extensions of one chunk; and 16 times that over a body */
-    uint32_t trailer_bytes;
+    uint32_t trailer_bytes; /* the final CRLF not counted */
     uint16_t fields; /* in a head; also in a trailer section */
 };
 #define H1_LIMITS_DEFAULT { 32768, 256, 8192, 100 }
@@ -89,25 +96,26 @@ struct h1_head {
     uint16_t nfields;
     uint8_t minor; /* HTTP/1.<minor>: 0 or 1 */
     uint8_t framing; /* enum h1_framing */
-    bool keep_alive; /* persistence by version and Connection, this message alone */
-    bool upgrade; /* request: Upgrade named by Connection; reply: status 101 */
+    bool keep_alive; /* by version and Connection, this message alone; never with UNTIL_CLOSE */
+    bool upgrade; /* request: 1.1 with Upgrade, named by Connection; reply: status 101 */
     bool expect_continue; /* request, 1.1 only. An Expect with anything else: expect_other */
     bool expect_other;
     bool te_trailers; /* request: TE lists trailers */
     uint8_t method_id; /* request: enum h1_method */
     uint8_t form; /* request: enum h1_form */
-    uint16_t status; /* reply: 100-999 */
+    uint16_t status; /* reply: 100-599 */
     uint64_t length; /* valid with H1_LENGTH; for a HEAD reply or 304 the declared one if has_length */
     bool has_length; /* a Content-Length was present */
     struct str method; /* request */
     struct str target; /* request: as received */
-    struct str path; /* request: path and query as to be forwarded ("/" for an empty one, "*") */
-    struct str authority; /* request: from an absolute-form target, else Host; "" on 1.0 without */
+    struct str path; /* request: path and query as to be forwarded ("/" for an empty one, "*"; ""
+                        for CONNECT) */
+    struct str authority; /* request: of the target if it has one, else Host; "" on 1.0 without */
     struct str reason; /* reply; may be empty */
     uint32_t size; /* bytes of the head, final CRLF included */
 };
 
-/* One head being parsed. */
+/* One head being parsed. Opaque but for error: positions are kept, not pointers. */
 struct h1_parser {
     const struct h1_limits *limits;
     struct field *fields; /* room for limits->fields */
@@ -117,6 +125,18 @@ struct h1_parser {
     uint8_t state;
     uint8_t error; /* enum h1_error once H1_ERROR was returned */
     uint8_t skip; /* an empty line before the head was skipped (RFC 9112 section 2.2: one is) */
+    /* What the lines so far said. */
+    uint8_t minor;
+    uint8_t method_id;
+    uint8_t method_len;
+    uint8_t form;
+    uint8_t options; /* elements of Connection, all fields together */
+    uint16_t status;
+    uint16_t seen; /* enum h1_seen, in h1_internal.h */
+    uint16_t host; /* index of the Host field, with its bit in seen */
+    uint32_t target_len;
+    uint32_t authority_pos, authority_len; /* the target's own; length 0 when it has none */
+    uint64_t length;
 };
 
 /* limits and fields are borrowed for the life of the parser and the head. */
@@ -142,7 +162,7 @@ struct h1_body {
     uint64_t total; /* content bytes given out */
     uint32_t ext; /* extension bytes seen in this chunk's line */
     uint32_t ext_total;
-    uint32_t trailer_scan;
+    uint32_t trailer_scan; /* bytes of the trailer section looked at */
     uint8_t framing; /* enum h1_framing */
     uint8_t state;
     uint8_t digits;
@@ -158,7 +178,10 @@ void h1_body_init(struct h1_body *b, const struct h1_head *head, const struct h1
  *   H1_DONE  the message ended; bytes after *ret_used belong to the next one. With trailers:
  *            *ret_trailers of them are in fields (room for limits->fields), views into data
  *   H1_ERROR b->error
- * For H1_UNTIL_CLOSE everything is H1_DATA and only h1_body_eof ends it. */
+ * Call until it says H1_MORE, H1_DONE or H1_ERROR, with n == 0 too: the end comes after the last
+ * H1_DATA in a call of its own. For H1_UNTIL_CLOSE everything is H1_DATA and only h1_body_eof ends
+ * it. fields is used for H1_CHUNKED only. Trailers: Content-Length, Transfer-Encoding and Host are
+ * refused; fields about the connection or the request's way, baggage and our own carry FIELD_HOP. */
 enum h1_status h1_body_feed(struct h1_body *b, char *data, uint32_t n, uint32_t *ret_used,
     struct str *ret_data, struct field *fields, uint16_t *ret_trailers);
 /* The peer closed its sending side here: true when that ends the message rightly. */
@@ -168,8 +191,8 @@ static inline bool h1_body_empty(const struct h1_head *head)
     return head->framing == H1_NO_BODY || (head->framing == H1_LENGTH && head->length == 0);
 }
 
-/* Writing. Into out[0..size): the number of bytes, or 0 when they do not fit. */
-/* "1a2b\r\n" for a chunk of n bytes (n > 0); at most 18 bytes. */
+/* Writing: returns the number of bytes. */
+/* "1a2b\r\n" for a chunk of n bytes (n > 0); at most 18 bytes, which out has room for. */
 uint32_t h1_put_chunk_head(char *out, uint64_t n);
 /* The standard reason phrase, "" when unknown. */
 struct str h1_reason(unsigned status);

@@ -1,0 +1,107 @@
+/* Byte classes of HTTP/1 (RFC 9110 section 5.6.2, RFC 3986 sections 2 and 3). */
+#include "lib/wire/h1_internal.h"
+
+/* Short names make the tables readable. */
+enum {
+    TOK = H1_C_TOKEN,
+    CTL = H1_C_CONTROL,
+    TGT = H1_C_TARGET,
+    NAME = H1_C_TOKEN | H1_C_TARGET | H1_C_HOST, /* unreserved */
+    XNAME = NAME | H1_C_HEX,
+    NUM = XNAME | H1_C_DIGIT,
+};
+
+/* Not in a target: '#' (a fragment never travels), '\\' (read as '/' by some), '%' (judged with
+ * its two digits). */
+const uint8_t h1_class[256] = {
+    [0x00 ... 0x08] = CTL, /* HTAB, 0x09, is allowed in values */
+    [0x0a ... 0x1f] = CTL,
+    ['!'] = TOK | TGT,
+    ['"'] = TGT,
+    ['#'] = TOK,
+    ['$'] = TOK | TGT,
+    ['%'] = TOK,
+    ['&'] = TOK | TGT,
+    ['\''] = TOK | TGT,
+    ['('] = TGT,
+    [')'] = TGT,
+    ['*'] = TOK | TGT,
+    ['+'] = TOK | TGT,
+    [','] = TGT,
+    ['-'] = NAME,
+    ['.'] = NAME,
+    ['/'] = TGT,
+    ['0' ... '9'] = NUM,
+    [':' ... '@'] = TGT, /* : ; < = > ? @ */
+    ['A' ... 'F'] = XNAME,
+    ['G' ... 'Z'] = NAME,
+    ['['] = TGT,
+    [']'] = TGT,
+    ['^'] = TOK | TGT,
+    ['_'] = NAME,
+    ['`'] = TOK | TGT,
+    ['a' ... 'f'] = XNAME,
+    ['g' ... 'z'] = NAME,
+    ['{'] = TGT,
+    ['|'] = TOK | TGT,
+    ['}'] = TGT,
+    ['~'] = NAME,
+    [0x7f] = CTL,
+};
+
+#define SAME(c)   [c] = (c)
+#define LETTER(c) [c] = (c), [(c) - 'a' + 'A'] = (c)
+
+const uint8_t h1_token_lower[256] = {
+    SAME('!'),
+    SAME('#'),
+    SAME('$'),
+    SAME('%'),
+    SAME('&'),
+    SAME('\''),
+    SAME('*'),
+    SAME('+'),
+    SAME('-'),
+    SAME('.'),
+    SAME('^'),
+    SAME('_'),
+    SAME('`'),
+    SAME('|'),
+    SAME('~'),
+    SAME('0'),
+    SAME('1'),
+    SAME('2'),
+    SAME('3'),
+    SAME('4'),
+    SAME('5'),
+    SAME('6'),
+    SAME('7'),
+    SAME('8'),
+    SAME('9'),
+    LETTER('a'),
+    LETTER('b'),
+    LETTER('c'),
+    LETTER('d'),
+    LETTER('e'),
+    LETTER('f'),
+    LETTER('g'),
+    LETTER('h'),
+    LETTER('i'),
+    LETTER('j'),
+    LETTER('k'),
+    LETTER('l'),
+    LETTER('m'),
+    LETTER('n'),
+    LETTER('o'),
+    LETTER('p'),
+    LETTER('q'),
+    LETTER('r'),
+    LETTER('s'),
+    LETTER('t'),
+    LETTER('u'),
+    LETTER('v'),
+    LETTER('w'),
+    LETTER('x'),
+    LETTER('y'),
+    LETTER('z'),
+};

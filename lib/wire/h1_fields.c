@@ -1,0 +1,197 @@
+/* What the known fields of a head mean: Host, the framings, Connection, Upgrade, Expect, TE. */
+#include "lib/wire/h1_internal.h"
+
+#define BIT(id) (UINT64_C(1) << (id))
+_Static_assert(FIELD_ID_COUNT <= 64, "field numbers fit a bit set");
+
+static const uint64_t meaning_ids =
+    BIT(FIELD_HOST) | BIT(FIELD_CONNECTION) | BIT(FIELD_CONTENT_LENGTH) |
+    BIT(FIELD_TRANSFER_ENCODING) | BIT(FIELD_TE) | BIT(FIELD_UPGRADE) | BIT(FIELD_KEEP_ALIVE) |
+    BIT(FIELD_PROXY_CONNECTION) | BIT(FIELD_EXPECT) | BIT(FIELD_HTTP2_SETTINGS);
+
+/* Naming these in Connection does not remove them: framing and routing must arrive, and nobody
+ * may make the proxy lose a context. */
+static const uint64_t kept_ids =
+    BIT(FIELD_CONTENT_LENGTH) | BIT(FIELD_HOST) | BIT(FIELD_VIA) | BIT(FIELD_BAGGAGE) |
+    BIT(FIELD_TRACEPARENT) | BIT(FIELD_TRACESTATE) | BIT(FIELD_X_OFFSHOOT_CONTEXT) |
+    BIT(FIELD_UBERCTX_OFFSHOOT) | BIT(FIELD_OT_BAGGAGE_OFFSHOOT) | BIT(FIELD_X_OFFSHOOT_EXPLAIN) |
+    BIT(FIELD_X_OFFSHOOT_ERROR) | BIT(FIELD_X_OFFSHOOT_ROUTE) | BIT(FIELD_X_OFFSHOOT_OTHER);
+
+enum {
+    LENGTH_DIGITS = 19, /* as many as 2^63-1 has */
+    CONNECTION_OPTIONS = 255,
+};
+
+bool h1_field_means(enum field_id id)
+{
+    return (meaning_ids >> id & 1) != 0;
+}
+
+/* The next element of a comma list, without its white space; empty ones are passed over
+ * (RFC 9110 section 5.6.1.2). False at the end. */
+static bool next_element(struct str *rest, struct str *ret_element)
+{
+    while (rest->n) {
+        size_t comma = str_find(*rest, ',');
+        struct str element = str_trim(str_of(rest->p, comma));
+        *rest = str_from(*rest, comma < rest->n ? comma + 1 : comma);
+        if (element.n) {
+            *ret_element = element;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_token(struct str s)
+{
+    size_t i = 0;
+    while (i < s.n && h1_is(s.p[i], H1_C_TOKEN))
+        i++;
+    return i == s.n && i > 0;
+}
+
+static enum h1_error content_length(struct h1_parser *p, struct str value)
+{
+    if (p->seen & H1_SEEN_LENGTH)
+        return H1_E_LENGTH_TWICE;
+    if (p->seen & H1_SEEN_CODING)
+        return H1_E_BOTH_FRAMINGS;
+    uint64_t length = 0;
+    for (size_t i = 0; i < value.n; i++) {
+        if (!h1_is(value.p[i], H1_C_DIGIT))
+            return str_find(value, ',') < value.n ? H1_E_LENGTH_TWICE : H1_E_LENGTH;
+        if (i == LENGTH_DIGITS)
+            return H1_E_LENGTH;
+        length = length * 10 + (uint64_t)(value.p[i] - '0');
+    }
+    if (value.n == 0 || length > INT64_MAX)
+        return H1_E_LENGTH;
+    p->length = length;
+    p->seen |= H1_SEEN_LENGTH;
+    return H1_OK;
+}
+
+static enum h1_error transfer_encoding(struct h1_parser *p, struct str value)
+{
+    if (p->seen & H1_SEEN_CODING || p->minor == 0 || !str_ieq(value, STR("chunked")))
+        return H1_E_CODING;
+    if (p->seen & H1_SEEN_LENGTH)
+        return H1_E_BOTH_FRAMINGS;
+    p->seen |= H1_SEEN_CODING;
+    return H1_OK;
+}
+
+static enum h1_error host(struct h1_parser *p, const char *data, const struct field *f)
+{
+    if (p->seen & H1_SEEN_REPLY)
+        return H1_OK;
+    if (p->seen & H1_SEEN_HOST)
+        return H1_E_HOST_TWICE;
+    struct str value = field_value(f);
+    if (p->authority_len && !str_ieq(value, str_of(data + p->authority_pos, p->authority_len)))
+        return H1_E_HOST;
+    if (!p->authority_len && !h1_authority_valid(value, false))
+        return H1_E_HOST;
+    p->host = p->nfields;
+    p->seen |= H1_SEEN_HOST;
+    return H1_OK;
+}
+
+static enum h1_seen connection_option(struct str option)
+{
+    switch (option.n) {
+    case 5:
+        return str_ieq(option, STR("close")) ? H1_SEEN_CLOSE : H1_SEEN_NAMES;
+    case 7:
+        return str_ieq(option, STR("upgrade")) ? H1_SEEN_OPT_UPGRADE : H1_SEEN_NAMES;
+    case 10:
+        return str_ieq(option, STR("keep-alive")) ? H1_SEEN_KEEP_ALIVE : H1_SEEN_NAMES;
+    default:
+        return H1_SEEN_NAMES;
+    }
+}
+
+/* Their number is limited, so that marking what they name costs a bounded time. */
+static enum h1_error connection(struct h1_parser *p, struct str value)
+{
+    struct str option;
+    while (next_element(&value, &option)) {
+        if (!is_token(option) || p->options == CONNECTION_OPTIONS)
+            return H1_E_FIELD_VALUE;
+        p->options++;
+        p->seen |= (uint16_t)connection_option(option);
+    }
+    return H1_OK;
+}
+
+static void expect(struct h1_parser *p, struct str value)
+{
+    struct str element;
+    while (next_element(&value, &element))
+        p->seen |=
+            str_ieq(element, STR("100-continue")) ? H1_SEEN_EXPECT_100 : H1_SEEN_EXPECT_OTHER;
+}
+
+/* A list with quoted parameters is not looked into: a client that has such can do without. */
+static void te(struct h1_parser *p, struct str value)
+{
+    struct str element;
+    if (str_find(value, '"') < value.n)
+        return;
+    while (next_element(&value, &element))
+        if (str_ieq(element, STR("trailers")))
+            p->seen |= H1_SEEN_TE_TRAILERS;
+}
+
+enum h1_error h1_field_meaning(struct h1_parser *p, const char *data, struct field *f)
+{
+    struct str value = field_value(f);
+    switch (f->id) {
+    case FIELD_HOST:
+        return host(p, data, f);
+    case FIELD_CONTENT_LENGTH:
+        return content_length(p, value);
+    case FIELD_TRANSFER_ENCODING:
+        f->flags = FIELD_HOP;
+        return transfer_encoding(p, value);
+    case FIELD_CONNECTION:
+        f->flags = FIELD_HOP;
+        return connection(p, value);
+    case FIELD_EXPECT:
+        expect(p, value);
+        return H1_OK;
+    case FIELD_TE:
+        te(p, value);
+        break;
+    case FIELD_UPGRADE:
+        p->seen |= H1_SEEN_UPGRADE;
+        break;
+    default:
+        break;
+    }
+    f->flags = FIELD_HOP;
+    return H1_OK;
+}
+
+static void mark_named(struct h1_parser *p, struct str option)
+{
+    for (unsigned i = 0; i < p->nfields; i++) {
+        struct field *f = &p->fields[i];
+        if (f->name_len == option.n && !(kept_ids >> f->id & 1) && str_ieq(field_name(f), option))
+            f->flags |= FIELD_HOP;
+    }
+}
+
+void h1_mark_hop_by_hop(struct h1_parser *p)
+{
+    if (!(p->seen & H1_SEEN_NAMES))
+        return;
+    for (unsigned i = 0; i < p->nfields; i++) {
+        if (p->fields[i].id != FIELD_CONNECTION)
+            continue;
+        struct str rest = field_value(&p->fields[i]), option;
+        while (next_element(&rest, &option))
+            mark_named(p, option);
+    }
+}
