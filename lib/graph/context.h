@@ -46,8 +46,10 @@ const char *context_rule_word(enum context_rule r); /* "explicit" "selector" "de
 /* Why a carrier made the request refused with `context`. */
 enum context_fault {
     FAULT_NONE, FAULT_MALFORMED, FAULT_TWO_VALUES, FAULT_EDGE_TOKEN, FAULT_UNKNOWN_KEY,
-    FAULT_TOO_LONG, /* own carrier beyond what is scanned */
-    FAULT_SELECTOR_TWO_VALUES, FAULT_SELECTOR_VALUE, CONTEXT_FAULT_COUNT
+    FAULT_TOO_LONG, /* own carrier longer than a token may be */
+    FAULT_SELECTOR_TWO_VALUES,
+    FAULT_SELECTOR_VALUE, /* broken percent-encoding */
+    CONTEXT_FAULT_COUNT
 };
 const char *context_fault_word(enum context_fault f);
 
@@ -60,6 +62,7 @@ struct context {
     uint8_t fault; /* enum context_fault; not NONE: refuse */
     int16_t selector; /* index into the gateway's selectors, -1 */
     uint8_t foreign; /* own carriers removed without being believed (untrusted listeners) */
+    bool baggage_cut; /* baggage beyond the limits was not scanned and is not passed on */
     bool explain; /* asked for by flag 10, or by x-offshoot-explain: 1 on a trusted listener */
 };
 

@@ -1,0 +1,70 @@
+/* What the parts of context_pick share. Private to lib/graph: context.c, baggage.c, select.c. */
+#ifndef OFFSHOOT_GRAPH_CARRIER_H
+#define OFFSHOOT_GRAPH_CARRIER_H
+
+#include "lib/base/field.h"
+#include "lib/graph/context.h"
+
+/* One call of context_pick. */
+struct pick {
+    struct context *out;
+    struct field *fields;
+    unsigned nfields;
+    bool trusted;
+    const struct gateway *gateway; /* may be NULL */
+    struct str authority;
+    struct str *path;
+    struct scratch *scratch;
+
+    uint32_t seen;    /* 1 << enum field_id of every field */
+    struct str token; /* of the own carriers; valid when `own` is not SOURCE_NONE */
+    uint8_t own;      /* enum context_source: the first carrier that is present */
+    bool two_tokens;  /* own carriers disagree */
+    unsigned members; /* of baggage, scanned so far over all fields */
+    size_t bytes;     /* likewise, with the commas that would join the fields */
+};
+
+/* An own carrier was found: keeps its value where carriers are believed, else counts it. */
+void pick_own(struct pick *p, enum context_source source, struct str value);
+
+/* baggage.c: scans one baggage field, takes our member and what is beyond the limits out of it. */
+void pick_baggage(struct pick *p, struct field *f);
+
+/* select.c: what the gateway's selectors say. False when no selector's carrier is present. */
+bool pick_selected(struct pick *p);
+/* select.c: removes the carriers of selectors, as the kind of listener asks for. */
+void pick_remove_selectors(struct pick *p);
+
+/* A member of a list: "key" OWS "=" OWS "value" and, in baggage, ";properties". */
+struct member {
+    struct str whole; /* without white space around it; empty for an empty element */
+    struct str key;
+    struct str value; /* p NULL: there is no '=' */
+};
+
+/* Reads a list value and edits it by leaving members out. What stays is the same bytes in the same
+ * order; only if it is not one piece any more is it copied to scratch. */
+struct list_edit {
+    struct str rest; /* p NULL: all read */
+    char separator;
+    char join;             /* goes before the member kept next, once there is a copy */
+    const char *from, *to; /* the member read last, with the white space around it */
+    struct str kept;       /* what stays so far; p NULL: nothing */
+    struct scratch *scratch;
+    bool copied;  /* kept is at the end of scratch */
+    bool cut;     /* something was left out */
+    bool no_room; /* scratch is full: nothing can be kept */
+};
+
+void list_edit_init(struct list_edit *e, struct str value, char separator, struct scratch *scratch);
+/* False at the end. */
+bool list_edit_next(struct list_edit *e, struct member *ret);
+/* One of these for each member: it stays, or it goes. */
+void list_edit_keep(struct list_edit *e);
+void list_edit_cut(struct list_edit *e);
+/* White space (RFC 9110 OWS) off both ends. */
+struct str ows_trim(struct str s);
+/* Puts the result into the field: untouched when nothing was cut, dropped when nothing is left. */
+void list_edit_finish(struct list_edit *e, struct field *f);
+
+#endif

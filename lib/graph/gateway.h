@@ -1,0 +1,37 @@
+/* A gateway as compiled, for the files of lib/graph that read it: route.c builds it and picks
+ * routes, select.c reads its selectors. Everybody else uses route.h. */
+#ifndef OFFSHOOT_GRAPH_GATEWAY_H
+#define OFFSHOOT_GRAPH_GATEWAY_H
+
+#include "lib/base/str.h"
+#include "lib/graph/model.h"
+#include <stddef.h>
+#include <stdint.h>
+
+/* Room for a host as it is compared. A longer one than a DNS name can be (253 bytes) equals none.
+ */
+#define HOST_KEY_MAX 256
+
+struct selector {
+    struct model_selector as_written; /* its text belongs to the gateway */
+    uint8_t field;                    /* SELECT_HEADER: enum field_id of the name */
+};
+
+struct gateway {
+    unsigned refs;
+    size_t bytes;
+    struct str name;
+    struct str default_environment; /* p NULL: none */
+    struct selector *selectors;
+    uint32_t nselectors;
+    uint32_t kinds;        /* 1 << enum selector_kind for each kind that occurs */
+    struct routes *routes; /* private to route.c */
+    char *text;            /* every string of it */
+};
+
+/* The host of an authority as it is compared: lower case, without port and one trailing dot (an
+ * IPv6 literal keeps its brackets), in out[HOST_KEY_MAX]. Empty when there is none or it is too
+ * long to equal any. */
+struct str authority_host(struct str authority, char *out);
+
+#endif

@@ -1,0 +1,132 @@
+/* Tokens and trace parents: fixed forms, read in one go. */
+#include "lib/base/parse.h"
+#include "lib/graph/context.h"
+#include <errno.h>
+
+#define TOKEN_VALUE_MAX (TOKEN_MAX - (sizeof("offshoot=") - 1))
+#define FLAGS_KNOWN     0x1f
+#define KID_MAX         8
+#define MAC_LEN         22 /* 16 bytes in base64url without padding */
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Takes the part before the next dot off *rest. False when there is no further part. */
+static bool next_part(struct str *rest, struct str *ret)
+{
+    if (!rest->p)
+        return false;
+    *ret = (struct str){rest->p, str_find(*rest, '.')};
+    *rest = ret->n < rest->n ? str_from(*rest, ret->n + 1) : (struct str){NULL, 0};
+    return true;
+}
+
+static bool is_base64url(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_';
+}
+
+static bool all_base64url(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if (!is_base64url(s.p[i]))
+            return false;
+    }
+    return true;
+}
+
+/* exp, kid and mac. The last character of 22 carries two bits; the four below them are zero, so
+ * that one mac has one spelling. */
+static int parse_signature(struct str rest, struct token *t)
+{
+    struct str exp;
+    if (!next_part(&rest, &exp) || parse_base36(exp, &t->exp) || !next_part(&rest, &t->kid) ||
+        t->kid.n == 0 || t->kid.n > KID_MAX || !all_base64url(t->kid))
+        return -EINVAL;
+    if (!next_part(&rest, &t->mac) || rest.p || t->mac.n != MAC_LEN || !all_base64url(t->mac) ||
+        !memchr("AQgw", t->mac.p[MAC_LEN - 1], 4))
+        return -EINVAL;
+    t->is_signed = true;
+    return 0;
+}
+
+int token_parse(struct str s, struct token *ret)
+{
+    struct token t = {0};
+    if (s.n < 5 || s.n > TOKEN_VALUE_MAX || memcmp(s.p, "v1", 2) != 0 || s.p[3] != '.')
+        return -EINVAL;
+    t.use = s.p[2];
+    if (t.use != 'e' && t.use != 'm')
+        return -EINVAL;
+
+    struct str rest = str_from(s, 4);
+    struct str pin, flags;
+    if (!next_part(&rest, &t.env) || !name_valid(t.env) || !next_part(&rest, &pin) ||
+        parse_base36(pin, &t.pin) || !next_part(&rest, &flags) || flags.n != 2)
+        return -EINVAL;
+    int high = hex_digit(flags.p[0]);
+    int low = hex_digit(flags.p[1]);
+    /* A flag that is not known may forbid something: it is never ignored. */
+    if (high < 0 || low < 0 || ((high << 4 | low) & ~FLAGS_KNOWN))
+        return -EINVAL;
+    t.flags = (uint8_t)(high << 4 | low);
+    if (t.use == 'e' && (t.pin || (t.flags & ~CONTEXT_EXPLAIN)))
+        return -EINVAL;
+    if (rest.p && parse_signature(rest, &t))
+        return -EINVAL;
+    *ret = t;
+    return 0;
+}
+
+size_t token_write(struct str env, uint64_t pin, uint8_t flags, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t n = 0;
+    memcpy(out, "v1m.", 4);
+    n += 4;
+    memcpy(out + n, env.p, env.n);
+    n += env.n;
+    out[n++] = '.';
+    n += format_base36(pin, out + n);
+    out[n++] = '.';
+    out[n++] = digits[flags >> 4];
+    out[n++] = digits[flags & 15];
+    return n;
+}
+
+/* n lower-case hex digits; *ret_zero: all of them are 0. */
+static bool hex_run(const char *p, size_t n, bool *ret_zero)
+{
+    bool zero = true;
+    for (size_t i = 0; i < n; i++) {
+        if (hex_digit(p[i]) < 0)
+            return false;
+        zero = zero && p[i] == '0';
+    }
+    *ret_zero = zero;
+    return true;
+}
+
+bool traceparent_valid(struct str value, struct str *ret_trace_id)
+{
+    enum { VERSION = 0, TRACE = 3, PARENT = 36, FLAGS = 53, LENGTH = 55 };
+    const char *p = value.p;
+    bool zero, trace_zero, parent_zero;
+    if (value.n < LENGTH || p[TRACE - 1] != '-' || p[PARENT - 1] != '-' || p[FLAGS - 1] != '-')
+        return false;
+    if (!hex_run(p + VERSION, 2, &zero) || !hex_run(p + TRACE, 32, &trace_zero) ||
+        !hex_run(p + PARENT, 16, &parent_zero) || trace_zero || parent_zero)
+        return false;
+    bool version_zero = zero;
+    if (!hex_run(p + FLAGS, 2, &zero) || memcmp(p, "ff", 2) == 0)
+        return false;
+    if (value.n > LENGTH && (version_zero || p[LENGTH] != '-'))
+        return false;
+    *ret_trace_id = str_of(p + TRACE, 32);
+    return true;
+}
