@@ -329,6 +329,12 @@ static bool host_bits_zero(const struct cidr *c, unsigned width)
     return true;
 }
 
+static int bad_block(struct err *e, const char *what, struct str text)
+{
+    int n = (int)(text.n < TEXT_IN_ERROR ? text.n : TEXT_IN_ERROR);
+    return err_set(e, -EINVAL, "%s: address block '%.*s'", what, n, n ? text.p : "");
+}
+
 int cidr_parse(struct str text, struct cidr *ret, struct err *e)
 {
     struct cidr c = {.kind = ADDR_IP4};
@@ -339,16 +345,16 @@ int cidr_parse(struct str text, struct cidr *ret, struct err *e)
 
     if (!parse_ip4(ip, c.ip)) {
         if (!parse_ip6(ip, c.ip))
-            return bad(e, "no IPv4 or IPv6 address", text);
+            return bad_block(e, "neither an IPv4 nor an IPv6 address", text);
         c.kind = ADDR_IP6;
         width = 128;
     }
     bits = width;
     if (slash < text.n && parse_u32(str_from(text, slash + 1), 0, width, &bits))
-        return bad(e, "invalid prefix length", text);
+        return bad_block(e, "invalid prefix length", text);
     c.bits = (uint8_t)bits;
     if (!host_bits_zero(&c, width))
-        return bad(e, "bits set behind the prefix", text);
+        return bad_block(e, "bits set behind the prefix", text);
     if (c.kind == ADDR_IP6 && bits >= 96 && unmap(c.ip)) {
         c.kind = ADDR_IP4;
         c.bits = (uint8_t)(bits - 96);

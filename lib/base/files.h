@@ -1,7 +1,8 @@
 /* The graph's source files: paths expanded, read whole, watched for change by their stat.
  *
  * A PATH that is a folder means its *.yaml, *.yml and *.json, sorted by name, not deeper. Reads
- * are bounded before memory is taken. Not thread-safe; owned by whoever loads graphs. */
+ * are bounded before memory is taken. Hidden files are left out, symbolic links are followed. Not
+ * thread-safe; owned by whoever loads graphs. */
 #ifndef OFFSHOOT_BASE_FILES_H
 #define OFFSHOOT_BASE_FILES_H
 
@@ -11,17 +12,20 @@
 #include <stdint.h>
 
 struct file_limits {
-    uint64_t file_bytes; /* one file, default 64 MiB */
+    uint64_t file_bytes;  /* one file, default 64 MiB */
     uint64_t total_bytes; /* together, default 1 GiB */
-    uint32_t files; /* default 100,000 */
+    uint32_t files;       /* default 100,000 */
 };
-#define FILE_LIMITS_DEFAULT { 64u << 20, 1u << 30, 100000 }
+#define FILE_LIMITS_DEFAULT                                                                        \
+    {                                                                                              \
+        64u << 20, 1u << 30, 100000                                                                \
+    }
 
 struct file {
-    char *name; /* as the user would write it: PATH, or PATH/entry for a folder */
-    struct str bytes; /* whole content; valid until the next files_read or files_free */
-    uint64_t generation; /* grows when the content may have changed since the last read */
-    struct err error; /* code != 0: this file could not be read; bytes is empty */
+    char *name;          /* as the user would write it: PATH, or PATH/entry for a folder */
+    struct str bytes;    /* whole content; valid until the next files_read or files_free */
+    uint64_t generation; /* grows when content or error changed since the last read */
+    struct err error;    /* code != 0: this file could not be read; bytes is empty */
 };
 
 struct files;
@@ -31,10 +35,15 @@ struct files *files_new(const char *const *paths, size_t n, const struct file_li
 void files_free(struct files *f);
 /* Reads what is new or changed (device, inode, size, mtime or ctime differ; a file whose mtime is
  * within the last two seconds of its read is always read again), forgets what is gone. Errors of
- * single files go into file.error: a missing PATH, a special file, an unreadable or too large one.
- * A folder without such files is not an error. Returns the number of files read, or -ENOMEM. */
+ * single files go into file.error: a missing PATH, a special file, an unreadable or too large one,
+ * a folder that cannot be listed or has too many files. What failed is tried again each time.
+ * A folder without such files is not an error. Returns the number of files read, or -ENOMEM: then
+ * the list is as it was, or the files concerned carry that error and are read again next time. */
 int files_read(struct files *f);
 size_t files_count(const struct files *f);
+/* NULL past the end. */
 const struct file *files_at(const struct files *f, size_t i);
+/* Grows whenever a file's generation does, and when a file is gone. */
+uint64_t files_generation(const struct files *f);
 
 #endif
