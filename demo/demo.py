@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """A small shop in six environments, on one machine, with a real gateway and a real Redis.
 
     demo.py run   shows what Offshoot does, checks every answer, and ends by itself

@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """What a customer wants to buy; kept in Redis, with prices and stock asked for on every look."""
 
 import urllib.parse

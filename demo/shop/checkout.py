@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """Turns a cart into an order."""
 
 from frame import Failure, Shop

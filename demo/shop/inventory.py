@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """What is in stock; kept in Redis."""
 
 from frame import Failure, Shop

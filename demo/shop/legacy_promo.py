@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """A banner that nobody dares to switch off for everyone at once."""
 
 from frame import Shop

@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """Prices in cents. The edition `main` has the list prices; every other one tries lower ones."""
 
 from frame import Shop

@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """What else a customer could buy, the cheapest first."""
 
 import urllib.parse

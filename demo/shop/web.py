@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """The shop's start page: what is in the cart, what it costs, what else one could buy."""
 
 import urllib.parse
