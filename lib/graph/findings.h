@@ -40,6 +40,7 @@ struct finding {
     enum finding_code code;
     struct place at;
     struct place related; /* line 0: none */
+    struct place related2; /* line 0: none; two origins clash in a third place */
     char *message; /* what is wrong and what would repair it; owned by the set */
 };
 
@@ -48,6 +49,7 @@ struct findings {
     size_t n, size;
     size_t limit; /* kept at the most; 1,000 by default */
     size_t errors, warnings; /* all that were added, kept or not */
+    size_t by_code[FINDING_CODE_COUNT]; /* the same by code */
     bool no_memory; /* a finding was lost: treat the graph as invalid */
 };
 
@@ -56,6 +58,11 @@ void findings_release(struct findings *f);
 /* related may be NULL. */
 void findings_add(struct findings *f, enum finding_code code, struct place at,
     const struct place *related, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* The same with two related places. */
+void findings_add_clash(struct findings *f, enum finding_code code, struct place at,
+    const struct place related[2], const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* Adds what `from` holds to `to` and leaves `from` empty. */
+void findings_move(struct findings *to, struct findings *from);
 /* Groups by file in the order of files, then by place, then by code. */
 void findings_sort(struct findings *f);
 /* {"valid":bool,"findings":[{"code","severity","file","line","column","message",

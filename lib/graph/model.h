@@ -16,7 +16,11 @@
 struct mtext {
     struct str s;
     struct place at;
+    uint32_t id; /* of names and references: equal in one model when the texts are equal */
 };
+
+/* What a finding of the loader spoilt: what stands on it is not judged. */
+enum env_fault { ENV_FAULT_LINEAGE = 1, ENV_FAULT_STATEMENTS = 2 };
 
 enum mode { MODE_BASELINE, MODE_OVERLAY, MODE_SHARED };
 enum protocol { PROTOCOL_HTTP, PROTOCOL_GRPC, PROTOCOL_TCP };
@@ -71,6 +75,8 @@ struct model_env {
     struct mtext name;
     struct place spec_at; /* of the spec mapping */
     struct mtext *parents; /* ordered; `parent: x` is a list of one */
+    struct place parents_at; /* of the key `parent` or `parents`; line 0: not written */
+    struct place parents_value_at;
     struct model_statement *statements; /* in document order; check sorts nothing */
     struct mtext *subjects; /* ACCESS_SUBJECTS */
     struct mtext *labels; /* key and value alternate; sorted by key */
@@ -83,7 +89,10 @@ struct model_env {
     struct place priority_at; /* line 0: not written */
     uint8_t mode, access;
     bool strict;
-    uint64_t fingerprint; /* of the document's bytes and first line: equal means unchanged since */
+    uint8_t faults; /* enum env_fault; 0 in a valid graph */
+    /* Of the document's bytes, its file's number and name and its first line: equal means that
+     * nothing changed since, not even a place. */
+    uint64_t fingerprint;
 };
 
 struct model_selector {
@@ -115,7 +124,7 @@ struct model {
     struct model_env **envs;
     struct model_gateway **gateways;
     uint32_t nservices, nenvs, ngateways;
-    void *index; /* names to positions; see model_find_* */
+    void *index; /* names to positions and lineages; lib/graph/model_index.h */
 };
 
 /* Position in the array, or UINT32_MAX. */
