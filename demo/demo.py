@@ -4,7 +4,8 @@
     demo.py run   shows what Offshoot does, checks every answer, and ends by itself
     demo.py up    starts the same stack and keeps it up, with commands to try
 
-The programs are taken from $OFFSHOOT_BUILD (default: build). `make demo` and `make demo-up` call it.
+The programs are taken from $OFFSHOOT_BUILD (default: build). `make demo` and `make demo-up` call
+this.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from http.client import HTTPException
 import redis
 import yaml
 from shopclient import Mismatch, ask, check_record, check_told, expected, hops, tree
-from stack import HERE, Broken, Stack
+from stack import Broken, Stack
 from terminal import chapter, command, indented, of, say, style, table
 
 WAIT_SECONDS = 5
@@ -110,9 +111,8 @@ def show_selectors(stack):
         reply = ask(stack.edge, f"{host}:{port}", x_offshoot_explain="1", **fields)
         check_told(environment, reply, want[environment])
         require("x-offshoot-route" not in reply.headers, "the edge let a hop record out")
-        carrier = [f"{k.replace('_', '-')}: {v}" for k, v in fields.items()]
-        rows.append((" ".join([f"http://{host}/", *carrier]), environment,
-                     differences(environment)))
+        carrier = "".join(f"{k.replace('_', '-')}: {v}" for k, v in fields.items())
+        rows.append((carrier or f"http://{host}/", environment, differences(environment)))
     table(rows)
 
 
@@ -160,9 +160,9 @@ def show_refusals(stack):
         (f"http://feat-42.{PREVIEW}/promo", f"feat-42.{PREVIEW}", "/promo", "removed",
          "feat-42 removed legacy-promo"),
         (f"http://feat-99.{PREVIEW}/", f"feat-99.{PREVIEW}", "/", "unknown-environment",
-         "nobody has heard of it; never served by main"),
+         "main does not step in"),
         (f"http://feat-mix.{PREVIEW}/", f"feat-mix.{PREVIEW}", "/", "unknown-environment",
-         "exists, but needs a token: outsiders do not learn that"),
+         "it exists, but not without a token"),
     )
     rows = [("request", "status", "word", "why")]
     for shown, host, path, word, why in cases:
@@ -175,7 +175,7 @@ def show_refusals(stack):
 
 def show_ctl(stack):
     """The same resolver on the command line: offline from files, live from the gateway."""
-    chapter("The same answers from the command line (offline from the files, live from the gateway)")
+    chapter("The same answers from the command line, offline and live")
     run_ctl(stack, 0, "cart", "--graph", "graph", "resolve", "feat-42", "cart")
     run_ctl(stack, 0, "team-b", "--admin", "admin.sock", "explain", "--host", "checkout",
             "--header", "x-offshoot-env: feat-42", "--trusted")
@@ -258,7 +258,7 @@ def await_status(stack, good):
         if code in (0, 2) and good(text):
             return text
         if time.monotonic() > until:
-            raise Mismatch(f"no such status within {WAIT_SECONDS} s; the last, exit {code}:\n{text}")
+            raise Mismatch(f"no such status within {WAIT_SECONDS} s; exit {code}:\n{text}")
 
 
 # ---- the two ways to start -------------------------------------------------------------------
@@ -289,7 +289,7 @@ def up(stack):
 
   edge listener     {stack.edge}   (for people: environment by host name, header or baggage)
   trusted listener  {stack.trusted}   (for the services among themselves: Host is the service)
-  graph files       {stack.path("graph")}   (made from {os.path.relpath(HERE)}/graph; edit them, they are watched)
+  graph files       {stack.path("graph")}   (edit them: they are watched)
   admin socket      {stack.admin}
   Redis             127.0.0.1:{stack.redis_port}
 """)
@@ -307,8 +307,8 @@ def up(stack):
             f"redis-cli -p {stack.redis_port} keys '*'",
             f"{ctl} --graph {stack.path('graph')} resolve feat-42 cart",
             f"{ctl} --admin {stack.admin} status",
-            f"{ctl} --admin {stack.admin} explain --host checkout --header 'x-offshoot-env: feat-42'"
-            " --trusted",
+            f"{ctl} --admin {stack.admin} explain --host checkout "
+            "--header 'x-offshoot-env: feat-42' --trusted",
     ):
         say("  " + line)
     say()

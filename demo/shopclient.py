@@ -92,7 +92,8 @@ def check_record(environment, reply, want):
     recorded = hops(reply)
     for hop in recorded:
         where, cls = want.get(hop.service, (None, "unknown"))
-        right = hop.cls not in CLASSES if where is None else (hop.environment, hop.cls) == (where, cls)
+        got = (hop.environment, hop.cls)
+        right = hop.cls not in CLASSES if where is None else got == (where, cls)
         if not right:
             raise Mismatch(f"{environment}: {hop.service} is to be {where} {cls}, recorded: {hop}")
     served = collections.Counter((h.service, h.environment if h.cls in CLASSES else None)

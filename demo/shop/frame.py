@@ -101,9 +101,9 @@ class Shop:
 
     def __init__(self, name, redis=False):
         p = argparse.ArgumentParser(description=f"The shop's {name} service.")
-        p.add_argument("--variant", default="main", help="edition of this program, shown in replies")
+        p.add_argument("--variant", default="main", help="edition of this program")
         p.add_argument("--listen", default="127.0.0.1:0", help="port 0: a free one")
-        p.add_argument("--mesh", required=True, metavar="HOST:PORT", help="where services are called")
+        p.add_argument("--mesh", required=True, metavar="HOST:PORT", help="calls go here")
         p.add_argument("--redis", required=redis, metavar="HOST:PORT")
         self.name = name
         self.args = p.parse_args()
