@@ -22,9 +22,9 @@ from fakes import Nobody, Provider, fixed, free_port, http_script
 from http1 import BadMessage, Incomplete, Reply, Request, connect, reply_bytes, request_bytes
 
 __all__ = [
-    "BUILD", "ROOT", "BadMessage", "Case", "Counters", "Incomplete", "Nobody", "Program", "Provider",
-    "ProxyCase", "Reply", "Request", "connect", "eventually", "fixed", "free_port", "http_script",
-    "reply_bytes", "request_bytes", "sanitized",
+    "BUILD", "ROOT", "BadMessage", "Case", "Counters", "Incomplete", "Nobody", "Program",
+    "Provider", "ProxyCase", "Reply", "Request", "connect", "eventually", "fixed", "free_port",
+    "http_script", "reply_bytes", "request_bytes", "sanitized",
 ]  # fmt: skip
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -97,7 +97,7 @@ class Counters:
         self.samples[key] = value
 
     def get(self, name, **labels):
-        """The sum of the samples of this name that have these labels. KeyError when there is none."""
+        """The sum of the samples of this name with these labels; KeyError when there is none."""
         wanted = set(labels.items())
         found = [v for (n, have), v in self.samples.items() if n == name and wanted <= have]
         if not found:
@@ -382,7 +382,8 @@ class Case(unittest.TestCase):
                 return True  # judged by its exit status
             have, start = program.fds(), program.fds_at_start
             if have > start:
-                raise AssertionError(f"{have} descriptors, {start} at the start: {program.open_files()}")
+                files = program.open_files()
+                raise AssertionError(f"{have} descriptors, {start} at the start: {files}")
             return True
 
         eventually(descriptors_back, self.quiet_seconds)

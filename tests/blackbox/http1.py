@@ -237,7 +237,7 @@ class Stream:
             message.body = self._take(len(self.buffer))
 
     def read_reply(self, method="GET", body=True):
-        """The next reply, whole. method: of the request it answers. body=False stops at its head."""
+        """The next reply, whole. method: of its request. body=False stops at the head."""
         self._start()
         found = STATUS_LINE.match(self._line())
         if not found:

@@ -29,6 +29,7 @@ PROGRAM = """
     while True:
         sock, _ = server.accept()
         if FLAW == "leaks":
+            sock.sendall(b"kept")
             kept.append(sock)
         else:
             sock.close()
@@ -145,7 +146,13 @@ class FakesTest(unittest.TestCase):
 
 
 class CountersTest(unittest.TestCase):
-    TEXT = '# HELP a_total A.\n# TYPE a_total counter\na_total{x="1",y="a,b"} 2\na_total{x="2"} 3\nb 1\n'
+    TEXT = """\
+# HELP a_total A.
+# TYPE a_total counter
+a_total{x="1",y="a,b"} 2
+a_total{x="2"} 3
+b 1
+"""
 
     def test_sums_the_samples_with_the_labels_asked_for(self):
         counters = Counters(self.TEXT)
@@ -191,7 +198,9 @@ class JudgementTest(unittest.TestCase):
                 program = Program([sys.executable, script, "--", flaw], self.folder)
                 self.programs.append(program.wait_ready())
                 with connect(program.address) as client:
-                    if flaw != "leaks":
+                    if flaw == "leaks":
+                        client.read_exactly(4)
+                    else:
                         client.expect_end()
                 act(self, program)
 
