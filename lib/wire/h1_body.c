@@ -215,7 +215,7 @@ static enum h1_error parse_trailers(const struct h1_body *b, char *data, uint32_
 {
     uint16_t count = 0;
     for (uint32_t pos = 0; pos < size;) {
-        uint32_t end = h1_scan_control(data, pos, size);
+        uint32_t end = (uint32_t)h1_scan_control(data, pos, size);
         if (count == b->limits->fields)
             return H1_E_TRAILER;
         struct field *f = &fields[count];
@@ -239,7 +239,7 @@ static enum h1_status trailers(struct h1_body *b, char *data, uint32_t from, uin
     const uint64_t limit = (uint64_t)b->limits->trailer_bytes + 2;
     const uint32_t top = n - from < limit ? n - from : (uint32_t)limit;
     for (uint32_t i = b->trailer_scan;;) {
-        i = b->trailer_scan = h1_scan_control(section, i, top);
+        i = b->trailer_scan = (uint32_t)h1_scan_control(section, i, top);
         if (i == top || (section[i] == '\r' && i + 1 == top))
             break;
         if (section[i] != '\r' || section[i + 1] != '\n')

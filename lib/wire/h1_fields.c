@@ -1,31 +1,19 @@
 /* What the known fields of a head mean: Host, the framings, Connection, Upgrade, Expect, TE. */
 #include "lib/wire/h1_internal.h"
 
-#define BIT(id) (UINT64_C(1) << (id))
-_Static_assert(FIELD_ID_COUNT <= 64, "field numbers fit a bit set");
-
-static const uint64_t meaning_ids =
-    BIT(FIELD_HOST) | BIT(FIELD_CONNECTION) | BIT(FIELD_CONTENT_LENGTH) |
-    BIT(FIELD_TRANSFER_ENCODING) | BIT(FIELD_TE) | BIT(FIELD_UPGRADE) | BIT(FIELD_KEEP_ALIVE) |
-    BIT(FIELD_PROXY_CONNECTION) | BIT(FIELD_EXPECT) | BIT(FIELD_HTTP2_SETTINGS);
-
 /* Naming these in Connection does not remove them: framing and routing must arrive, and nobody
  * may make the proxy lose a context. */
 static const uint64_t kept_ids =
-    BIT(FIELD_CONTENT_LENGTH) | BIT(FIELD_HOST) | BIT(FIELD_VIA) | BIT(FIELD_BAGGAGE) |
-    BIT(FIELD_TRACEPARENT) | BIT(FIELD_TRACESTATE) | BIT(FIELD_X_OFFSHOOT_CONTEXT) |
-    BIT(FIELD_UBERCTX_OFFSHOOT) | BIT(FIELD_OT_BAGGAGE_OFFSHOOT) | BIT(FIELD_X_OFFSHOOT_EXPLAIN) |
-    BIT(FIELD_X_OFFSHOOT_ERROR) | BIT(FIELD_X_OFFSHOOT_ROUTE) | BIT(FIELD_X_OFFSHOOT_OTHER);
+    H1_BIT(FIELD_CONTENT_LENGTH) | H1_BIT(FIELD_HOST) | H1_BIT(FIELD_VIA) | H1_BIT(FIELD_BAGGAGE) |
+    H1_BIT(FIELD_TRACEPARENT) | H1_BIT(FIELD_TRACESTATE) | H1_BIT(FIELD_X_OFFSHOOT_CONTEXT) |
+    H1_BIT(FIELD_UBERCTX_OFFSHOOT) | H1_BIT(FIELD_OT_BAGGAGE_OFFSHOOT) |
+    H1_BIT(FIELD_X_OFFSHOOT_EXPLAIN) | H1_BIT(FIELD_X_OFFSHOOT_ERROR) |
+    H1_BIT(FIELD_X_OFFSHOOT_ROUTE) | H1_BIT(FIELD_X_OFFSHOOT_OTHER);
 
 enum {
     LENGTH_DIGITS = 19, /* as many as 2^63-1 has */
     CONNECTION_OPTIONS = 255,
 };
-
-bool h1_field_means(enum field_id id)
-{
-    return (meaning_ids >> id & 1) != 0;
-}
 
 /* The next element of a comma list, without its white space; empty ones are passed over
  * (RFC 9110 section 5.6.1.2). False at the end. */
@@ -51,6 +39,17 @@ static bool is_token(struct str s)
     return i == s.n && i > 0;
 }
 
+/* s is the word, given in lower case, in any spelling. */
+static bool is_word(struct str s, struct str word)
+{
+    if (s.n != word.n)
+        return false;
+    for (size_t i = 0; i < s.n; i++)
+        if (h1_token_lower[(uint8_t)s.p[i]] != (uint8_t)word.p[i])
+            return false;
+    return true;
+}
+
 static enum h1_error content_length(struct h1_parser *p, struct str value)
 {
     if (p->seen & H1_SEEN_LENGTH)
@@ -74,7 +73,7 @@ static enum h1_error content_length(struct h1_parser *p, struct str value)
 
 static enum h1_error transfer_encoding(struct h1_parser *p, struct str value)
 {
-    if (p->seen & H1_SEEN_CODING || p->minor == 0 || !str_ieq(value, STR("chunked")))
+    if (p->seen & H1_SEEN_CODING || p->minor == 0 || !is_word(value, STR("chunked")))
         return H1_E_CODING;
     if (p->seen & H1_SEEN_LENGTH)
         return H1_E_BOTH_FRAMINGS;
@@ -93,29 +92,28 @@ static enum h1_error host(struct h1_parser *p, const char *data, const struct fi
         return H1_E_HOST;
     if (!p->authority_len && !h1_authority_valid(value, false))
         return H1_E_HOST;
-    p->host = p->nfields;
+    p->host = (uint16_t)(f - p->fields);
     p->seen |= H1_SEEN_HOST;
     return H1_OK;
 }
 
 static enum h1_seen connection_option(struct str option)
 {
-    switch (option.n) {
-    case 5:
-        return str_ieq(option, STR("close")) ? H1_SEEN_CLOSE : H1_SEEN_NAMES;
-    case 7:
-        return str_ieq(option, STR("upgrade")) ? H1_SEEN_OPT_UPGRADE : H1_SEEN_NAMES;
-    case 10:
-        return str_ieq(option, STR("keep-alive")) ? H1_SEEN_KEEP_ALIVE : H1_SEEN_NAMES;
-    default:
-        return H1_SEEN_NAMES;
-    }
+    if (is_word(option, STR("keep-alive")))
+        return H1_SEEN_KEEP_ALIVE;
+    if (is_word(option, STR("close")))
+        return H1_SEEN_CLOSE;
+    return is_word(option, STR("upgrade")) ? H1_SEEN_OPT_UPGRADE : H1_SEEN_NAMES;
 }
 
-/* Their number is limited, so that marking what they name costs a bounded time. */
+/* The number of options is limited, so that marking what they name costs a bounded time. */
 static enum h1_error connection(struct h1_parser *p, struct str value)
 {
     struct str option;
+    if (str_eq(value, STR("keep-alive"))) { /* nearly all there are */
+        p->seen |= H1_SEEN_KEEP_ALIVE;
+        return H1_OK;
+    }
     while (next_element(&value, &option)) {
         if (!is_token(option) || p->options == CONNECTION_OPTIONS)
             return H1_E_FIELD_VALUE;
@@ -130,7 +128,7 @@ static void expect(struct h1_parser *p, struct str value)
     struct str element;
     while (next_element(&value, &element))
         p->seen |=
-            str_ieq(element, STR("100-continue")) ? H1_SEEN_EXPECT_100 : H1_SEEN_EXPECT_OTHER;
+            is_word(element, STR("100-continue")) ? H1_SEEN_EXPECT_100 : H1_SEEN_EXPECT_OTHER;
 }
 
 /* A list with quoted parameters is not looked into: a client that has such can do without. */
@@ -140,7 +138,7 @@ static void te(struct h1_parser *p, struct str value)
     if (str_find(value, '"') < value.n)
         return;
     while (next_element(&value, &element))
-        if (str_ieq(element, STR("trailers")))
+        if (is_word(element, STR("trailers")))
             p->seen |= H1_SEEN_TE_TRAILERS;
 }
 

@@ -45,21 +45,24 @@ enum h1_seen {
 };
 
 /* Bytes from data[i] on that are no control byte: the position of the first that is, or top.
- * A line that passes is made of HTAB, SP, visible ASCII and obs-text alone. */
-static inline uint32_t h1_scan_control(const char *data, uint32_t i, uint32_t top)
+ * A line that passes is made of HTAB, SP, visible ASCII and obs-text alone.
+ *
+ * Sixteen bytes are judged by one comparison: plus one, what is allowed in ASCII is 0x21-0x7f,
+ * greater than 0x20 as signed bytes. From the first HTAB or obs-text on, one by one. */
+static inline size_t h1_scan_control(const char *data, size_t i, size_t top)
 {
 #if defined(__SSE2__)
-    const __m128i low = _mm_set1_epi8(0x1f);
-    const __m128i tab = _mm_set1_epi8('\t');
-    const __m128i del = _mm_set1_epi8(0x7f);
-    for (; top - i >= 16; i += 16) {
+    const __m128i one = _mm_set1_epi8(1);
+    const __m128i space = _mm_set1_epi8(' ');
+    for (; i + 16 <= top; i += 16) {
         __m128i x = _mm_loadu_si128((const __m128i *)(data + i));
-        __m128i below = _mm_cmpeq_epi8(_mm_min_epu8(x, low), x);
-        __m128i bad =
-            _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(x, tab), below), _mm_cmpeq_epi8(x, del));
-        unsigned mask = (unsigned)_mm_movemask_epi8(bad);
-        if (mask)
-            return i + (uint32_t)__builtin_ctz(mask);
+        int plain = _mm_movemask_epi8(_mm_cmpgt_epi8(_mm_add_epi8(x, one), space));
+        if (plain != 0xffff) {
+            i += (unsigned)__builtin_ctz(~(unsigned)plain);
+            if (h1_is(data[i], H1_C_CONTROL))
+                return i;
+            break;
+        }
     }
 #endif
     while (i < top && !h1_is(data[i], H1_C_CONTROL))
@@ -84,9 +87,15 @@ enum h1_status h1_fail(struct h1_parser *p, enum h1_error e);
 
 /* One field line, line[0..len) with its CR at line[len]; line[0..room) may be read. Fills *f (no
  * flags), lowers the name. H1_E_OBS_FOLD, H1_E_FIELD_NAME. */
-enum h1_error h1_field_parse(struct field *f, char *line, uint32_t len, uint32_t room);
-/* Names that h1_field_meaning knows. */
-bool h1_field_means(enum field_id id);
+enum h1_error h1_field_parse(struct field *f, char *line, size_t len, size_t room);
+/* Names that h1_field_meaning knows, a bit for each number. */
+#define H1_BIT(id) (UINT64_C(1) << (id))
+_Static_assert(FIELD_ID_COUNT <= 64, "field numbers fit a bit set");
+#define H1_MEANING_IDS                                                                             \
+    (H1_BIT(FIELD_HOST) | H1_BIT(FIELD_CONNECTION) | H1_BIT(FIELD_CONTENT_LENGTH) |                \
+        H1_BIT(FIELD_TRANSFER_ENCODING) | H1_BIT(FIELD_TE) | H1_BIT(FIELD_UPGRADE) |               \
+        H1_BIT(FIELD_KEEP_ALIVE) | H1_BIT(FIELD_PROXY_CONNECTION) | H1_BIT(FIELD_EXPECT) |         \
+        H1_BIT(FIELD_HTTP2_SETTINGS))
 /* What a known field says for the message: into p->seen, p->length, f->flags. */
 enum h1_error h1_field_meaning(struct h1_parser *p, const char *data, struct field *f);
 /* Gives FIELD_HOP to the fields that Connection lists. */

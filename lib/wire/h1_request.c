@@ -8,24 +8,26 @@ enum {
 
 static enum h1_method method_id(struct str m)
 {
-    static const struct {
-        struct str name;
-        enum h1_method id;
-    } known[] = {
-        {{"GET", 3}, H1_GET},
-        {{"POST", 4}, H1_POST},
-        {{"HEAD", 4}, H1_HEAD},
-        {{"PUT", 3}, H1_PUT},
-        {{"DELETE", 6}, H1_DELETE},
-        {{"OPTIONS", 7}, H1_OPTIONS},
-        {{"PATCH", 5}, H1_PATCH},
-        {{"TRACE", 5}, H1_TRACE},
-        {{"CONNECT", 7}, H1_CONNECT},
-    };
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-        if (str_eq(m, known[i].name))
-            return known[i].id;
-    return H1_METHOD_OTHER;
+    switch (m.n) {
+    case 3:
+        return str_eq(m, STR("GET")) ? H1_GET : str_eq(m, STR("PUT")) ? H1_PUT : H1_METHOD_OTHER;
+    case 4:
+        return str_eq(m, STR("POST"))   ? H1_POST
+               : str_eq(m, STR("HEAD")) ? H1_HEAD
+                                        : H1_METHOD_OTHER;
+    case 5:
+        return str_eq(m, STR("PATCH"))   ? H1_PATCH
+               : str_eq(m, STR("TRACE")) ? H1_TRACE
+                                         : H1_METHOD_OTHER;
+    case 6:
+        return str_eq(m, STR("DELETE")) ? H1_DELETE : H1_METHOD_OTHER;
+    case 7:
+        return str_eq(m, STR("OPTIONS"))   ? H1_OPTIONS
+               : str_eq(m, STR("CONNECT")) ? H1_CONNECT
+                                           : H1_METHOD_OTHER;
+    default:
+        return H1_METHOD_OTHER;
+    }
 }
 
 bool h1_method_safe(enum h1_method m)
@@ -48,9 +50,31 @@ static enum h1_error version_error(struct str rest)
     return two_parts ? H1_E_VERSION : H1_E_REQUEST_LINE;
 }
 
+/* How many bytes at the start of t are surely allowed: whole sixteens without white space,
+ * obs-text, '#', '%' and '\\'. The line holds no control bytes any more. */
+static inline size_t plain_target_bytes(struct str t)
+{
+    size_t i = 0;
+#if defined(__SSE2__)
+    const __m128i space = _mm_set1_epi8(' ' + 1);
+    for (; t.n - i >= 16; i += 16) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(t.p + i));
+        __m128i odd = _mm_cmplt_epi8(x, space); /* bytes from 0x80 on are negative */
+        odd = _mm_or_si128(odd, _mm_cmpeq_epi8(x, _mm_set1_epi8('#')));
+        odd = _mm_or_si128(odd, _mm_cmpeq_epi8(x, _mm_set1_epi8('%')));
+        odd = _mm_or_si128(odd, _mm_cmpeq_epi8(x, _mm_set1_epi8('\\')));
+        if (_mm_movemask_epi8(odd))
+            break;
+    }
+#else
+    (void)t;
+#endif
+    return i;
+}
+
 static enum h1_error target_bytes(struct str t)
 {
-    for (size_t i = 0; i < t.n; i++) {
+    for (size_t i = plain_target_bytes(t); i < t.n; i++) {
         if (h1_is(t.p[i], H1_C_TARGET))
             continue;
         if (t.p[i] == ' ')
