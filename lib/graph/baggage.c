@@ -144,7 +144,7 @@ static bool take_own(struct pick *p, const struct member *m)
     }
     if (!looks_own(key))
         return false;
-    p->out->foreign++;
+    pick_foreign(p);
     return true;
 }
 

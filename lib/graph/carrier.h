@@ -27,6 +27,9 @@ struct pick {
 /* An own carrier was found: keeps its value where carriers are believed, else counts it. */
 void pick_own(struct pick *p, enum context_source source, struct str value);
 
+/* Counts a carrier that is removed without being believed; the count stops at its largest value. */
+void pick_foreign(struct pick *p);
+
 /* baggage.c: scans one baggage field, takes our member and what is beyond the limits out of it. */
 void pick_baggage(struct pick *p, struct field *f);
 

@@ -24,10 +24,16 @@ const char *context_fault_word(enum context_fault f)
     return words[f];
 }
 
+void pick_foreign(struct pick *p)
+{
+    if (p->out->foreign < UINT8_MAX)
+        p->out->foreign++;
+}
+
 void pick_own(struct pick *p, enum context_source source, struct str value)
 {
     if (!p->trusted) {
-        p->out->foreign++;
+        pick_foreign(p);
         return;
     }
     if (p->own == SOURCE_NONE) {
