@@ -4,8 +4,13 @@
  *   u32 length | u32 CRC32C(length, type, payload) | u32 type | payload (length bytes)
  * all little endian. Recovery reads to the last whole record and cuts what follows, saying how
  * many bytes. Rotation at a size: the full segment is renamed to NAME.NNNNNN. Compaction writes a
- * new segment beside, fsyncs, renames over, fsyncs the folder. A failed append (disk full, short
- * write) cuts the file back to the last whole record, so that later appends are sound. */
+ * new segment beside, fsyncs, renames over, fsyncs the folder, then removes the full segments; its
+ * first record, of the reserved type RECLOG_REPLACES, tells up to which number (u32), so that a
+ * crash in between brings nothing back. A failed append (disk full, short write) cuts the file back
+ * to the last whole record, so that later appends are sound. After a failed sync nobody knows what
+ * is on the disk: the log refuses to go on until it is compacted or opened again.
+ *
+ * One owner at a time: an open log is locked, and a second reclog_open gives -EBUSY. */
 #ifndef OFFSHOOT_BASE_RECLOG_H
 #define OFFSHOOT_BASE_RECLOG_H
 
@@ -14,17 +19,18 @@
 #include <stdint.h>
 
 #define RECLOG_RECORD_MAX (64u << 20) /* bytes of payload */
+#define RECLOG_REPLACES   0xffffffffu /* a record type that is the log's own */
 
 struct reclog;
 
 struct reclog_options {
-    uint32_t kind; /* of the log; a file of another kind is refused */
-    uint64_t rotate_bytes; /* 0: never */
+    uint32_t kind;          /* of the log; a file of another kind is refused */
+    uint64_t rotate_bytes;  /* 0: never */
     uint32_t keep_segments; /* full segments kept, oldest dropped first; 0: all */
 };
 
 struct reclog_recovery {
-    uint64_t records; /* whole records found */
+    uint64_t records;   /* whole records in the newest segment, the only one that can be torn */
     uint64_t cut_bytes; /* torn tail removed */
 };
 
@@ -37,17 +43,23 @@ void reclog_close(struct reclog *l);
 int reclog_append(struct reclog *l, uint32_t type, struct str payload, struct err *e);
 /* fdatasync: after it returns 0, what was appended survives kill -9 and power loss. */
 int reclog_sync(struct reclog *l, struct err *e);
-/* Calls fn for every record, oldest segment first; stops at its first non-zero and returns it. */
+/* Calls fn for every record, oldest segment first; stops at its first non-zero and returns it.
+ * A full segment that is damaged is -EBADMSG, after the records before the damage.
+ * fn may not append to l. */
 int reclog_read(struct reclog *l, reclog_fn *fn, void *arg, struct err *e);
-/* Replaces everything by the records that `write` appends to the new log given to it. */
-int reclog_compact(struct reclog *l, int (*write)(void *arg, struct reclog *fresh), void *arg,
-    struct err *e);
+/* Replaces everything by the records that `write` appends to the new log given to it. When it
+ * returns non-zero, or one of its appends failed, everything stays as it was; what it returned is
+ * returned and e is its own to fill. */
+int reclog_compact(
+    struct reclog *l, int (*write)(void *arg, struct reclog *fresh), void *arg, struct err *e);
+/* Bytes of all segments. */
 uint64_t reclog_bytes(const struct reclog *l);
 /* CRC32C (Castagnoli, RFC 3720 appendix B.4) of p, continuing from crc (0 to start). */
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
 
 /* Pure decoder for fuzzing and recovery: the records in one segment's bytes after the header.
- * Returns the offset just past the last whole record. */
+ * Returns the offset just past the last whole record, or past the one at which fn returned
+ * non-zero. */
 size_t reclog_scan(struct str bytes, reclog_fn *fn, void *arg);
 
 #endif
