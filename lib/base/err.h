@@ -15,7 +15,7 @@ struct err {
 /* Fills *e (when not NULL) and returns code, so that `return err_set(e, -EINVAL, ...)` reads well.
  * Control characters in the resulting text are replaced by '?', so it is safe in a log line. */
 int err_set(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-/* Puts "prefix: " before the text that *e already has. Returns e->code. */
+/* Puts "prefix: " before the text that *e already has. Returns e->code (-EINVAL without e). */
 int err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

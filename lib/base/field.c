@@ -91,7 +91,7 @@ static enum field_id ours_or_other(const char *name, size_t len)
 {
     static const struct str prefix = STR("x-offshoot-");
 
-    if (len > prefix.n && same_loosely(name, prefix.p, prefix.n))
+    if (len >= prefix.n && same_loosely(name, prefix.p, prefix.n))
         return FIELD_X_OFFSHOOT_OTHER;
     return FIELD_OTHER;
 }

@@ -11,7 +11,7 @@
 int parse_u64(struct str s, uint64_t *ret);
 /* The same with bounds, both included. */
 int parse_u32(struct str s, uint32_t min, uint32_t max, uint32_t *ret);
-/* Decimal with optional leading '-'. */
+/* Decimal with optional leading '-'; "-0" is refused. */
 int parse_i64(struct str s, int64_t *ret);
 /* Base 36, lower case digits, at most 63 bits. */
 int parse_base36(struct str s, uint64_t *ret);
