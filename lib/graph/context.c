@@ -17,6 +17,13 @@ const char *context_rule_word(enum context_rule r)
     return words[r];
 }
 
+const char *context_source_word(enum context_source s)
+{
+    static const char *const words[] = {"", "baggage", "x-offshoot-context", "uberctx-offshoot",
+        "ot-baggage-offshoot", "selector", "default"};
+    return words[s];
+}
+
 const char *context_fault_word(enum context_fault f)
 {
     static const char *const words[CONTEXT_FAULT_COUNT] = {"", "malformed", "two-values",

@@ -40,6 +40,8 @@ enum context_source {
     SOURCE_SELECTOR, /* context.selector says which */
     SOURCE_DEFAULT
 };
+/* "baggage" "x-offshoot-context" ... "selector" "default", "" for NONE */
+const char *context_source_word(enum context_source s);
 enum context_rule { RULE_NONE, RULE_EXPLICIT, RULE_SELECTOR, RULE_DEFAULT };
 const char *context_rule_word(enum context_rule r); /* "explicit" "selector" "default" */
 
