@@ -33,12 +33,12 @@ static bool port_valid(struct str s)
 
 bool h1_authority_valid(struct str s, bool port_required)
 {
-    size_t i = 0;
-    if (s.n && s.p[0] == '[')
-        i = ip_literal(s);
-    else
-        while (i < s.n && h1_is(s.p[i], H1_C_HOST))
-            i++;
+    if (s.n == 0)
+        return false;
+    const char *p = s.p, *end = s.p + s.n;
+    while (p < end && h1_is(*p, H1_C_HOST))
+        p++;
+    size_t i = s.p[0] == '[' ? ip_literal(s) : (size_t)(p - s.p);
     if (i == 0 || i > NAME_MAX_BYTES)
         return false;
     if (i == s.n)

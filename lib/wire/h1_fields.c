@@ -183,8 +183,6 @@ static void mark_named(struct h1_parser *p, struct str option)
 
 void h1_mark_hop_by_hop(struct h1_parser *p)
 {
-    if (!(p->seen & H1_SEEN_NAMES))
-        return;
     for (unsigned i = 0; i < p->nfields; i++) {
         if (p->fields[i].id != FIELD_CONNECTION)
             continue;

@@ -128,32 +128,32 @@ static enum h1_status field_lines(struct h1_parser *p, char *data, uint32_t top,
 {
     enum h1_status status;
     size_t pos = p->pos, scan = p->scan;
-    unsigned nfields = p->nfields;
-    const unsigned max = p->limits->fields;
-    for (;;) {
+    struct field *f = p->fields + p->nfields;
+    const struct field *const full = p->fields + p->limits->fields;
+    for (;; f++) {
         size_t end = h1_scan_control(data, scan, top);
         if (!crlf_at(data, end, top)) {
             status = line_open(p, data, end, top, n);
             break;
         }
+        scan = end + 2;
         if (end == pos) {
-            pos += 2;
+            pos = scan;
             p->state = AT_END;
             status = H1_DONE;
             break;
         }
-        if (nfields == max)
+        if (f == full)
             return h1_fail(p, H1_E_TOO_MANY_FIELDS);
-        struct field *f = &p->fields[nfields++];
         enum h1_error e = field_parse(f, data + pos, end - pos, top - pos);
         if (!e && (H1_MEANING_IDS >> f->id & 1))
             e = h1_field_meaning(p, data, f);
         if (e)
             return h1_fail(p, e);
-        pos = scan = end + 2;
+        pos = scan;
     }
     p->pos = (uint32_t)pos;
-    p->nfields = (uint16_t)nfields;
+    p->nfields = (uint16_t)(f - p->fields);
     return status;
 }
 
@@ -168,9 +168,11 @@ enum h1_status h1_head_lines(struct h1_parser *p, char *data, uint32_t n, h1_sta
     return status;
 }
 
-void h1_head_common(const struct h1_parser *p, struct h1_head *head)
+void h1_head_common(struct h1_parser *p, struct h1_head *head)
 {
     const unsigned seen = p->seen;
+    if (seen & H1_SEEN_NAMES)
+        h1_mark_hop_by_hop(p);
     *head = (struct h1_head){
         .fields = p->fields,
         .nfields = p->nfields,

@@ -2,7 +2,7 @@
  * steps of a head. Private to lib/wire/h1_*.c.
  *
  *   h1_request / h1_reply → h1_head_lines { start line, then per field: h1_field_parse,
- *   h1_field_meaning } → finish: framing, persistence, h1_mark_hop_by_hop → *head */
+ *   h1_field_meaning } → h1_head_common and framing → *head */
 #ifndef OFFSHOOT_WIRE_H1_INTERNAL_H
 #define OFFSHOOT_WIRE_H1_INTERNAL_H
 
@@ -100,8 +100,8 @@ _Static_assert(FIELD_ID_COUNT <= 64, "field numbers fit a bit set");
 enum h1_error h1_field_meaning(struct h1_parser *p, const char *data, struct field *f);
 /* Gives FIELD_HOP to the fields that Connection lists. */
 void h1_mark_hop_by_hop(struct h1_parser *p);
-/* The parts of a head that requests and replies have in common, all but framing. */
-void h1_head_common(const struct h1_parser *p, struct h1_head *head);
+/* The parts of a whole head that requests and replies have in common, all but framing. */
+void h1_head_common(struct h1_parser *p, struct h1_head *head);
 
 /* host[:port], strict: a name of unreserved characters (no percent-encoding, no sub-delims, no
  * userinfo) of at most 255 bytes or an IPv6 address in brackets; a port of 1-65535 without

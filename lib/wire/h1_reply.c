@@ -6,13 +6,15 @@ enum {
     STATUS_END = VERSION_BYTES + 4, /* HTTP/1.x 200 */
 };
 
-static enum h1_error version(const char *line, uint32_t len)
+/* A line too short for its status, or that does not begin with HTTP/1.0 or HTTP/1.1 and SP. */
+static enum h1_error line_error(struct str line)
 {
-    if (len < 5 || memcmp(line, "HTTP/", 5) != 0)
+    struct str http = STR("HTTP/");
+    if (!str_starts(line, http))
         return H1_E_STATUS_LINE;
-    if (len < VERSION_BYTES || memcmp(line + 5, "1.", 2) != 0 || (line[7] & ~1) != '0')
-        return H1_E_VERSION;
-    return H1_OK;
+    struct str version = str_from(line, http.n);
+    bool known = str_starts(version, STR("1.0")) || str_starts(version, STR("1.1"));
+    return known ? H1_E_STATUS_LINE : H1_E_VERSION;
 }
 
 /* HTTP/1.x SP 3DIGIT [SP reason]; the reason's bytes were judged by the line scan. */
@@ -20,12 +22,9 @@ static enum h1_error status_line(struct h1_parser *p, const char *data, uint32_t
 {
     const char *line = data + p->pos;
     const uint32_t len = end - p->pos;
-    enum h1_error e = version(line, len);
-    if (e)
-        return e;
-    if (len < STATUS_END || line[VERSION_BYTES] != ' ' ||
-        (len > STATUS_END && line[STATUS_END] != ' '))
-        return H1_E_STATUS_LINE;
+    if (len < STATUS_END || memcmp(line, "HTTP/1.", VERSION_BYTES - 1) != 0 ||
+        (line[VERSION_BYTES - 1] & ~1) != '0' || line[VERSION_BYTES] != ' ')
+        return line_error(str_of(line, len));
     unsigned status = 0;
     for (unsigned i = VERSION_BYTES + 1; i < STATUS_END; i++) {
         if (!h1_is(line[i], H1_C_DIGIT))
@@ -34,9 +33,13 @@ static enum h1_error status_line(struct h1_parser *p, const char *data, uint32_t
     }
     if (status < 100 || status > 599)
         return H1_E_STATUS_LINE;
-    p->minor = (uint8_t)(line[7] - '0');
+    if (len > STATUS_END) {
+        if (line[STATUS_END] != ' ')
+            return H1_E_STATUS_LINE;
+        p->target_len = len - STATUS_END - 1;
+    }
+    p->minor = (uint8_t)(line[VERSION_BYTES - 1] - '0');
     p->status = (uint16_t)status;
-    p->target_len = len > STATUS_END ? len - STATUS_END - 1 : 0;
     return H1_OK;
 }
 
@@ -64,7 +67,6 @@ enum h1_status h1_reply(struct h1_parser *p, char *data, uint32_t n, enum h1_met
         return status;
     if (body_forbidden(p, request_method) && (p->seen & H1_SEEN_CODING || p->length > 0))
         return h1_fail(p, H1_E_BODY_FORBIDDEN);
-    h1_mark_hop_by_hop(p);
     h1_head_common(p, head);
     head->status = p->status;
     head->upgrade = p->status == 101;

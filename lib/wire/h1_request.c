@@ -180,7 +180,7 @@ static struct str forward_path(const struct h1_parser *p, const char *data, stru
     return p->method_id == H1_OPTIONS ? STR("*") : STR("/");
 }
 
-static void finish(const struct h1_parser *p, const char *data, struct h1_head *head)
+static void finish(struct h1_parser *p, const char *data, struct h1_head *head)
 {
     const unsigned seen = p->seen;
     const uint32_t start = p->skip ? 2 : 0;
@@ -212,7 +212,6 @@ enum h1_status h1_request(struct h1_parser *p, char *data, uint32_t n, struct h1
     enum h1_error e = judge(p);
     if (e)
         return h1_fail(p, e);
-    h1_mark_hop_by_hop(p);
     finish(p, data, head);
     return H1_DONE;
 }
