@@ -246,6 +246,8 @@ uint64_t addr_hash(const struct addr *a)
 
     if (a->kind == ADDR_IP4 || a->kind == ADDR_IP6)
         return XXH3_64bits_withSeed(a->ip, sizeof(a->ip), seed);
+    if (a->kind != ADDR_DNS)
+        return XXH3_64bits_withSeed(a->name.n ? a->name.p : "", a->name.n, seed);
     size_t n = a->name.n < sizeof(lower) ? a->name.n : sizeof(lower);
     for (size_t i = 0; i < n; i++)
         lower[i] = ascii_lower(a->name.p[i]);
