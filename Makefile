@@ -5,6 +5,10 @@
 #   make CC=clang        another compiler
 .DEFAULT_GOAL := all
 MAKEFLAGS += --no-builtin-rules
+# V=1 shows every command; else one short line says what is made.
+V ?=
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-4s %s\n' $(1) $@)
 .DELETE_ON_ERROR:
 comma := ,
 
@@ -67,7 +71,7 @@ all: $(PROGRAMS) ## the three programs, in $(B)/ (the default target)
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1 \2/p' Makefile | sed 's|$$(B)|$(B)|' | \
 	        while read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
-	@echo "variables: CC=clang SAN=address,undefined|thread COV=1 DEBUG=1 B=folder CFLAGS= LDFLAGS="
+	@echo "variables: CC=clang SAN=address,undefined|thread COV=1 DEBUG=1 V=1 B=folder CFLAGS= LDFLAGS="
 
 # Two stamps that change only with their text: every object depends on how it is compiled, every
 # archive on the list of its members (a source that was deleted must leave it).
@@ -88,25 +92,30 @@ $(B)/libagent.a: $(call rest,$(AGENT_SRC))
 $(B)/libctl.a: $(call rest,$(CTL_SRC))
 $(B)/liboffshoot.a $(B)/libproxy.a $(B)/libagent.a $(B)/libctl.a: $(B)/sources
 	@mkdir -p $(@D)
-	@rm -f $@
-	$(AR) rcs $@ $(filter %.o,$^)
+	$(call say,AR)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $(filter %.o,$^)
 
 $(B)/offshoot-proxy: $(call obj,proxy/main.c) $(B)/libproxy.a $(B)/liboffshoot.a
 $(B)/offshoot-agent: $(call obj,agent/main.c) $(B)/libagent.a $(B)/liboffshoot.a
 $(B)/offshootctl: $(call obj,ctl/main.c) $(B)/libctl.a $(B)/liboffshoot.a
 $(B)/offshoot-proxy $(B)/offshoot-agent $(B)/offshootctl:
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 # ---- compiling -------------------------------------------------------------------------------
 $(B)/obj/%.o: %.c $(B)/flags | $(GEN_H)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 $(B)/obj/gen/%.o: $(B)/%.c $(B)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 $(B)/%.pb-c.c $(B)/%.pb-c.h: %.proto
 	@mkdir -p $(B)
-	protoc-c --c_out=$(B) -I. $<
+	$(call say,GEN)
+	$(Q)protoc-c --c_out=$(B) -I. $<
 .SECONDARY: $(GEN_C) $(GEN_H)
 -include $(shell [ -d $(B)/obj ] && find $(B)/obj -name '*.d')
 
@@ -129,10 +138,12 @@ link_test = $(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter-out %/liboffsho
         $(B)/liboffshoot.a $(LIBS)
 $(UNIT_BIN) $(LOOP_BIN): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/liboffshoot.a
 	@mkdir -p $(@D)
-	$(link_test) -lcmocka
+	$(call say,LINK)
+	$(Q)$(link_test) -lcmocka
 $(BENCH_BIN): $(B)/bench/%: $(B)/obj/bench/%.o $(B)/liboffshoot.a
 	@mkdir -p $(@D)
-	$(link_test)
+	$(call say,LINK)
+	$(Q)$(link_test)
 .PHONY: tests unit loop
 tests: $(UNIT_BIN) $(LOOP_BIN) ## every test program, without running it
 unit: $(UNIT_BIN)
@@ -147,7 +158,8 @@ FUZZ_MAIN := $(if $(FUZZ),,$(B)/obj/tests/fuzz/replay.o)
 tests: $(FUZZ_REPLAY)
 $(FUZZ_REPLAY): $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(FUZZ_MAIN) $(B)/liboffshoot.a
 	@mkdir -p $(@D)
-	$(link_test) $(if $(FUZZ),-fsanitize=fuzzer)
+	$(call say,LINK)
+	$(Q)$(link_test) $(if $(FUZZ),-fsanitize=fuzzer)
 
 .PHONY: fuzz fuzz-run
 fuzz: ## libFuzzer with ASan and UBSan, FUZZ_SECONDS=60 a target; ONLY=name for one
