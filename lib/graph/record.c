@@ -1,0 +1,209 @@
+#include "lib/graph/record.h"
+
+/* Words between the targets and the lines. */
+static const uint32_t *after_hash(const struct env_record *r)
+{
+    return record_targets(r) + r->nstatements + HASH_SIZE / 4;
+}
+static const uint32_t *priority_at(const struct env_record *r)
+{
+    return after_hash(r) + (r->nparents > 1 ? r->nparents : 0);
+}
+static const uint32_t *extras_at(const struct env_record *r)
+{
+    return priority_at(r) + (record_mode(r) == MODE_SHARED);
+}
+static const void *lines_at(const struct env_record *r)
+{
+    return extras_at(r) + ((r->flags & RECORD_EXTRAS) != 0);
+}
+static uint32_t nlines(const struct env_record *r)
+{
+    return 1 + ((r->flags & RECORD_EXPIRES) != 0) + r->nstatements;
+}
+static size_t lines_size(const struct env_record *r)
+{
+    return (size_t)nlines(r) * (r->flags & RECORD_WIDE ? 4 : 2);
+}
+
+const uint32_t *record_parents(const struct env_record *r, uint32_t *ret_n)
+{
+    *ret_n = r->nparents;
+    return r->nparents > 1 ? after_hash(r) : record_lineage(r) + 1;
+}
+
+int32_t record_priority(const struct env_record *r)
+{
+    return record_mode(r) == MODE_SHARED ? (int32_t)*priority_at(r) : 0;
+}
+
+struct str record_extras(const struct env_record *r)
+{
+    if (!(r->flags & RECORD_EXTRAS))
+        return str_of(NULL, 0);
+    return str_of((const char *)lines_at(r) + lines_size(r), *extras_at(r));
+}
+
+static uint32_t line_at(const struct env_record *r, uint32_t i)
+{
+    const void *lines = lines_at(r);
+    return r->flags & RECORD_WIDE ? ((const uint32_t *)lines)[i] : ((const uint16_t *)lines)[i];
+}
+
+uint32_t record_name_line(const struct env_record *r)
+{
+    return line_at(r, 0);
+}
+uint32_t record_expires_line(const struct env_record *r)
+{
+    return line_at(r, 1);
+}
+uint32_t record_statement_line(const struct env_record *r, uint32_t i)
+{
+    return line_at(r, 1 + ((r->flags & RECORD_EXPIRES) != 0) + i);
+}
+
+bool record_same_lines(const struct env_record *a, const struct env_record *b)
+{
+    if (nlines(a) != nlines(b))
+        return false;
+    for (uint32_t i = 0; i < nlines(a); i++)
+        if (line_at(a, i) != line_at(b, i))
+            return false;
+    return true;
+}
+
+bool record_same_lineage(const struct env_record *a, const struct env_record *b)
+{
+    return a->nlineage == b->nlineage &&
+           memcmp(record_lineage(a), record_lineage(b), a->nlineage * sizeof(uint32_t)) == 0;
+}
+
+/* ---- building ---- */
+
+static uint8_t flags_of(const struct env_content *c)
+{
+    uint32_t widest = c->name_line;
+    uint8_t flags =
+        (uint8_t)((c->strict ? RECORD_STRICT : 0) | (c->has_expires ? RECORD_EXPIRES : 0) |
+                  (c->extras.n ? RECORD_EXTRAS : 0));
+    if (c->has_expires && c->expires_line > widest)
+        widest = c->expires_line;
+    for (uint32_t i = 0; i < c->nstatements; i++) {
+        if (c->statements[i].line > widest)
+            widest = c->statements[i].line;
+        if (target_kind(c->statements[i].target) == STATEMENT_USE)
+            flags |= RECORD_USES;
+    }
+    return widest > UINT16_MAX ? flags | RECORD_WIDE : flags;
+}
+
+static void *put_line(void *at, bool wide, uint32_t line)
+{
+    if (wide) {
+        *(uint32_t *)at = line;
+        return (uint32_t *)at + 1;
+    }
+    *(uint16_t *)at = (uint16_t)line;
+    return (uint16_t *)at + 1;
+}
+
+static void put_lines_and_extras(struct env_record *r, const struct env_content *c, void *at)
+{
+    bool wide = r->flags & RECORD_WIDE;
+    at = put_line(at, wide, c->name_line);
+    if (c->has_expires)
+        at = put_line(at, wide, c->expires_line);
+    for (uint32_t i = 0; i < c->nstatements; i++)
+        at = put_line(at, wide, c->statements[i].line);
+    if (c->extras.n)
+        memcpy(at, c->extras.p, c->extras.n);
+}
+
+struct env_record *record_new(struct slab *slab, const struct env_content *c,
+    const uint32_t *lineage, uint32_t nlineage, uint64_t changed)
+{
+    struct env_record head = {.changed = changed,
+        .expires = c->has_expires ? c->expires : INT64_MAX,
+        .refs = 1,
+        .nstatements = c->nstatements,
+        .nlineage = (uint8_t)nlineage,
+        .nparents = (uint8_t)c->nparents,
+        .kinds = (uint8_t)(c->mode | c->access << 4),
+        .flags = flags_of(c)};
+    uint32_t several = c->nparents > 1 ? c->nparents : 0, pool = c->mode == MODE_SHARED;
+    size_t words =
+        nlineage + 2 * (size_t)c->nstatements + HASH_SIZE / 4 + several + pool + (c->extras.n != 0);
+    head.size = (uint32_t)(sizeof(head) + 4 * words + lines_size(&head) + c->extras.n);
+    struct env_record *r = slab_alloc(slab, head.size, NULL);
+    if (!r)
+        return NULL;
+    *r = head;
+    uint32_t *w = record_words(r);
+    memcpy(w, lineage, nlineage * sizeof(*w));
+    w += nlineage;
+    for (uint32_t i = 0; i < c->nstatements; i++) {
+        w[i] = c->statements[i].service;
+        w[c->nstatements + i] = c->statements[i].target;
+    }
+    w += 2 * (size_t)c->nstatements;
+    memset(w, 0, HASH_SIZE);
+    w += HASH_SIZE / 4;
+    for (uint32_t i = 0; i < several; i++)
+        *w++ = c->parents[i];
+    if (pool)
+        *w++ = (uint32_t)c->priority;
+    if (c->extras.n)
+        *w++ = (uint32_t)c->extras.n;
+    put_lines_and_extras(r, c, w);
+    return r;
+}
+
+void record_set_hash(struct env_record *r, const unsigned char *hash)
+{
+    memcpy(record_words(r) + r->nlineage + 2 * (size_t)r->nstatements, hash, HASH_SIZE);
+}
+
+void record_unref(struct slab *slab, struct endpoints *sets, struct env_record *r)
+{
+    if (--r->refs > 0)
+        return;
+    const uint32_t *targets = record_targets(r);
+    for (uint32_t i = 0; i < r->nstatements; i++)
+        if (target_kind(targets[i]) == STATEMENT_PROVIDES)
+            endpoints_drop(sets, targets[i] & TARGET_MASK);
+    slab_free_block(slab, r, r->size, 0);
+}
+
+void record_content(const struct env_record *r, struct endpoints *sets,
+    struct content_statement *statements, struct env_content *ret)
+{
+    struct env_content c = {.mode = record_mode(r),
+        .access = record_access(r),
+        .strict = r->flags & RECORD_STRICT,
+        .has_expires = r->flags & RECORD_EXPIRES,
+        .expires = r->expires,
+        .priority = record_priority(r),
+        .name_line = record_name_line(r),
+        .statements = statements,
+        .nstatements = r->nstatements,
+        .extras = record_extras(r)};
+    c.parents = record_parents(r, &c.nparents);
+    if (c.has_expires)
+        c.expires_line = record_expires_line(r);
+    for (uint32_t i = 0; i < r->nstatements; i++) {
+        statements[i] = (struct content_statement){
+            record_services(r)[i], record_targets(r)[i], record_statement_line(r, i)};
+        if (target_kind(statements[i].target) == STATEMENT_PROVIDES)
+            endpoints_hold(sets, statements[i].target & TARGET_MASK);
+    }
+    *ret = c;
+}
+
+void content_drop(struct env_content *c, struct endpoints *sets)
+{
+    for (uint32_t i = 0; i < c->nstatements; i++)
+        if (target_kind(c->statements[i].target) == STATEMENT_PROVIDES)
+            endpoints_drop(sets, c->statements[i].target & TARGET_MASK);
+    c->nstatements = 0;
+}

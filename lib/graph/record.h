@@ -1,0 +1,144 @@
+/* One environment as the hot path reads it: a block of words, immutable once built.
+ *
+ * struct env_record, then as 32-bit words
+ *   lineage[nlineage]        environment numbers, itself first     } touched by resolve
+ *   services[nstatements]    sorted                                }
+ *   targets[nstatements]     kind << 30 | endpoint handle or environment number
+ *   hash[8]                  SHA-256 of the canonical form
+ *   parents[nparents]        only when there are several: a single one is lineage[1]
+ *   priority                 pools only
+ *   extras                   length of the text at the end, only with RECORD_EXTRAS
+ * then lines, 16 bits each (32 with RECORD_WIDE), relative to the first line of the document:
+ *   name, expires (only with RECORD_EXPIRES), statements
+ * then extras: owner, subjects and labels in their canonical encoding.
+ *
+ * Records are counted and shared by snapshots; the thread that builds counts. */
+#ifndef OFFSHOOT_GRAPH_RECORD_H
+#define OFFSHOOT_GRAPH_RECORD_H
+
+#include "lib/graph/endpoints.h"
+#include "lib/graph/slab.h"
+#include "lib/graph/snapshot.h"
+
+#define TARGET_BITS    30
+#define TARGET_MASK    ((1u << TARGET_BITS) - 1)
+#define HASH_SIZE      32
+#define STATEMENTS_MAX (1u << 20)
+
+enum record_flag {
+    RECORD_STRICT = 1,
+    RECORD_EXPIRES = 2,
+    RECORD_WIDE = 4,
+    RECORD_EXTRAS = 8,
+    RECORD_USES = 16, /* has a `use` statement */
+};
+
+struct env_record {
+    uint64_t changed; /* epoch */
+    int64_t expires;  /* INT64_MAX: never */
+    uint32_t refs;
+    uint32_t nstatements;
+    uint32_t size; /* of the block, bytes */
+    uint8_t nlineage, nparents;
+    uint8_t kinds; /* enum mode | enum access_kind << 4 */
+    uint8_t flags; /* enum record_flag */
+};
+
+static inline uint32_t *record_words(const struct env_record *r)
+{
+    return (uint32_t *)(void *)(uintptr_t)(r + 1);
+}
+static inline const uint32_t *record_lineage(const struct env_record *r)
+{
+    return record_words(r);
+}
+static inline const uint32_t *record_services(const struct env_record *r)
+{
+    return record_words(r) + r->nlineage;
+}
+static inline const uint32_t *record_targets(const struct env_record *r)
+{
+    return record_services(r) + r->nstatements;
+}
+static inline const unsigned char *record_hash(const struct env_record *r)
+{
+    return (const unsigned char *)(record_targets(r) + r->nstatements);
+}
+static inline uint8_t record_mode(const struct env_record *r)
+{
+    return r->kinds & 15;
+}
+static inline uint8_t record_access(const struct env_record *r)
+{
+    return r->kinds >> 4;
+}
+static inline uint8_t target_kind(uint32_t target)
+{
+    return (uint8_t)(target >> TARGET_BITS);
+}
+static inline uint32_t target_make(enum statement_kind kind, uint32_t value)
+{
+    return (uint32_t)kind << TARGET_BITS | value;
+}
+
+const uint32_t *record_parents(const struct env_record *r, uint32_t *ret_n);
+int32_t record_priority(const struct env_record *r);
+struct str record_extras(const struct env_record *r);
+struct str record_owner(const struct env_record *r); /* of the extras */
+/* Lines relative to the document's first; record_expires_line only with RECORD_EXPIRES. */
+uint32_t record_name_line(const struct env_record *r);
+uint32_t record_expires_line(const struct env_record *r);
+uint32_t record_statement_line(const struct env_record *r, uint32_t i);
+bool record_same_lines(const struct env_record *a, const struct env_record *b);
+bool record_same_lineage(const struct env_record *a, const struct env_record *b);
+
+/* Position of the statement about a service, or nstatements. */
+static inline uint32_t record_find(const struct env_record *r, uint32_t service)
+{
+    const uint32_t *s = record_services(r);
+    uint32_t n = r->nstatements, from = 0;
+    while (n > 16) {
+        uint32_t half = n / 2;
+        from += s[from + half] <= service ? half : 0;
+        n -= half;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        if (s[from + i] == service)
+            return from + i;
+    return r->nstatements;
+}
+
+/* ---- what a record is made of ---- */
+
+struct content_statement {
+    uint32_t service, target;
+    uint32_t line;
+};
+
+struct env_content {
+    uint8_t mode, access;
+    bool strict, has_expires;
+    int64_t expires;
+    int32_t priority;
+    uint32_t name_line, expires_line; /* relative */
+    const uint32_t *parents;
+    uint32_t nparents;
+    struct content_statement *statements; /* sorted by service; each PROVIDES owns a reference */
+    uint32_t nstatements;
+    struct str extras;
+};
+
+/* Returns new with one reference, which takes over the statements' references; its hash is still
+ * zero. NULL when memory is out (the references stay with the content). */
+struct env_record *record_new(struct slab *slab, const struct env_content *c,
+    const uint32_t *lineage, uint32_t nlineage, uint64_t changed);
+void record_unref(struct slab *slab, struct endpoints *sets, struct env_record *r);
+void record_set_hash(struct env_record *r, const unsigned char *hash);
+/* The content of a record, for a new one of another lineage: copies into statements (room for
+ * nstatements) and takes references. */
+void record_content(const struct env_record *r, struct endpoints *sets,
+    struct content_statement *statements, struct env_content *ret);
+/* Gives back the references that the statements own. */
+void content_drop(struct env_content *c, struct endpoints *sets);
+
+#endif
