@@ -102,7 +102,7 @@ def show_selectors(stack):
     chapter("From outside, at the edge listener: what selects the environment")
     port = stack.edge.rsplit(":", 1)[1]
     asked = [("main", "shop.localhost", {})]
-    asked += [(e, f"{e}.{PREVIEW}", {}) for e in ("team-a", "feat-42", "team-b")]
+    asked += [(e, f"{e}.{PREVIEW}", {}) for e in ("team-a", "feat-42", "team-b", "feat-mix")]
     asked += [(e, "shop.localhost", {"x_offshoot_env": e}) for e in ("main", "team-b", "feat-42")]
     asked += [("team-a", "shop.localhost", {"baggage": "sd-routing-key=team-a"})]
     rows = [("request", "environment", "differs from main in")]
@@ -161,8 +161,6 @@ def show_refusals(stack):
          "feat-42 removed legacy-promo"),
         (f"http://feat-99.{PREVIEW}/", f"feat-99.{PREVIEW}", "/", "unknown-environment",
          "main does not step in"),
-        (f"http://feat-mix.{PREVIEW}/", f"feat-mix.{PREVIEW}", "/", "unknown-environment",
-         "it exists, but not without a token"),
     )
     rows = [("request", "status", "word", "why")]
     for shown, host, path, word, why in cases:

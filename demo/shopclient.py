@@ -57,15 +57,17 @@ def ask(address, host, path="/", method="GET", body=None, **headers):
 
 
 def hops(reply):
-    """The hop record: service@environment;class=...;rule=...;epoch=..., members comma separated."""
+    """The hop record: service@environment;class=...;rule=...;epoch=..., members comma separated.
+
+    A refused passage has `refused=<word>` in the place of its class."""
     found = []
     for value in reply.headers.get_all("x-offshoot-route") or []:
         for member in value.split(","):
             name, *pairs = [part.strip() for part in member.split(";")]
             service, _, environment = name.partition("@")
             words = dict(pair.partition("=")[::2] for pair in pairs)
-            found.append(Hop(service, environment, words.get("class"), words.get("rule"),
-                             words.get("epoch")))
+            found.append(Hop(service, environment, words.get("class") or words.get("refused"),
+                             words.get("rule"), words.get("epoch")))
     return found
 
 
@@ -92,9 +94,7 @@ def check_record(environment, reply, want):
     recorded = hops(reply)
     for hop in recorded:
         where, cls = want.get(hop.service, (None, "unknown"))
-        got = (hop.environment, hop.cls)
-        right = hop.cls not in CLASSES if where is None else got == (where, cls)
-        if not right:
+        if hop.cls != cls or where not in (None, hop.environment):
             raise Mismatch(f"{environment}: {hop.service} is to be {where} {cls}, recorded: {hop}")
     served = collections.Counter((h.service, h.environment if h.cls in CLASSES else None)
                                  for h in recorded)

@@ -97,7 +97,7 @@ class CrossCheck(unittest.TestCase):
 
     WANT = {"web": ("main", "baseline"), "cart": ("feat-42", "local"), "promo": (None, "removed")}
     RECORD = ("web@main;class=baseline;rule=selector;epoch=1, "
-              "cart@feat-42;class=local;rule=explicit;epoch=1, promo@;refusal=removed;epoch=1")
+              "cart@feat-42;class=local;rule=explicit;epoch=1, promo@-;refused=removed;rule=explicit;epoch=1")
 
     def reply(self, cart="feat-42", promo=None, record=RECORD):
         body = {"service": "web", "variant": "main", "called": [
@@ -123,7 +123,8 @@ class CrossCheck(unittest.TestCase):
 
     def test_fails_when_the_record_names_another_environment_class_or_epoch(self):
         for old, new in (("cart@feat-42", "cart@main"), ("class=local", "class=ancestor"),
-                         ("promo@;refusal=removed", "promo@main;class=baseline"),
+                         ("promo@-;refused=removed", "promo@main;class=baseline"),
+                         ("refused=removed", "refused=unhealthy"),
                          ("rule=selector;epoch=1", "rule=selector;epoch=2")):
             with self.subTest(new), self.assertRaises(shopclient.Mismatch):
                 reply = self.reply(record=self.RECORD.replace(old, new))
