@@ -2,7 +2,10 @@
  *
  * Forms: "a.b.c.d:port" (four plain decimals), "[IPv6]:port", "dns-name:port", "unix:/path" (at
  * most 107 bytes of path), "tunnel:NAME" (reserved). A port is 1-65535 (0 only where the caller
- * allows it) and always required except for unix: and tunnel:. */
+ * allows it) and always required except for unix: and tunnel:.
+ *
+ * An IPv4-mapped IPv6 address is read as the IPv4 address that it reaches. A DNS name whose last
+ * label is a number ("127.1", "0x7f.1") is refused, because resolvers read it as an address. */
 #ifndef OFFSHOOT_BASE_ADDR_H
 #define OFFSHOOT_BASE_ADDR_H
 
@@ -16,16 +19,17 @@ enum addr_kind { ADDR_NONE, ADDR_IP4, ADDR_IP6, ADDR_DNS, ADDR_UNIX, ADDR_TUNNEL
 #define ADDR_TEXT_MAX 280 /* longest text form with its NUL */
 
 struct addr {
-    uint8_t kind; /* enum addr_kind */
-    uint8_t ip[16]; /* network order; IP4 uses the first four bytes, the rest is zero */
-    uint16_t port; /* host order */
-    struct str name; /* DNS name (lower case as given), unix path or tunnel name; borrowed */
+    uint8_t kind;    /* enum addr_kind */
+    uint8_t ip[16];  /* network order; IP4 uses the first four bytes, the rest is zero */
+    uint16_t port;   /* host order */
+    struct str name; /* DNS name as given, unix path or tunnel name; borrowed */
 };
 
 /* text must outlive *ret (name points into it). Error text says what is wrong with it. */
 int addr_parse(struct str text, bool allow_port_0, struct addr *ret, struct err *e);
 /* NUL-terminated into out[ADDR_TEXT_MAX]; returns the length. */
 size_t addr_format(const struct addr *a, char *out);
+/* DNS names are compared without regard to case; addr_hash agrees. */
 bool addr_eq(const struct addr *a, const struct addr *b);
 uint64_t addr_hash(const struct addr *a);
 /* For IP4, IP6 and UNIX. Returns the length, 0 for other kinds. */
@@ -58,7 +62,6 @@ struct endpoint_rules {
 /* Judges IP and unix addresses; DNS and tunnel names pass (judged after look-up). A unix path with
  * a ".." segment never passes. A wildcard address in `own` stands for every loopback address and
  * itself, on that port. On refusal *ret_why (static text) says which rule. */
-bool endpoint_allowed(
-    const struct endpoint_rules *r, const struct addr *a, const char **ret_why);
+bool endpoint_allowed(const struct endpoint_rules *r, const struct addr *a, const char **ret_why);
 
 #endif

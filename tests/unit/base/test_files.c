@@ -273,6 +273,19 @@ static void what_is_no_regular_file_is_an_error_and_does_not_hang(void **state)
     files_free(f);
 }
 
+static void content_that_belies_its_stat_is_an_error(void **state)
+{
+    (void)state;
+    const char *path = "/proc/self/status"; /* size 0 and yet bytes: as if it grew all the time */
+    struct files *f = files_new(&path, 1, &plenty);
+    assert_non_null(f);
+    assert_int_equal(files_read(f), 0);
+    assert_int_equal(files_at(f, 0)->error.code, -EAGAIN);
+    assert_non_null(strstr(files_at(f, 0)->error.text, "keeps changing"));
+    assert_int_equal(files_at(f, 0)->bytes.n, 0);
+    files_free(f);
+}
+
 static void an_unreadable_file_is_an_error(void **state)
 {
     (void)state;
@@ -622,6 +635,7 @@ int main(void)
         FILES_TEST(an_empty_folder_is_not_an_error),
         FILES_TEST(paths_keep_their_order),
         FILES_TEST(what_is_no_regular_file_is_an_error_and_does_not_hang),
+        FILES_TEST(content_that_belies_its_stat_is_an_error),
         FILES_TEST(an_unreadable_file_is_an_error),
         FILES_TEST(symbolic_links_are_followed),
         FILES_TEST(changed_content_of_the_same_size_is_seen),
