@@ -12,18 +12,18 @@
 
 /* The free list. One a thread; not thread-safe. */
 struct bufpool {
-    void *free; /* linked through the first word of each free block */
+    void *free;     /* linked through the first word of each free block */
     uint32_t block; /* bytes in a block */
     uint32_t nfree; /* blocks on the list */
-    uint32_t keep; /* blocks above this are given back to the heap */
+    uint32_t keep;  /* blocks above this are given back to the heap */
     uint32_t nused; /* blocks out */
     uint32_t limit; /* blocks that may be out; buf_hold fails above */
 };
 
 struct buf {
-    char *data; /* NULL: no block held */
+    char *data;          /* NULL: no block held */
     uint32_t start, end; /* valid bytes: data[start..end) */
-    uint32_t size; /* block size, 0 without a block */
+    uint32_t size;       /* block size, 0 without a block */
 };
 
 void bufpool_init(struct bufpool *bp, uint32_t block, uint32_t keep, uint32_t limit);

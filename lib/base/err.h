@@ -8,7 +8,7 @@
 #include <stdarg.h>
 
 struct err {
-    int code; /* negative errno, 0 when nothing failed */
+    int code;       /* negative errno, 0 when nothing failed */
     char text[480]; /* NUL-terminated, cut at the end if longer */
 };
 

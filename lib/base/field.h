@@ -46,26 +46,26 @@ enum field_id {
 };
 
 enum field_flag {
-    FIELD_HOP = 1, /* hop-by-hop: never forwarded */
+    FIELD_HOP = 1,  /* hop-by-hop: never forwarded */
     FIELD_DROP = 2, /* the proxy decided not to forward it */
 };
 
 struct field {
-    const char *name; /* lower case */
+    const char *name;  /* lower case */
     const char *value; /* without surrounding white space */
     uint32_t value_len;
     uint16_t name_len;
-    uint8_t id; /* enum field_id */
+    uint8_t id;    /* enum field_id */
     uint8_t flags; /* enum field_flag */
 };
 
 static inline struct str field_name(const struct field *f)
 {
-    return (struct str) { f->name, f->name_len };
+    return (struct str){f->name, f->name_len};
 }
 static inline struct str field_value(const struct field *f)
 {
-    return (struct str) { f->value, f->value_len };
+    return (struct str){f->value, f->value_len};
 }
 
 /* Number of a lower-case name. Only our own names (x-offshoot-*, uberctx-offshoot,

@@ -15,19 +15,19 @@ struct str {
 };
 
 /* A struct str over a string literal; its length is known at compile time. */
-#define STR(literal) ((struct str) { (literal), sizeof(literal) - 1 })
+#define STR(literal) ((struct str){(literal), sizeof(literal) - 1})
 /* For printf: printf("%.*s", STR_ARG(s)). Strings over INT_MAX bytes never reach printf. */
 #define STR_ARG(s) (int)(s).n, (s).n ? (s).p : ""
 
 static inline struct str str_of(const char *p, size_t n)
 {
-    return (struct str) { p, n };
+    return (struct str){p, n};
 }
 
 /* Borrows a NUL-terminated string. NULL gives the empty string. */
 static inline struct str str_c(const char *cstr)
 {
-    return (struct str) { cstr, cstr ? strlen(cstr) : 0 };
+    return (struct str){cstr, cstr ? strlen(cstr) : 0};
 }
 
 static inline bool str_eq(struct str a, struct str b)
@@ -50,14 +50,14 @@ static inline bool str_starts(struct str s, struct str prefix)
 
 static inline bool str_ends(struct str s, struct str suffix)
 {
-    return s.n >= suffix.n
-        && (suffix.n == 0 || memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0);
+    return s.n >= suffix.n &&
+           (suffix.n == 0 || memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0);
 }
 
 /* The bytes [from, s.n); from may not exceed s.n. */
 static inline struct str str_from(struct str s, size_t from)
 {
-    return (struct str) { s.p + from, s.n - from };
+    return (struct str){s.p + from, s.n - from};
 }
 
 /* Position of c, or s.n when it does not occur. */
