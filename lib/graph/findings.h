@@ -12,15 +12,38 @@
 #include <stdint.h>
 
 enum finding_code {
-    F_SYNTAX, F_UNKNOWN_FIELD, F_MISSING_FIELD, F_TYPE, F_NAME, F_ADDRESS, F_DATE, F_DUPLICATE,
+    F_SYNTAX,
+    F_UNKNOWN_FIELD,
+    F_MISSING_FIELD,
+    F_TYPE,
+    F_NAME,
+    F_ADDRESS,
+    F_DATE,
+    F_DUPLICATE,
     F_EMPTY,
-    F_UNKNOWN_PARENT, F_UNKNOWN_SERVICE, F_UNKNOWN_ENVIRONMENT,
-    F_CYCLE, F_DEPTH, F_TWO_BASELINES, F_NO_LINEARISATION,
-    F_OVERLAY_WITHOUT_PARENT, F_BASELINE_WITH_PARENT, F_SHARED_PARENT,
-    F_CONTRADICTION, F_DANGLING_USE, F_USE_CHAIN, F_CONFLICT, F_AMBIGUOUS_SHARED,
-    F_PINNED_OVERRIDE, F_HOST_CLAIMED_TWICE, F_ROUTE_CLAIMED_TWICE, F_ENDPOINT_FORBIDDEN,
+    F_UNKNOWN_PARENT,
+    F_UNKNOWN_SERVICE,
+    F_UNKNOWN_ENVIRONMENT,
+    F_CYCLE,
+    F_DEPTH,
+    F_TWO_BASELINES,
+    F_NO_LINEARISATION,
+    F_OVERLAY_WITHOUT_PARENT,
+    F_BASELINE_WITH_PARENT,
+    F_SHARED_PARENT,
+    F_CONTRADICTION,
+    F_DANGLING_USE,
+    F_USE_CHAIN,
+    F_CONFLICT,
+    F_AMBIGUOUS_SHARED,
+    F_PINNED_OVERRIDE,
+    F_HOST_CLAIMED_TWICE,
+    F_ROUTE_CLAIMED_TWICE,
+    F_ENDPOINT_FORBIDDEN,
     /* warnings from here on */
-    F_OUTLIVES_PARENT, F_UNPROVIDED_SERVICE, F_BASELINE_EXPIRES,
+    F_OUTLIVES_PARENT,
+    F_UNPROVIDED_SERVICE,
+    F_BASELINE_EXPIRES,
     FINDING_CODE_COUNT
 };
 const char *finding_word(enum finding_code c); /* "unknown-field" */
@@ -39,18 +62,18 @@ struct place {
 struct finding {
     enum finding_code code;
     struct place at;
-    struct place related; /* line 0: none */
+    struct place related;  /* line 0: none */
     struct place related2; /* line 0: none; two origins clash in a third place */
-    char *message; /* what is wrong and what would repair it; owned by the set */
+    char *message;         /* what is wrong and what would repair it; owned by the set */
 };
 
 struct findings {
     struct finding *list;
     size_t n, size;
-    size_t limit; /* kept at the most; 1,000 by default */
-    size_t errors, warnings; /* all that were added, kept or not */
+    size_t limit;                       /* kept at the most; 1,000 by default */
+    size_t errors, warnings;            /* all that were added, kept or not */
     size_t by_code[FINDING_CODE_COUNT]; /* the same by code */
-    bool no_memory; /* a finding was lost: treat the graph as invalid */
+    bool no_memory;                     /* a finding was lost: treat the graph as invalid */
 };
 
 void findings_init(struct findings *f);

@@ -4,9 +4,11 @@
  * invalid UTF-8, a second byte-order mark, complex keys. Text is taken as written.
  *
  * A loader keeps what it parsed, by document: a file is cut at its document markers ("---" and
- * "..." at the start of a line, which YAML allows nowhere else) and a document whose bytes and
- * line did not change since the last load is not parsed again. A one-line edit of a 50 MB file
- * costs a hash of the file and one document. */
+ * "..." at the start of a line, which YAML allows nowhere else) and a document whose bytes
+ * did not change since the last load is not parsed again; only its places move with its line.
+ * Documents with findings are, so that their findings are repeated. A one-line edit of a 50 MB file
+ * costs a hash of the file and one document. Memory: at most 20 times the bytes of all sources and
+ * 32 MiB, the check included; what would need more is a `syntax` finding. */
 #ifndef OFFSHOOT_GRAPH_LOAD_H
 #define OFFSHOOT_GRAPH_LOAD_H
 
@@ -15,17 +17,20 @@
 #include "lib/graph/model.h"
 
 struct load_limits {
-    uint32_t nesting; /* default 32 */
+    uint32_t nesting;   /* default 32 */
     uint32_t documents; /* default 1,000,000 over all files */
 };
-#define LOAD_LIMITS_DEFAULT { 32, 1000000 }
+#define LOAD_LIMITS_DEFAULT                                                                        \
+    {                                                                                              \
+        32, 1000000                                                                                \
+    }
 
-/* One source as bytes. error_text: the file could not be read (a `syntax` finding at line 1 of it,
- * bytes ignored). */
+/* One source as bytes. A file that is given twice is two files. error_text: the file could not be
+ * read (a `syntax` finding at line 1 of it, bytes ignored). */
 struct load_source {
     const char *name;
-    struct str bytes; /* borrowed for the call */
-    uint64_t generation; /* from files.h; equal to the last load's: bytes need not be hashed */
+    struct str bytes;       /* borrowed for the call */
+    uint64_t generation;    /* from files.h; equal to the last load's: not hashed. 0: unknown */
     const char *error_text; /* NULL: readable */
 };
 

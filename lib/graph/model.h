@@ -31,16 +31,21 @@ enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_REQUEST };
 enum access_kind { ACCESS_UNSET, ACCESS_PUBLIC, ACCESS_TOKEN, ACCESS_SUBJECTS };
 enum statement_kind { STATEMENT_NONE, STATEMENT_PROVIDES, STATEMENT_USE, STATEMENT_REMOVE };
 enum selector_kind {
-    SELECT_HOST, SELECT_HEADER, SELECT_BAGGAGE, SELECT_TRACESTATE, SELECT_COOKIE, SELECT_QUERY
+    SELECT_HOST,
+    SELECT_HEADER,
+    SELECT_BAGGAGE,
+    SELECT_TRACESTATE,
+    SELECT_COOKIE,
+    SELECT_QUERY
 };
 
 struct policy {
-    uint8_t balance; /* enum balance; default round robin */
-    uint32_t timeout_ms; /* until the reply's head; 0: the proxy's default */
-    uint32_t connect_timeout_ms; /* 0: the proxy's default */
-    uint32_t retries_max; /* UINT32_MAX: the proxy's default */
+    uint8_t balance;                 /* enum balance; default round robin */
+    uint32_t timeout_ms;             /* until the reply's head; 0: the proxy's default */
+    uint32_t connect_timeout_ms;     /* 0: the proxy's default */
+    uint32_t retries_max;            /* UINT32_MAX: the proxy's default */
     uint32_t retries_budget_percent; /* UINT32_MAX: default */
-    uint32_t health_interval_ms; /* 0: no active checks */
+    uint32_t health_interval_ms;     /* 0: no active checks */
     struct str health_path;
 };
 
@@ -49,7 +54,7 @@ struct model_service {
     struct mtext *hosts; /* as written; none written: the name is the only host */
     struct mtext *depends_on;
     uint32_t nhosts, ndepends_on;
-    uint16_t port; /* 0: not written */
+    uint16_t port;                               /* 0: not written */
     uint8_t protocol, propagates, state, shadow; /* enums above */
     bool pinned;
     struct policy policy;
@@ -63,29 +68,29 @@ struct model_endpoint {
 
 /* What an environment says about one service. */
 struct model_statement {
-    struct mtext service; /* place: the key, or the item of `remove` */
-    struct mtext use; /* USE: the environment, with its place */
+    struct mtext service;             /* place: the key, or the item of `remove` */
+    struct mtext use;                 /* USE: the environment, with its place */
     struct model_endpoint *endpoints; /* PROVIDES: at least one */
     uint32_t nendpoints;
-    uint8_t kind; /* enum statement_kind */
+    uint8_t kind;                /* enum statement_kind */
     struct str artifact, region; /* PROVIDES; empty when not written */
 };
 
 struct model_env {
     struct mtext name;
-    struct place spec_at; /* of the spec mapping */
-    struct mtext *parents; /* ordered; `parent: x` is a list of one */
+    struct place spec_at;    /* of the spec mapping */
+    struct mtext *parents;   /* ordered; `parent: x` is a list of one */
     struct place parents_at; /* of the key `parent` or `parents`; line 0: not written */
     struct place parents_value_at;
     struct model_statement *statements; /* in document order; check sorts nothing */
-    struct mtext *subjects; /* ACCESS_SUBJECTS */
-    struct mtext *labels; /* key and value alternate; sorted by key */
+    struct mtext *subjects;             /* ACCESS_SUBJECTS */
+    struct mtext *labels;               /* key and value alternate; sorted by key */
     uint32_t nparents, nstatements, nsubjects, nlabels;
     struct str owner;
     bool has_expires;
     int64_t expires; /* Unix seconds */
     struct place expires_at;
-    int32_t priority; /* pools */
+    int32_t priority;         /* pools */
     struct place priority_at; /* line 0: not written */
     uint8_t mode, access;
     bool strict;
@@ -96,8 +101,8 @@ struct model_env {
 };
 
 struct model_selector {
-    uint8_t kind; /* enum selector_kind */
-    bool forward; /* the carrier stays in the request at untrusted listeners */
+    uint8_t kind;     /* enum selector_kind */
+    bool forward;     /* the carrier stays in the request at untrusted listeners */
     struct mtext key; /* host pattern "*.suffix", header or cookie or member name; lower case */
 };
 
