@@ -9,9 +9,9 @@ struct list {
     struct list *next, *prev;
 };
 
-#define list_entry(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
-#define list_for_each(it, head) \
-    for (struct list *it = (head)->next, *it##_next; it##_next = it->next, it != (head); \
+#define list_entry(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define list_for_each(it, head)                                                                    \
+    for (struct list *it = (head)->next, *it##_next; it##_next = it->next, it != (head);           \
          it = it##_next)
 
 static inline void list_init(struct list *l)
