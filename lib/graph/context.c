@@ -143,4 +143,6 @@ void context_pick(struct context *ret, struct field *fields, unsigned nfields, b
         take_default(ret, g);
     if (g && g->nselectors)
         pick_remove_selectors(&p);
+    if (ret->fault != FAULT_NONE)
+        ret->env = (struct str) { NULL, 0 };
 }

@@ -168,29 +168,38 @@ static bool is_unreserved(int c)
            c == '.' || c == '_' || c == '~';
 }
 
-/* Writes one segment with unreserved characters decoded, other escapes in upper-case hex. */
+/* The byte that the escape at the start of s stands for, or -1. */
+static int escaped_byte(struct str s)
+{
+    int high = s.n >= 3 ? hex_value(s.p[1]) : -1;
+    int low = s.n >= 3 ? hex_value(s.p[2]) : -1;
+    return high < 0 || low < 0 ? -1 : high << 4 | low;
+}
+
+/* Writes one segment with unreserved characters decoded, other escapes in upper-case hex. One with
+ * a broken escape stays as it is: decoding around it could make an escape that was none. */
 static size_t decode_segment(struct str segment, char *out)
 {
     static const char digits[] = "0123456789ABCDEF";
     size_t n = 0;
     for (size_t i = 0; i < segment.n; i++) {
-        int high = -1, low = -1;
-        if (segment.p[i] == '%' && i + 2 < segment.n) {
-            high = hex_value(segment.p[i + 1]);
-            low = hex_value(segment.p[i + 2]);
-        }
-        if (high < 0 || low < 0) {
+        if (segment.p[i] != '%') {
             out[n++] = segment.p[i];
             continue;
         }
+        int c = escaped_byte(str_from(segment, i));
+        if (c < 0) {
+            memcpy(out, segment.p, segment.n);
+            return segment.n;
+        }
         i += 2;
-        if (is_unreserved(high << 4 | low)) {
-            out[n++] = (char)(high << 4 | low);
+        if (is_unreserved(c)) {
+            out[n++] = (char)c;
             continue;
         }
         out[n++] = '%';
-        out[n++] = digits[high];
-        out[n++] = digits[low];
+        out[n++] = digits[c >> 4];
+        out[n++] = digits[c & 15];
     }
     return n;
 }

@@ -25,6 +25,9 @@ static void decodes_unreserved_characters_only(void **state)
     assert_string_equal(normal("/%4"), "/%4");
     assert_string_equal(normal("/%zz%4g"), "/%zz%4g");
     assert_string_equal(normal("/%2561"), "/%2561");
+    /* a broken escape leaves its segment alone, and no other */
+    assert_string_equal(normal("/%%3461/%61"), "/%%3461/a");
+    assert_string_equal(normal("/%61%/%2e%2e/%61"), "/a");
 }
 
 static void removes_dot_segments(void **state)
