@@ -1,4 +1,4 @@
-"""Each lint rule is seen to fail: a fault is planted in a tiny tree, and the rule names the place."""
+"""Each lint rule is seen to fail: a fault planted in a tiny tree, whose place it names."""
 
 import shutil
 import subprocess

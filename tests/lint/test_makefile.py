@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 TREE = {
     "lib/base/add.h": "int add(int a, int b);\n",
-    "lib/base/add.c": '#include "lib/base/add.h"\nint add(int a, int b)\n{\n    return a + b;\n}\n',
+    "lib/base/add.c": '#include "lib/base/add.h"\nint add(int a, int b)\n{ return a + b; }\n',
     "lib/base/gone.c": "int gone(void);\nint gone(void)\n{\n    return 1;\n}\n",
     "proxy/part.c": "int part(void);\nint part(void)\n{\n    return 2;\n}\n",
     "proxy/main.c": """\
@@ -48,7 +48,8 @@ class MakefileTest(unittest.TestCase):
             path.write_text(text)
 
     def make(self, *args, fails=False):
-        env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "B", "CC")}
+        unset = ("MAKEFLAGS", "MAKELEVEL", "B", "CC")
+        env = {k: v for k, v in os.environ.items() if k not in unset}
         done = subprocess.run(
             ["make", "-j2", "--no-print-directory", *args],
             cwd=self.tree,
@@ -87,9 +88,9 @@ class MakefileTest(unittest.TestCase):
         (self.tree / "lib/base/gone.c").unlink()
         self.assertIn("liboffshoot.a", self.made())
         members = subprocess.run(
-            ["ar", "t", self.tree / "build/liboffshoot.a"], capture_output=True, text=True, check=True
+            ["ar", "t", self.tree / "build/liboffshoot.a"], capture_output=True, check=True
         )
-        self.assertEqual("add.o\n", members.stdout)
+        self.assertEqual(b"add.o\n", members.stdout)
 
     def test_a_warning_is_an_error(self):
         (self.tree / "proxy/part.c").write_text("int part(void)\n{\n    int x;\n    return 2;\n}\n")
@@ -142,6 +143,20 @@ class MakefileTest(unittest.TestCase):
         self.assertTrue(os.access(root / "opt/bin/offshoot-proxy", os.X_OK))
         self.make("uninstall", f"DESTDIR={root}", "PREFIX=/opt")
         self.assertEqual([], [p for p in root.rglob("*") if p.is_file()])
+
+    def deps(self, packages, *args):
+        (self.tree / "list").write_text(f"# a comment\n\n{packages}\n")
+        command = [ROOT / ".deps/install", *args]
+        env = dict(os.environ, DEPS_LIST=str(self.tree / "list"))
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+
+    def test_deps_does_nothing_when_all_packages_are_there(self):
+        self.assertEqual("all 2 packages are installed\n", self.deps("make\ngcc  # a compiler"))
+
+    def test_deps_names_a_package_that_is_missing(self):
+        self.assertEqual("no-such-package\n", self.deps("make\nno-such-package", "--list"))
+        said = self.deps("make\nno-such-package", "--dry-run")
+        self.assertEqual("installing: no-such-package\n", said)
 
     def test_help_lists_the_targets(self):
         text = self.make("help")

@@ -60,7 +60,8 @@ FAULTS = {
 
 
 def make_variable(name, sanitizers, compiler):
-    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "B", "SAN")}
+    unset = ("MAKEFLAGS", "MAKELEVEL", "B", "SAN")
+    env = {k: v for k, v in os.environ.items() if k not in unset}
     command = ["make", "-s", "--no-print-directory", f"SAN={sanitizers}", f"CC={compiler}"]
     done = subprocess.run(
         [*command, f"print-{name}"], cwd=ROOT, env=env, capture_output=True, text=True, check=True
@@ -74,8 +75,8 @@ class SanitizerTest(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.build)
 
     def outcome(self, sanitizers, compiler, source):
-        """What tests/run makes of the program, and what the sanitizers said (the undefined-behaviour
-        one of gcc says it on standard error when it works beside the address one)."""
+        """What tests/run makes of the program, and what the sanitizers said (with gcc, undefined
+        behaviour is told on standard error when both are on)."""
         program, text = self.build / "planted", self.build / "planted.c"
         text.write_text(START + source + END)
         flags = make_variable("CFLAGS_ALL", sanitizers, compiler)
