@@ -1,0 +1,149 @@
+#include "proxy/accesslog.h"
+#include "lib/base/parse.h"
+#include "proxy/request.h"
+#include "proxy/worker.h"
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define LINE_PATH_MAX 2048 /* bytes of a path that are logged */
+
+struct line {
+    char time[32], peer[ADDR_TEXT_MAX];
+    struct str method, path, host, service, env, provider;
+    const char *cls, *rule, *refusal, *fault;
+    int64_t connect_us, first_us, total_us;
+};
+
+static int64_t since(const struct request *r, uint64_t at)
+{
+    return at ? (int64_t)(at - r->t_start) : -1;
+}
+
+static struct str cut(struct str s, size_t max)
+{
+    return str_of(s.p, s.n < max ? s.n : max);
+}
+
+static void gather(const struct request *r, struct line *l)
+{
+    const struct answer *a = &r->answer;
+    struct addr peer;
+    client_peer(r->client, &peer);
+    size_t n = addr_format(&peer, l->peer);
+    while (n > 0 && l->peer[n - 1] != ':') /* the port is not kept */
+        n--;
+    if (n > 0)
+        l->peer[n - 1] = '\0';
+    format_rfc3339(r->w->now_s, l->time);
+    bool parsed = r->head.size > 0;
+    l->method = parsed ? cut(r->head.method, 32) : STR("-");
+    l->path = parsed ? cut(r->head.path, LINE_PATH_MAX) : STR("-");
+    l->host = parsed ? cut(r->head.authority, 255) : STR("-");
+    l->service = r->service.n ? r->service : STR("-");
+    l->env = a->context.env.n ? cut(a->context.env, 64) : STR("-");
+    l->provider = r->provider_env.n ? r->provider_env : STR("-");
+    l->cls = a->decision.cls ? decision_class_word(a->decision.cls) : "-";
+    l->rule = a->context.rule ? context_rule_word(a->context.rule) : "-";
+    l->refusal = r->refusal ? refusal_word(r->refusal) : "-";
+    l->fault = r->provider_fault ? provider_error_word(r->provider_fault - 1)
+               : r->client_fault ? client_close_word(r->client_fault - 1)
+                                 : "-";
+    l->connect_us = since(r, r->t_connected);
+    l->first_us = since(r, r->t_reply);
+    l->total_us = since(r, r->w->now_us);
+}
+
+/* A word of a text line: quoted when it could be mistaken. */
+static void word(struct text *t, struct str s)
+{
+    text_add(t, STR("\""));
+    text_json(t, s);
+    text_add(t, STR("\""));
+}
+
+static void key(struct text *t, const char *name, struct str value)
+{
+    text_fmt(t, ",\"%s\":", name);
+    if (str_eq(value, STR("-")))
+        text_add(t, STR("null"));
+    else
+        word(t, value);
+}
+
+static void add_json(struct text *t, const struct request *r, const struct line *l)
+{
+    text_fmt(t, "{\"time\":\"%s\",\"client\":\"%s\",\"status\":%u", l->time, l->peer, r->status);
+    key(t, "method", l->method);
+    key(t, "host", l->host);
+    key(t, "path", l->path);
+    key(t, "environment", l->env);
+    key(t, "service", l->service);
+    key(t, "provider", l->provider);
+    key(t, "class", str_c(l->cls));
+    key(t, "rule", str_c(l->rule));
+    key(t, "refusal", str_c(l->refusal));
+    key(t, "fault", str_c(l->fault));
+    text_fmt(t,
+        ",\"epoch\":%llu,\"trace\":\"%.*s\",\"tries\":%u,\"body_in\":%llu,\"body_out\":%llu,"
+        "\"connect_us\":%lld,\"first_byte_us\":%lld,\"total_us\":%lld}\n",
+        (unsigned long long)r->epoch, r->t_decided ? TRACE_ID_LEN : 0, r->trace_id, r->tries + 1u,
+        (unsigned long long)r->up.sent, (unsigned long long)r->down.sent, (long long)l->connect_us,
+        (long long)l->first_us, (long long)l->total_us);
+}
+
+static void add_text(struct text *t, const struct request *r, const struct line *l)
+{
+    text_fmt(t, "%s %s %u ", l->time, l->peer, r->status);
+    word(t, l->method);
+    text_add(t, STR(" "));
+    word(t, l->host);
+    text_add(t, STR(" "));
+    word(t, l->path);
+    text_add(t, STR(" env="));
+    word(t, l->env);
+    text_fmt(t, " service=%.*s provider=%.*s class=%s rule=%s refusal=%s fault=%s epoch=%llu",
+        STR_ARG(l->service), STR_ARG(l->provider), l->cls, l->rule, l->refusal, l->fault,
+        (unsigned long long)r->epoch);
+    text_fmt(t,
+        " trace=%.*s tries=%u in=%llu out=%llu connect_us=%lld first_byte_us=%lld total_us=%lld\n",
+        r->t_decided ? TRACE_ID_LEN : 1, r->t_decided ? r->trace_id : "-", r->tries + 1u,
+        (unsigned long long)r->up.sent, (unsigned long long)r->down.sent, (long long)l->connect_us,
+        (long long)l->first_us, (long long)l->total_us);
+}
+
+void accesslog_add(struct worker *w, const struct request *r)
+{
+    struct line l;
+    gather(r, &l);
+    size_t before = w->log.lines.n;
+    if (w->log.json)
+        add_json(&w->log.lines, r, &l);
+    else
+        add_text(&w->log.lines, r, &l);
+    if (w->log.lines.failed) { /* memory is out: this line is lost, the earlier ones are not */
+        w->log.lines.failed = 0;
+        w->log.lines.n = before;
+        counter_inc(&w->stats[STAT_LOG_LOST]);
+        return;
+    }
+    w->log.nlines++;
+}
+
+void accesslog_flush(struct worker *w)
+{
+    struct accesslog *l = &w->log;
+    ssize_t n;
+    do
+        n = l->fd >= 0 ? write(l->fd, l->lines.p, l->lines.n) : -1;
+    while (n < 0 && errno == EINTR);
+    bool whole = n == (ssize_t)l->lines.n;
+    counter_add(&w->stats[whole ? STAT_LOG_LINES : STAT_LOG_LOST], l->nlines);
+    l->nlines = 0;
+    l->lines.n = 0;
+}
+
+void accesslog_release(struct accesslog *l)
+{
+    text_release(&l->lines);
+}

@@ -1,0 +1,403 @@
+/* The admin socket's routes. GET changes nothing. Each answer is made from what the control thread
+ * owns (the active snapshot, counters of all workers), so no worker is asked. */
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/parse.h"
+#include "lib/graph/described.h"
+#include "lib/graph/explain.h"
+#include "proxy/control.h"
+#include "proxy/trace.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct control *control_of(void *arg)
+{
+    struct control *c = arg;
+    assert(c->magic == CONTROL_MAGIC);
+    return c;
+}
+
+static int64_t now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return t.tv_sec;
+}
+
+static void reply_text(struct admin_request *r, struct text *t)
+{
+    if (t->failed) {
+        text_release(t);
+        admin_error(r, 503, "out of memory");
+        return;
+    }
+    admin_reply(r, 200, NULL, t);
+}
+
+static uint64_t sum(const struct control *c, enum proxy_stat which)
+{
+    uint64_t n = counter_get(&c->stats[which]);
+    for (unsigned i = 0; i < c->nworkers; i++)
+        n += counter_get(&c->workers[i].stats[which]);
+    return n;
+}
+
+/* ---- status ---- */
+
+static void hex(struct text *t, const unsigned char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        text_fmt(t, "%02x", p[i]);
+}
+
+static void status_json(struct control *c, struct text *t)
+{
+    char at[ADDR_TEXT_MAX], loaded[24], tried[24];
+    format_rfc3339(c->loaded_s, loaded);
+    format_rfc3339(c->tried_s, tried);
+    text_fmt(t, "{\"version\":\"%s\",\"pid\":%ld,\"uptime_seconds\":%lld,\"state\":\"%s\"",
+        OFFSHOOT_VERSION, (long)getpid(), (long long)(now_s() - c->started_s),
+        c->draining ? "draining" : "serving");
+    text_fmt(t, ",\"epoch\":%llu,\"root\":\"", (unsigned long long)snapshot_epoch(c->active));
+    hex(t, snapshot_root(c->active), 32);
+    text_fmt(t, "\",\"environments\":%u,\"services\":%u,\"snapshot_bytes\":%zu",
+        snapshot_env_count(c->active), snapshot_service_count(c->active),
+        snapshot_bytes(c->active));
+    text_fmt(t,
+        ",\"graph\":{\"valid\":%s,\"errors\":%zu,\"warnings\":%zu,\"files\":%zu,\"loaded\":\"%s\","
+        "\"tried\":\"%s\",\"slots_used\":%u,\"waiting\":%s}",
+        c->invalid ? "false" : "true", graphsrc_errors(c->graph), graphsrc_warnings(c->graph),
+        graphsrc_files(c->graph), loaded, tried, slots_used(&c->slots),
+        c->delayed ? "true" : "false");
+    text_fmt(t, ",\"workers\":%u,\"clients\":%llu,\"requests_now\":%llu,\"listeners\":[",
+        c->nworkers, (unsigned long long)sum(c, STAT_CLIENTS),
+        (unsigned long long)sum(c, STAT_REQUESTS_NOW));
+    for (size_t i = 0; i < c->nbound; i++) {
+        addr_format(&c->bound[i], at);
+        text_add(t, i ? STR(",\"") : STR("\""));
+        text_json(t, str_c(at));
+        text_add(t, STR("\""));
+    }
+    text_add(t, STR("]}\n"));
+}
+
+static void status_text(struct control *c, struct text *t)
+{
+    char at[ADDR_TEXT_MAX], loaded[24], tried[24];
+    format_rfc3339(c->loaded_s, loaded);
+    format_rfc3339(c->tried_s, tried);
+    text_fmt(t, "%s, epoch %llu%s\n", c->draining ? "draining" : "serving",
+        (unsigned long long)snapshot_epoch(c->active),
+        c->invalid ? ", but the graph files are NOT valid: the last good graph is served" : "");
+    text_fmt(t, "version       %s, process %ld, up %lld s\n", OFFSHOOT_VERSION, (long)getpid(),
+        (long long)(now_s() - c->started_s));
+    text_fmt(t, "graph         %u environments, %u services, %zu KiB compiled\n",
+        snapshot_env_count(c->active), snapshot_service_count(c->active),
+        snapshot_bytes(c->active) / 1024);
+    text_add(t, STR("root          "));
+    hex(t, snapshot_root(c->active), 32);
+    text_fmt(t, "\nfiles         %zu, active since %s, last read %s, %zu errors, %zu warnings\n",
+        graphsrc_files(c->graph), loaded, tried, graphsrc_errors(c->graph),
+        graphsrc_warnings(c->graph));
+    text_fmt(t, "snapshots     %u of %u slots used%s\n", slots_used(&c->slots), SLOTS,
+        c->delayed ? ", a newer graph waits for one" : "");
+    text_fmt(t, "workers       %u; %llu client connections, %llu requests now\n", c->nworkers,
+        (unsigned long long)sum(c, STAT_CLIENTS), (unsigned long long)sum(c, STAT_REQUESTS_NOW));
+    for (size_t i = 0; i < c->nbound; i++) {
+        addr_format(&c->bound[i], at);
+        text_fmt(t, "listener      %s\n", at);
+    }
+    if (c->invalid)
+        graphsrc_findings(c->graph, false, t);
+}
+
+static void on_status(struct admin_request *r, void *arg)
+{
+    struct control *c = control_of(arg);
+    struct text t = {0};
+    if (admin_wants_json(r))
+        status_json(c, &t);
+    else
+        status_text(c, &t);
+    reply_text(r, &t);
+}
+
+static void on_check(struct admin_request *r, void *arg)
+{
+    struct control *c = control_of(arg);
+    struct text t = {0};
+    graphsrc_findings(c->graph, admin_wants_json(r), &t);
+    if (t.n == 0)
+        text_add(&t, STR("no findings\n"));
+    reply_text(r, &t);
+}
+
+static void on_live(struct admin_request *r, void *arg)
+{
+    struct text t = {0};
+    (void)control_of(arg);
+    text_add(&t, STR("live\n"));
+    admin_reply(r, 200, "text/plain", &t);
+}
+
+static void on_ready(struct admin_request *r, void *arg)
+{
+    struct control *c = control_of(arg);
+    struct text t = {0};
+    text_add(&t, c->draining ? STR("draining\n") : STR("ready\n"));
+    admin_reply(r, c->draining ? 503 : 200, "text/plain", &t);
+}
+
+/* ---- counters ---- */
+
+static void metrics(struct control *c, struct text *t)
+{
+    const counter_cell **sets = mem_array(c->nworkers + 1, sizeof *sets);
+    if (!sets) {
+        t->failed = -ENOMEM;
+        return;
+    }
+    sets[0] = c->stats;
+    for (unsigned i = 0; i < c->nworkers; i++)
+        sets[i + 1] = c->workers[i].stats;
+    counters_prometheus(t, c->stats_desc, STAT_COUNT, sets, c->nworkers + 1);
+    mem_free(sets);
+}
+
+static void on_metrics(struct admin_request *r, void *arg)
+{
+    struct text t = {0};
+    metrics(control_of(arg), &t);
+    if (t.failed)
+        reply_text(r, &t);
+    else
+        admin_reply(r, 200, "text/plain; version=0.0.4", &t);
+}
+
+static void on_counters(struct admin_request *r, void *arg)
+{
+    struct control *c = control_of(arg);
+    struct text t = {0};
+    bool json = admin_wants_json(r), first = true;
+    text_add(&t, json ? STR("{") : STR(""));
+    for (unsigned i = 0; i < STAT_COUNT; i++) {
+        const struct counter_desc *d = &c->stats_desc[i];
+        unsigned long long v = sum(c, i);
+        if (!json && v == 0)
+            continue;
+        if (json) {
+            text_add(&t, first ? STR("\"") : STR(",\""));
+            text_json(&t, str_c(d->family));
+            text_json(&t, str_c(*d->labels ? "{" : ""));
+            text_json(&t, str_c(d->labels));
+            text_fmt(&t, "%s\":%llu", *d->labels ? "}" : "", v);
+        } else {
+            text_fmt(&t, "%12llu  %s%s%s%s\n", v, d->family, *d->labels ? "{" : "", d->labels,
+                *d->labels ? "}" : "");
+        }
+        first = false;
+    }
+    text_add(&t, json ? STR("}\n") : STR(""));
+    reply_text(r, &t);
+}
+
+static void on_config(struct admin_request *r, void *arg)
+{
+    struct control *c = control_of(arg);
+    struct text t = {0};
+    conf_print(c->conf, true, &t);
+    if (t.failed)
+        reply_text(r, &t);
+    else
+        admin_reply(r, 200, "text/plain; charset=utf-8", &t);
+}
+
+/* ---- the graph ---- */
+
+static bool parse_now(struct admin_request *r, int64_t *ret)
+{
+    const char *text = admin_param(r, "now");
+    *ret = now_s();
+    if (!text || parse_rfc3339(str_c(text), ret) == 0)
+        return true;
+    admin_error(r, 400, "not a time (RFC 3339 with a zone) '%s'", text);
+    return false;
+}
+
+static void on_resolve(struct admin_request *r, void *arg)
+{
+    struct control *c = control_of(arg);
+    const char *env = admin_param(r, "env"), *service = admin_param(r, "service");
+    const struct snapshot *s = c->active;
+    int64_t now;
+    if (!env || !service) {
+        admin_error(r, 400, "want /resolve?env=ENVIRONMENT&service=SERVICE");
+        return;
+    }
+    if (!parse_now(r, &now))
+        return;
+    struct decision d;
+    snapshot_resolve(
+        s, snapshot_find_env(s, str_c(env)), snapshot_find_service(s, str_c(service)), now, &d);
+    struct text t = {0};
+    if (admin_wants_json(r)) {
+        decision_json(&t, s, &d, str_c(env), str_c(service), snapshot_epoch(s));
+        text_add(&t, STR("\n"));
+    } else {
+        decision_text(&t, s, &d, str_c(env), str_c(service), snapshot_epoch(s), now);
+    }
+    reply_text(r, &t);
+}
+
+static bool is_true(const char *s)
+{
+    return s && (strcmp(s, "1") == 0 || strcmp(s, "true") == 0);
+}
+
+static void on_explain(struct admin_request *r, void *arg)
+{
+    struct control *c = control_of(arg);
+    const char *headers[DESCRIBED_HEADERS_MAX + 1];
+    size_t n = 0;
+    struct err e = {0};
+    struct described d;
+    int64_t now;
+    while (n <= DESCRIBED_HEADERS_MAX && (headers[n] = admin_param_at(r, "header", n)))
+        n++;
+    if (!parse_now(r, &now))
+        return;
+    const char *trusted = admin_param(r, "trusted");
+    if (described_init(&d, str_c(admin_param(r, "host")), str_c(admin_param(r, "path")),
+            is_true(trusted), headers, n, &e) != 0) {
+        admin_error(r, 400, "%s", e.text);
+        return;
+    }
+    const struct snapshot *s = c->active;
+    struct answer a;
+    d.ask.gateway = control_gateway(c, s, &e);
+    d.ask.now = now;
+    d.ask.refuse_missing = c->set->on_missing == ON_MISSING_REFUSE;
+    decide(s, &d.ask, &a);
+    struct text t = {0};
+    if (admin_wants_json(r)) {
+        explain_json(&t, s, &d.ask, &a, snapshot_epoch(s));
+        text_add(&t, STR("\n"));
+    } else {
+        explain_text(&t, s, &d.ask, &a, snapshot_epoch(s));
+    }
+    described_release(&d);
+    reply_text(r, &t);
+}
+
+static void on_environments(struct admin_request *r, void *arg)
+{
+    struct control *c = control_of(arg);
+    struct text t = {0};
+    if (is_true(admin_param(r, "tree")))
+        env_tree(&t, c->active, admin_wants_json(r), now_s());
+    else
+        env_list(&t, c->active, admin_wants_json(r), now_s());
+    reply_text(r, &t);
+}
+
+static void on_environment(struct admin_request *r, void *arg)
+{
+    struct control *c = control_of(arg);
+    struct str name = str_c(admin_rest(r));
+    struct text t = {0};
+    if (env_show(&t, c->active, name, admin_wants_json(r), now_s()) == 0) {
+        reply_text(r, &t);
+        return;
+    }
+    text_release(&t);
+    struct str near = snapshot_nearest_env(c->active, name);
+    if (near.n)
+        admin_error(r, 404, "there is no environment '%.*s'; did you mean '%.*s'?",
+            STR_ARG(name_valid(name) ? name : STR("?")), STR_ARG(near));
+    else
+        admin_error(
+            r, 404, "there is no environment '%.*s'", STR_ARG(name_valid(name) ? name : STR("?")));
+}
+
+static void on_trace(struct admin_request *r, void *arg)
+{
+    struct control *c = control_of(arg);
+    struct text t = {0};
+    if (traces_show(c->shared.traces, str_c(admin_rest(r)), admin_wants_json(r), &t)) {
+        reply_text(r, &t);
+        return;
+    }
+    text_release(&t);
+    admin_error(r, 404,
+        "no records of that trace-id: they are kept for 30 s, for requests that asked to be "
+        "explained");
+}
+
+/* ---- changes ---- */
+
+static void on_reload(struct admin_request *r, void *arg)
+{
+    struct control *c = control_of(arg);
+    int rc = control_reload(c);
+    struct text t = {0};
+    if (rc != 0 && rc != -EALREADY) {
+        admin_error(r, 409, "the graph is not valid, epoch %llu stays active: see /check",
+            (unsigned long long)c->epoch);
+        return;
+    }
+    if (admin_wants_json(r))
+        text_fmt(&t, "{\"epoch\":%llu,\"changed\":%s}\n", (unsigned long long)c->epoch,
+            rc == 0 ? "true" : "false");
+    else
+        text_fmt(
+            &t, "epoch %llu%s\n", (unsigned long long)c->epoch, rc == 0 ? "" : ": nothing changed");
+    reply_text(r, &t);
+}
+
+static void on_log_level(struct admin_request *r, void *arg)
+{
+    const char *word = admin_param(r, "level");
+    enum log_level level;
+    (void)control_of(arg);
+    if (!word || log_level_parse(word, &level) != 0) {
+        admin_error(r, 400, "want /log-level?level=error|warn|info|debug");
+        return;
+    }
+    log_set_level(level);
+    struct text t = {0};
+    text_fmt(&t, admin_wants_json(r) ? "{\"level\":\"%s\"}\n" : "log level %s\n", word);
+    reply_text(r, &t);
+}
+
+static void on_drain(struct admin_request *r, void *arg)
+{
+    struct control *c = control_of(arg);
+    struct text t = {0};
+    text_add(&t, admin_wants_json(r) ? STR("{\"state\":\"draining\"}\n") : STR("draining\n"));
+    reply_text(r, &t);
+    if (!c->draining)
+        control_drain(c);
+}
+
+const struct admin_route admin_routes[] = {
+    {"/status", 0, on_status, "what is served, since when, and whether the files are valid"},
+    {"/check", 0, on_check, "findings of the last read of the graph files"},
+    {"/resolve", 0, on_resolve, "?env=E&service=S[&now=TIME]: which provider, and why"},
+    {"/explain", 0, on_explain,
+        "?host=H&path=P[&header=Name: value]...[&trusted=1]: a whole request"},
+    {"/environments", 0, on_environments, "all environments; ?tree=1 as a tree"},
+    {"/environments/", ADMIN_PREFIX, on_environment, "one environment"},
+    {"/trace/", ADMIN_PREFIX, on_trace, "hop records of a trace-id"},
+    {"/metrics", ADMIN_PUBLIC, on_metrics, "counters for Prometheus"},
+    {"/counters", 0, on_counters, "counters that are not zero"},
+    {"/config", 0, on_config, "the configuration in effect"},
+    {"/live", ADMIN_PUBLIC, on_live, "200 while the process runs"},
+    {"/ready", ADMIN_PUBLIC, on_ready, "200 while requests are accepted, 503 when draining"},
+    {"/reload", ADMIN_POST, on_reload, "read the graph files again"},
+    {"/log-level", ADMIN_POST, on_log_level, "?level=error|warn|info|debug"},
+    {"/drain", ADMIN_POST, on_drain, "stop accepting, end when all is done"},
+};
+const size_t admin_routes_count = sizeof admin_routes / sizeof admin_routes[0];

@@ -1,0 +1,179 @@
+#include "proxy/client.h"
+#include "lib/base/mem.h"
+#include "proxy/request.h"
+#include "proxy/worker.h"
+#include <assert.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LINGER_BYTES 262144u /* read and dropped at the most */
+
+static struct client *from_conn(struct conn *c)
+{
+    assert(c->magic == CLIENT_MAGIC);
+    return (struct client *)(void *)c;
+}
+
+static void on_ready(struct conn *conn);
+static void on_timer(struct timer *t);
+
+struct client *client_new(struct worker *w, struct listener *l, int fd, const struct addr *peer)
+{
+    struct client *c = mem_zalloc(sizeof *c);
+    if (!c || conn_open(&c->conn, w, CLIENT_MAGIC, fd, true, on_ready) != 0) {
+        mem_free(c);
+        close(fd);
+        return NULL;
+    }
+    c->listener = l;
+    c->peer_kind = peer->kind;
+    memcpy(c->peer_ip, peer->ip, sizeof c->peer_ip);
+    c->since_ms = w->now_ms;
+    timer_init(&c->timer, on_timer);
+    worker_timer(w, &c->timer, w->now_ms + w->set->timeout_idle);
+    list_append(&w->clients, &c->link);
+    counter_inc(&w->stats[STAT_CLIENTS]);
+    return c;
+}
+
+void client_peer(const struct client *c, struct addr *ret)
+{
+    *ret = (struct addr){.kind = c->peer_kind};
+    memcpy(ret->ip, c->peer_ip, sizeof ret->ip);
+}
+
+void client_close(struct client *c, enum client_close why, bool reset)
+{
+    struct worker *w = c->conn.w;
+    if (c->conn.fd < 0)
+        return;
+    if (c->req) {
+        struct request *r = c->req;
+        c->req = NULL;
+        request_abandon(r);
+    }
+    wheel_cancel(&w->wheel, &c->timer);
+    conn_close(&c->conn, reset);
+    list_remove(&c->link);
+    atomic_fetch_sub_explicit(&w->shared->connections, 1, memory_order_relaxed);
+    counter_sub(&w->stats[STAT_CLIENTS], 1);
+    counter_inc(&w->stats[STAT_CLIENT_CLOSES + why]);
+    worker_bury(w, &c->conn);
+}
+
+void client_linger(struct client *c, enum client_close why)
+{
+    if (c->conn.eof) {
+        client_close(c, why, false);
+        return;
+    }
+    shutdown(c->conn.fd, SHUT_WR);
+    c->lingering = true;
+    c->close_reason = (uint8_t)why;
+    c->since_ms = c->conn.w->now_ms;
+    c->requests = 0; /* counts dropped bytes from here on, in KiB */
+    worker_timer(c->conn.w, &c->timer, c->since_ms + c->conn.w->set->timeout_linger);
+    on_ready(&c->conn);
+}
+
+static void drop_input(struct client *c)
+{
+    for (;;) {
+        c->requests += buf_len(&c->conn.in) / 1024 + 1;
+        c->conn.in.start = c->conn.in.end = 0;
+        enum io io = c->requests * 1024 > LINGER_BYTES ? IO_EOF : conn_read(&c->conn);
+        if (io == IO_OK)
+            continue;
+        if (io == IO_AGAIN) {
+            buf_drop(&c->conn.in, &c->conn.w->bufs);
+            return;
+        }
+        client_close(c, c->close_reason, false);
+        return;
+    }
+}
+
+/* Between requests: is there the beginning of one? */
+static void start_request(struct client *c)
+{
+    if (buf_len(&c->conn.in) == 0) {
+        enum io io = conn_read(&c->conn);
+        if (io == IO_AGAIN)
+            return;
+        if (io != IO_OK) {
+            client_close(
+                c, io == IO_NO_MEMORY ? CLIENT_CLOSE_NO_MEMORY : CLIENT_CLOSE_CLIENT, false);
+            return;
+        }
+    }
+    c->req = request_new(c);
+    if (!c->req) {
+        client_close(c, CLIENT_CLOSE_NO_MEMORY, false);
+        return;
+    }
+    c->requests++;
+    request_run(c->req);
+}
+
+static void on_ready(struct conn *conn)
+{
+    struct client *c = from_conn(conn);
+    if (c->lingering)
+        drop_input(c);
+    else if (c->req && request_client_alive(c->req))
+        request_run(c->req);
+    else if (!c->req && conn->fd >= 0)
+        start_request(c);
+}
+
+void client_next(struct client *c, bool keep, enum client_close why)
+{
+    struct worker *w = c->conn.w;
+    c->req = NULL;
+    if (!keep) {
+        client_close(c, why, false);
+        return;
+    }
+    c->since_ms = w->now_ms;
+    if (buf_len(&c->conn.in) == 0)
+        buf_drop(&c->conn.in, &w->bufs);
+    /* What is already here waits for its turn, so that a pipeline cannot starve the others. */
+    if (c->conn.readable || c->conn.in.data || c->conn.hup)
+        conn_resume_later(&c->conn);
+}
+
+void client_head_started(struct client *c)
+{
+    struct worker *w = c->conn.w;
+    c->since_ms = w->now_ms;
+    worker_timer(w, &c->timer, w->now_ms + w->set->timeout_head);
+}
+
+/* The timer is set for the connection's life and moved only when it fires, or when something
+ * sooner than idling begins (a head in pieces, lingering): a request costs nothing here. */
+static void on_timer(struct timer *t)
+{
+    struct client *c = list_entry(t, struct client, timer);
+    assert(c->conn.magic == CLIENT_MAGIC);
+    struct worker *w = c->conn.w;
+    if (c->lingering) {
+        client_close(c, c->close_reason, false);
+        return;
+    }
+    if (c->req && c->req->step == STEP_HEAD) {
+        if (c->since_ms + w->set->timeout_head > w->now_ms) {
+            worker_timer(w, t, c->since_ms + w->set->timeout_head);
+            return;
+        }
+        c->req->client_fault = CLIENT_CLOSE_HEAD_TIMEOUT + 1;
+        c->req->step = (uint8_t)request_refuse(c->req, REFUSAL_REQUEST_TIMEOUT);
+        worker_timer(w, t, w->now_ms + w->set->timeout_idle);
+        request_run(c->req);
+        return;
+    }
+    if (!c->req && c->since_ms + w->set->timeout_idle <= w->now_ms) {
+        client_close(c, CLIENT_CLOSE_IDLE, false);
+        return;
+    }
+    worker_timer(w, t, (c->req ? w->now_ms : c->since_ms) + w->set->timeout_idle);
+}

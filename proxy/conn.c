@@ -1,0 +1,145 @@
+#include "proxy/conn.h"
+#include "proxy/worker.h"
+#include <assert.h>
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static void on_event(evutil_socket_t fd, short what, void *arg)
+{
+    struct conn *c = arg;
+    (void)fd;
+    assert(c->magic == CLIENT_MAGIC || c->magic == PCONN_MAGIC);
+    if (what & EV_READ)
+        c->readable = true;
+    if (what & EV_CLOSED)
+        c->readable = c->hup = true;
+    if (what & EV_WRITE)
+        c->writable = true;
+    worker_clock(c->w);
+    c->on_ready(c);
+}
+
+int conn_open(struct conn *c, struct worker *w, uint32_t magic, int fd, bool connected,
+    void (*on_ready)(struct conn *c))
+{
+    c->magic = magic;
+    c->w = w;
+    c->fd = fd;
+    c->on_ready = on_ready;
+    c->in = c->out = (struct buf){0};
+    c->readable = c->hup = c->eof = false;
+    c->writable = connected;
+    list_init(&c->ready);
+    short what = EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST;
+    if (event_assign(&c->ev, w->base, fd, what, on_event, c) != 0 || event_add(&c->ev, NULL) != 0) {
+        c->fd = -1;
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+void conn_close(struct conn *c, bool reset)
+{
+    assert(c->fd >= 0);
+    event_del(&c->ev);
+    if (reset) {
+        struct linger l = {.l_onoff = 1, .l_linger = 0};
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
+    }
+    close(c->fd);
+    c->fd = -1;
+    list_remove(&c->ready);
+    buf_drop(&c->in, &c->w->bufs);
+    buf_drop(&c->out, &c->w->bufs);
+}
+
+enum io conn_read(struct conn *c)
+{
+    if (c->eof)
+        return IO_EOF;
+    if (!c->readable)
+        return IO_AGAIN;
+    if (!c->in.data && buf_hold(&c->in, &c->w->bufs) != 0) {
+        counter_inc(&c->w->stats[STAT_BUFFERS_REFUSED]);
+        return IO_NO_MEMORY;
+    }
+    uint32_t space = buf_space(&c->in);
+    if (space == 0)
+        return IO_FULL;
+    ssize_t n;
+    do
+        n = recv(c->fd, buf_tail(&c->in), space, 0);
+    while (n < 0 && errno == EINTR);
+    if (n > 0) {
+        c->in.end += (uint32_t)n;
+        counter_add(
+            &c->w->stats[c->magic == CLIENT_MAGIC ? STAT_CLIENT_BYTES_IN : STAT_PROVIDER_BYTES_IN],
+            (uint64_t)n);
+        if ((uint32_t)n < space && !c->hup)
+            c->readable = false;
+        return IO_OK;
+    }
+    c->readable = false;
+    if (buf_len(&c->in) == 0)
+        buf_drop(&c->in, &c->w->bufs);
+    if (n == 0) {
+        c->eof = true;
+        return IO_EOF;
+    }
+    return errno == EAGAIN || errno == EWOULDBLOCK ? IO_AGAIN : IO_ERROR;
+}
+
+/* Takes n sent bytes off out, then off span. */
+static void consume(struct conn *c, struct str *span, size_t n)
+{
+    uint32_t first = buf_len(&c->out);
+    if (n < first) {
+        buf_consume(&c->out, (uint32_t)n);
+        return;
+    }
+    if (first)
+        buf_consume(&c->out, first);
+    if (span)
+        *span = str_from(*span, n - first);
+}
+
+enum io conn_write(struct conn *c, struct str *span)
+{
+    for (;;) {
+        struct iovec v[2];
+        struct msghdr m = {.msg_iov = v};
+        if (buf_len(&c->out))
+            v[m.msg_iovlen++] = (struct iovec){buf_head(&c->out), buf_len(&c->out)};
+        if (span && span->n)
+            v[m.msg_iovlen++] = (struct iovec){(void *)(uintptr_t)span->p, span->n};
+        if (m.msg_iovlen == 0) {
+            buf_drop(&c->out, &c->w->bufs);
+            return IO_OK;
+        }
+        if (!c->writable)
+            return IO_AGAIN;
+        size_t all = v[0].iov_len + (m.msg_iovlen == 2 ? v[1].iov_len : 0);
+        ssize_t n = m.msg_iovlen == 1 ? send(c->fd, v[0].iov_base, all, MSG_NOSIGNAL)
+                                      : sendmsg(c->fd, &m, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            c->writable = false;
+            return errno == EAGAIN || errno == EWOULDBLOCK ? IO_AGAIN : IO_ERROR;
+        }
+        counter_add(&c->w->stats[c->magic == CLIENT_MAGIC ? STAT_CLIENT_BYTES_OUT
+                                                          : STAT_PROVIDER_BYTES_OUT],
+            (uint64_t)n);
+        consume(c, span, (size_t)n);
+        if ((size_t)n < all)
+            c->writable = false; /* the next edge tells when there is room again */
+    }
+}
+
+void conn_resume_later(struct conn *c)
+{
+    if (list_empty(&c->ready))
+        list_append(&c->w->ready, &c->ready);
+}

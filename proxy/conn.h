@@ -1,0 +1,59 @@
+/* One socket with its buffers: the half that client and provider connections have in common.
+ *
+ * Events are registered once for the connection's life, edge-triggered. The callback only notes
+ * what became possible (readable, writable) and calls on_ready. A read that returns less than was
+ * asked for counts as drained, unless the peer has closed (then reading goes on to the EOF). A
+ * reader that stops early keeps the `readable` mark and is resumed by conn_resume_later.
+ *
+ * Memory: conn_close takes the socket out of the loop and closes it; the object is freed after the
+ * turn (worker_bury), because the caller of the callback may still look at it. */
+#ifndef OFFSHOOT_PROXY_CONN_H
+#define OFFSHOOT_PROXY_CONN_H
+
+#include "lib/base/buf.h"
+#include "lib/base/list.h"
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+struct worker;
+
+#define CLIENT_MAGIC 0x434c4e54u
+#define PCONN_MAGIC  0x50434f4eu
+
+enum io {
+    IO_OK,        /* read: bytes came; write: everything is gone */
+    IO_AGAIN,     /* not now: an event will come */
+    IO_EOF,       /* read only */
+    IO_FULL,      /* read only: no room in the buffer */
+    IO_NO_MEMORY, /* no block for the buffer */
+    IO_ERROR      /* reset or the like: the connection is of no use any more */
+};
+
+struct conn {
+    uint32_t magic;
+    int fd; /* -1 once closed */
+    struct worker *w;
+    void (*on_ready)(struct conn *c);
+    struct buf in, out;
+    struct list ready; /* in the worker's list of those to resume */
+    bool readable, writable;
+    bool hup; /* the peer will send no more: read on until IO_EOF */
+    bool eof; /* IO_EOF was returned */
+    struct event ev;
+};
+
+/* Takes fd. 0 or -ENOMEM (fd is then still the caller's). connected: false while a connect is in
+ * progress (not writable yet). */
+int conn_open(struct conn *c, struct worker *w, uint32_t magic, int fd, bool connected,
+    void (*on_ready)(struct conn *c));
+/* Closes the socket, gives the buffers back. Once. reset: with RST instead of FIN. */
+void conn_close(struct conn *c, bool reset);
+/* One recv into c->in. */
+enum io conn_read(struct conn *c);
+/* Sends c->out, then *span (may be NULL), in as few calls as possible; *span shrinks to what is
+ * left. */
+enum io conn_write(struct conn *c, struct str *span);
+/* on_ready is called again before the worker sleeps. */
+void conn_resume_later(struct conn *c);
+
+#endif

@@ -1,0 +1,557 @@
+/* Start: settings → state lock → graph → sockets → workers → ready. Then: signals, file changes and
+ * admin requests, each ending in a message to the workers. */
+#include "proxy/control.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/net/sock.h"
+#include "proxy/trace.h"
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define QUIET_MS         50   /* after a file change, before the files are read */
+#define FINDINGS_LOG_MAX 4096 /* bytes of findings in the log */
+#define SECOND                                                                                     \
+    (struct timeval)                                                                               \
+    {                                                                                              \
+        .tv_sec = 1                                                                                \
+    }
+
+/* ---- messages to workers ---- */
+
+struct call {
+    struct message message;
+    void (*fn)(struct worker *w);
+};
+
+static void call_run(struct message *m, void *worker)
+{
+    struct call *c = list_entry(m, struct call, message);
+    c->fn(worker);
+    mem_free(c);
+}
+
+static void call_drop(struct message *m)
+{
+    mem_free(list_entry(m, struct call, message));
+}
+
+static void tell_workers(struct control *c, void (*fn)(struct worker *w))
+{
+    for (unsigned i = 0; i < c->nworkers; i++) {
+        struct call *m = mem_zalloc(sizeof *m);
+        if (!m) {
+            log_error("out of memory: cannot tell worker %u", i);
+            continue;
+        }
+        m->message.run = call_run;
+        m->message.drop = call_drop;
+        m->fn = fn;
+        mailbox_post(&c->workers[i].mailbox, &m->message);
+    }
+}
+
+static void drop_publication(struct message *m)
+{
+    mem_free(list_entry(m, struct publication, message));
+}
+
+/* ---- the graph ---- */
+
+const struct gateway *control_gateway(
+    const struct control *c, const struct snapshot *s, struct err *e)
+{
+    const struct gateway *g =
+        c->set->gateway ? snapshot_gateway(s, str_c(c->set->gateway)) : snapshot_only_gateway(s);
+    if (!g && c->set->gateway)
+        err_set(e, -EINVAL, "the graph has no Gateway named '%s'", c->set->gateway);
+    else if (!g)
+        err_set(e, -EINVAL,
+            "the graph has no Gateway, or several: name the one that rules here with --gateway");
+    return g;
+}
+
+static void set_gauge(struct control *c, enum proxy_stat which, uint64_t v)
+{
+    atomic_store_explicit(&c->stats[which], v, memory_order_relaxed);
+}
+
+/* Hands an accepted snapshot to every worker. All publications are made before the first is sent,
+ * so that either every worker gets it or none. */
+static int publish(struct control *c, struct snapshot *s, int slot)
+{
+    struct publication **p = mem_array(c->nworkers, sizeof *p);
+    struct err e = {0};
+    unsigned made = 0;
+    while (p && made < c->nworkers && (p[made] = mem_zalloc(sizeof **p)))
+        made++;
+    if (made < c->nworkers) {
+        while (made > 0)
+            mem_free(p[--made]);
+        mem_free(p);
+        return -ENOMEM;
+    }
+    const struct gateway *g = control_gateway(c, s, &e);
+    uint64_t serial = slots_publish(&c->slots, slot, s);
+    for (unsigned i = 0; i < c->nworkers; i++) {
+        *p[i] = (struct publication){.message = {.run = publication_run, .drop = drop_publication},
+            .snapshot = s,
+            .gateway = g,
+            .slot = (unsigned)slot,
+            .serial = serial};
+        if (c->nstarted)
+            mailbox_post(&c->workers[i].mailbox, &p[i]->message);
+        else
+            publication_run(&p[i]->message, &c->workers[i]);
+    }
+    mem_free(p);
+    c->active = s;
+    set_gauge(c, STAT_GRAPH_EPOCH, snapshot_epoch(s));
+    set_gauge(c, STAT_GRAPH_ENVIRONMENTS, snapshot_env_count(s));
+    set_gauge(c, STAT_GRAPH_SERVICES, snapshot_service_count(s));
+    set_gauge(c, STAT_GRAPH_BYTES, snapshot_bytes(s));
+    counter_inc(&c->stats[STAT_GRAPH_LOADS]);
+    return 0;
+}
+
+static void log_findings(struct control *c)
+{
+    struct text t = {0};
+    graphsrc_findings(c->graph, false, &t);
+    char *save = NULL;
+    size_t said = 0;
+    for (char *line = t.p ? strtok_r(t.p, "\n", &save) : NULL; line;
+         line = strtok_r(NULL, "\n", &save)) {
+        said += strlen(line);
+        if (said > FINDINGS_LOG_MAX) {
+            log_error("more findings: ask the admin socket for /check");
+            break;
+        }
+        log_error("%s", line);
+    }
+    text_release(&t);
+}
+
+static int refused(struct control *c, int rc, const char *why)
+{
+    c->invalid = true;
+    set_gauge(c, STAT_GRAPH_INVALID, 1);
+    counter_inc(&c->stats[STAT_GRAPH_REFUSED]);
+    log_findings(c);
+    log_error("the graph is not valid%s%s; epoch %llu stays active", *why ? ": " : "", why,
+        (unsigned long long)c->epoch);
+    return rc;
+}
+
+static int64_t wall_clock(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return t.tv_sec;
+}
+
+/* A loaded snapshot becomes active, or waits for a slot. */
+static int accept_snapshot(struct control *c, struct snapshot *s)
+{
+    int slot = slots_reserve(&c->slots, c->readers, c->nworkers);
+    if (slot < 0) {
+        counter_inc(&c->stats[STAT_GRAPH_DELAYED]);
+        log_warn("all %u snapshot slots are in use: the newest graph waits", SLOTS);
+        if (c->delayed)
+            snapshot_unref(c->delayed);
+        c->delayed = s;
+        return 0;
+    }
+    int rc = publish(c, s, slot);
+    if (rc != 0) {
+        log_error("out of memory: the newest graph is not published");
+        snapshot_unref(s);
+    }
+    return rc;
+}
+
+static const struct snapshot *newest(const struct control *c)
+{
+    return c->delayed ? c->delayed : c->active;
+}
+
+int control_reload(struct control *c)
+{
+    struct snapshot *s = NULL;
+    struct snapshot_changes ch = {0};
+    struct err e = {0};
+    c->tried_s = wall_clock();
+    int rc = graphsrc_load(c->graph, &c->rules, newest(c), c->epoch + 1, &s, &ch);
+    if (rc == -EALREADY) {
+        if (c->invalid)
+            log_info("the graph files are valid again and say what is active");
+        c->invalid = false;
+        set_gauge(c, STAT_GRAPH_INVALID, 0);
+        return rc;
+    }
+    if (rc == -ENOMEM) {
+        log_error("out of memory while loading the graph; epoch %llu stays active",
+            (unsigned long long)c->epoch);
+        return rc;
+    }
+    if (rc != 0)
+        return refused(c, rc, "");
+    if (!control_gateway(c, s, &e)) {
+        snapshot_unref(s);
+        return refused(c, -EINVAL, e.text);
+    }
+    rc = accept_snapshot(c, s);
+    if (rc != 0)
+        return rc;
+    c->epoch++;
+    c->loaded_s = c->tried_s;
+    c->invalid = false;
+    set_gauge(c, STAT_GRAPH_INVALID, 0);
+    log_info("epoch %llu: %u environments (%u added, %u removed, %u changed), %u services",
+        (unsigned long long)c->epoch, snapshot_env_count(s), ch.envs_added, ch.envs_removed,
+        ch.envs_changed, snapshot_service_count(s));
+    return 0;
+}
+
+static void on_change(void *arg)
+{
+    struct control *c = arg;
+    assert(c->magic == CONTROL_MAGIC);
+    control_reload(c);
+}
+
+static void end_when_stopped(struct control *c)
+{
+    if (c->draining &&
+        atomic_load_explicit(&c->shared.stopped, memory_order_acquire) == c->nstarted)
+        event_base_loopbreak(c->base);
+}
+
+/* Gives back snapshots that nobody uses any more, and publishes one that had to wait. */
+static void on_second(evutil_socket_t fd, short what, void *arg)
+{
+    struct control *c = arg;
+    (void)fd;
+    (void)what;
+    assert(c->magic == CONTROL_MAGIC);
+    int slot = slots_reserve(&c->slots, c->readers, c->nworkers);
+    if (c->delayed && slot >= 0) {
+        struct snapshot *s = c->delayed;
+        c->delayed = NULL;
+        if (publish(c, s, slot) != 0)
+            snapshot_unref(s);
+    }
+    end_when_stopped(c);
+}
+
+/* ---- signals ---- */
+
+static void open_log(struct control *c)
+{
+    const char *to = c->set->access_log;
+    if (strcmp(to, "off") == 0)
+        return;
+    if (strcmp(to, "-") == 0) {
+        c->log_fd = STDOUT_FILENO;
+        return;
+    }
+    int fd = open(to, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0) {
+        log_error("cannot open the access log '%s': %s", to, strerror(errno));
+        return;
+    }
+    if (c->log_fd < 0) {
+        c->log_fd = fd;
+        return;
+    }
+    dup2(fd, c->log_fd); /* under the same number: the workers need not know */
+    close(fd);
+}
+
+static void on_hangup(evutil_socket_t fd, short what, void *arg)
+{
+    struct control *c = arg;
+    (void)fd;
+    (void)what;
+    assert(c->magic == CONTROL_MAGIC);
+    open_log(c);
+    control_reload(c);
+}
+
+static void stop_now(struct worker *w)
+{
+    w->drain_deadline_ms = 0;
+    w->stop = true;
+}
+
+void control_drain(struct control *c)
+{
+    log_info(c->draining ? "stopping at once" : "draining");
+    tell_workers(c, c->draining ? stop_now : worker_drain);
+    c->draining = true;
+}
+
+static void on_terminate(evutil_socket_t fd, short what, void *arg)
+{
+    struct control *c = arg;
+    (void)fd;
+    (void)what;
+    assert(c->magic == CONTROL_MAGIC);
+    control_drain(c);
+}
+
+static int watch_signals(struct control *c, struct err *e)
+{
+    static const int which[] = {SIGTERM, SIGINT, SIGHUP};
+    for (unsigned i = 0; i < 3; i++) {
+        c->signals[i] =
+            evsignal_new(c->base, which[i], which[i] == SIGHUP ? on_hangup : on_terminate, c);
+        if (!c->signals[i] || event_add(c->signals[i], NULL) != 0)
+            return err_set(e, -ENOMEM, "cannot watch signals");
+    }
+    c->second = event_new(c->base, -1, EV_PERSIST, on_second, c);
+    if (!c->second || event_add(c->second, &SECOND) != 0)
+        return err_set(e, -ENOMEM, "cannot make a timer");
+    return 0;
+}
+
+/* ---- start ---- */
+
+static int lock_state(struct control *c, struct err *e)
+{
+    const char *dir = c->set->state;
+    char path[4096];
+    if (!dir)
+        return 0;
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST)
+        return err_set(e, -errno, "cannot make the state folder '%s': %s", dir, strerror(errno));
+    snprintf(path, sizeof path, "%s/lock", dir);
+    c->state_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (c->state_fd < 0)
+        return err_set(e, -errno, "cannot open '%s': %s", path, strerror(errno));
+    if (flock(c->state_fd, LOCK_EX | LOCK_NB) != 0)
+        return err_set(e, -EBUSY, "the state folder '%s' is used by another proxy", dir);
+    return 0;
+}
+
+/* The rules of the settings, and our own addresses: a graph must not point at ourselves. */
+static int own_addresses(struct control *c, struct err *e)
+{
+    c->own = mem_array(c->nbound + 2, sizeof *c->own);
+    if (!c->own)
+        return err_set(e, -ENOMEM, "out of memory");
+    size_t n = 0;
+    for (size_t i = 0; i < c->nbound; i++)
+        c->own[n++] = c->bound[i];
+    if (c->set->admin) {
+        c->own[n++] = (struct addr){.kind = ADDR_UNIX, .name = str_c(c->set->admin)};
+    }
+    struct addr metrics;
+    if (c->metrics_text && addr_parse(str_c(c->metrics_text), false, &metrics, NULL) == 0)
+        c->own[n++] = metrics;
+    c->rules = c->set->endpoint_rules;
+    c->rules.own = c->own;
+    c->rules.n_own = n;
+    c->shared.rules = &c->rules;
+    return 0;
+}
+
+static int start_admin(struct control *c, struct err *e)
+{
+    const struct settings *set = c->set;
+    int rc = 0;
+    c->admin = admin_new(c->base, admin_routes, admin_routes_count, c, e);
+    if (!c->admin)
+        return -ENOMEM;
+    if (set->admin)
+        rc = admin_listen_unix(c->admin, set->admin, set->admin_group, e);
+    if (rc == 0 && set->metrics) {
+        struct addr a, bound;
+        rc = addr_parse(str_c(set->metrics), true, &a, e);
+        if (rc == 0)
+            rc = admin_listen_tcp(c->admin, &a, &bound, e);
+        if (rc == 0) {
+            addr_format(&bound, c->metrics_buf);
+            c->metrics_text = c->metrics_buf;
+        }
+    }
+    return rc;
+}
+
+static int make_workers(struct control *c, struct err *e)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned n = c->set->workers ? c->set->workers : cpus > 0 ? (unsigned)cpus : 1;
+    c->workers = mem_array(n, sizeof *c->workers);
+    c->readers = mem_array(n, sizeof(struct slot_reader *));
+    if (!c->workers || !c->readers)
+        return err_set(e, -ENOMEM, "out of memory");
+    for (; c->nworkers < n; c->nworkers++) {
+        int rc = worker_init(&c->workers[c->nworkers], c->nworkers, &c->shared, e);
+        if (rc != 0)
+            return rc;
+        c->readers[c->nworkers] = &c->workers[c->nworkers].slots;
+        c->workers[c->nworkers].log.fd = c->log_fd;
+        c->workers[c->nworkers].log.json = c->set->access_log_format == LOG_FORMAT_JSON;
+    }
+    set_gauge(c, STAT_WORKERS, n);
+    return 0;
+}
+
+static int first_graph(struct control *c, struct err *e)
+{
+    c->graph = graphsrc_new(c->set, e);
+    if (!c->graph)
+        return -ENOMEM;
+    int rc = control_reload(c);
+    if (rc == 0)
+        return 0;
+    if (rc == -ENOMEM)
+        return err_set(e, rc, "out of memory while loading the graph");
+    return err_set(e, rc, "cannot start without a valid graph");
+}
+
+static int watch_files(struct control *c, struct err *e)
+{
+    c->watch = watch_new(c->base, c->set->graph.item, c->set->graph.n, QUIET_MS, on_change, c, e);
+    return c->watch ? 0 : -ENOMEM;
+}
+
+static void stopped_run(struct message *m, void *control)
+{
+    mem_free(list_entry(m, struct call, message));
+    end_when_stopped(control);
+}
+
+static void *worker_thread(void *arg)
+{
+    struct worker *w = arg;
+    worker_run(w);
+    atomic_fetch_add_explicit(&w->shared->stopped, 1, memory_order_release);
+    struct call *m = mem_zalloc(sizeof *m); /* without memory the control thread's second tells */
+    if (m) {
+        m->message.run = stopped_run;
+        m->message.drop = call_drop;
+        mailbox_post(w->shared->control, &m->message);
+    }
+    return NULL;
+}
+
+static int start_workers(struct control *c, struct err *e)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the control thread's */
+    int rc = 0;
+    for (unsigned i = 0; i < c->nworkers && rc == 0; i++) {
+        rc = pthread_create(&c->workers[i].thread, NULL, worker_thread, &c->workers[i]);
+        c->nstarted += rc == 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc ? err_set(e, -rc, "cannot start a thread: %s", strerror(rc)) : 0;
+}
+
+int control_init(
+    struct control *c, const struct settings *set, const struct conf *conf, struct err *e)
+{
+    memset(c, 0, sizeof *c);
+    c->magic = CONTROL_MAGIC;
+    c->set = set;
+    c->conf = conf;
+    c->log_fd = c->state_fd = -1;
+    c->started_s = wall_clock();
+    list_init(&c->lookups);
+    c->shared.set = set;
+    c->shared.control = &c->mailbox;
+    c->stats_desc = stats_table();
+    c->shared.traces = traces_new(set->limit_traces);
+    c->base = event_base_new();
+    if (!c->stats_desc || !c->shared.traces || !c->base)
+        return err_set(e, -ENOMEM, "out of memory");
+    int rc = mailbox_init(&c->mailbox, c->base, c, e);
+    if (rc != 0) {
+        c->mailbox.owner = NULL;
+        return rc;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    open_log(c);
+    c->dns = dns_new(c->base, set->dns_servers, (uint32_t)set->dns_timeout, e);
+    rc = c->dns ? lock_state(c, e) : -EINVAL;
+    if (rc == 0)
+        rc = make_workers(c, e);
+    if (rc == 0)
+        rc = control_listen(c, e);
+    if (rc == 0)
+        rc = start_admin(c, e);
+    if (rc == 0)
+        rc = own_addresses(c, e);
+    if (rc == 0)
+        rc = first_graph(c, e);
+    if (rc == 0)
+        rc = watch_files(c, e);
+    if (rc == 0)
+        rc = watch_signals(c, e);
+    return rc == 0 ? start_workers(c, e) : rc;
+}
+
+/* ---- run and end ---- */
+
+void control_run(struct control *c)
+{
+    event_base_dispatch(c->base);
+}
+
+static void join_workers(struct control *c)
+{
+    for (unsigned i = 0; i < c->nstarted; i++)
+        pthread_join(c->workers[i].thread, NULL);
+    c->nstarted = 0;
+}
+
+void control_release(struct control *c)
+{
+    if (c->nstarted) {
+        tell_workers(c, stop_now);
+        join_workers(c);
+    }
+    if (c->admin)
+        admin_free(c->admin);
+    if (c->watch)
+        watch_free(c->watch);
+    if (c->dns)
+        dns_free(c->dns);
+    for (unsigned i = 0; i < c->nworkers; i++)
+        worker_release(&c->workers[i]);
+    control_drop_lookups(c);
+    if (c->mailbox.owner) {
+        mailbox_close(&c->mailbox);
+        mailbox_release(&c->mailbox);
+    }
+    if (c->delayed)
+        snapshot_unref(c->delayed);
+    slots_release(&c->slots);
+    graphsrc_free(c->graph);
+    for (unsigned i = 0; i < 3; i++)
+        if (c->signals[i])
+            event_free(c->signals[i]);
+    if (c->second)
+        event_free(c->second);
+    if (c->base)
+        event_base_free(c->base);
+    traces_free(c->shared.traces);
+    stats_table_free(c->stats_desc);
+    mem_free(c->workers);
+    mem_free(c->readers);
+    mem_free(c->bound);
+    mem_free(c->own);
+    if (c->log_fd > STDERR_FILENO)
+        close(c->log_fd);
+    if (c->state_fd >= 0)
+        close(c->state_fd);
+}

@@ -1,0 +1,80 @@
+/* The control thread: graph files, publication to workers, names, signals, the admin socket.
+ *
+ * Runs on the main thread with an event base of its own. Owns the snapshots (slots.h) and every
+ * worker object; the workers own what is in them. */
+#ifndef OFFSHOOT_PROXY_CONTROL_H
+#define OFFSHOOT_PROXY_CONTROL_H
+
+#include "lib/base/conf.h"
+#include "lib/net/adminhttp.h"
+#include "lib/net/dns.h"
+#include "lib/net/watch.h"
+#include "proxy/graphsrc.h"
+#include "proxy/worker.h"
+
+#define CONTROL_MAGIC 0x4354524cu
+
+struct control {
+    uint32_t magic;
+    struct event_base *base;
+    struct mailbox mailbox;
+    const struct settings *set;
+    const struct conf *conf;
+    struct shared shared;
+
+    struct worker *workers;
+    struct slot_reader **readers;
+    unsigned nworkers, nstarted;
+    struct addr *bound; /* addresses of the listeners, in the order of the settings */
+    size_t nbound;
+
+    struct graphsrc *graph;
+    struct slot_writer slots;
+    struct snapshot *active;  /* what slots.newest holds */
+    struct snapshot *delayed; /* waits for a free slot; replaces an older waiting one */
+    uint64_t epoch;
+    int64_t loaded_s, tried_s;   /* Unix seconds of the last good load, and of the last try */
+    bool invalid;                /* the files are not what is active */
+    struct endpoint_rules rules; /* the settings' with our own addresses */
+    struct addr *own;
+
+    struct watch *watch;
+    struct dns *dns;
+    struct list lookups; /* names being looked up */
+    struct admin_server *admin;
+    struct event *signals[4], *second;
+    const char *metrics_text; /* the bound metrics address */
+    char metrics_buf[ADDR_TEXT_MAX];
+    int log_fd;   /* access log, -1: off */
+    int state_fd; /* lock of the state folder, -1: none */
+    int64_t started_s;
+    bool draining;
+    const struct counter_desc *stats_desc;
+    counter_cell stats[STAT_COUNT];
+};
+
+/* Everything up to serving: state lock, graph, sockets, workers. On failure e tells and
+ * control_release cleans up what there is. */
+int control_init(
+    struct control *c, const struct settings *set, const struct conf *conf, struct err *e);
+/* Runs until SIGTERM or SIGINT and the drain that follows. */
+void control_run(struct control *c);
+void control_release(struct control *c);
+
+/* Reads the graph files again; a valid change is published. 0, -EALREADY, -EINVAL (told in the
+ * log), -ENOMEM. */
+int control_reload(struct control *c);
+/* Stops accepting, lets what runs end, then control_run returns. Again: at once. */
+void control_drain(struct control *c);
+/* The gateway that rules: by name, or the only one. NULL with e when there is none to take. */
+const struct gateway *control_gateway(
+    const struct control *c, const struct snapshot *s, struct err *e);
+/* Name look-ups that dns_free left without an answer (control_names.c). */
+void control_drop_lookups(struct control *c);
+/* Listening sockets of every worker (control_listen.c). */
+int control_listen(struct control *c, struct err *e);
+/* The routes of the admin socket (admin.c). */
+extern const struct admin_route admin_routes[];
+extern const size_t admin_routes_count;
+
+#endif

@@ -1,0 +1,471 @@
+#include "proxy/heads.h"
+#include "lib/base/counters.h"
+#include "lib/base/mem.h"
+#include "lib/base/parse.h"
+#include "proxy/trace.h"
+#include "proxy/worker.h"
+#include <errno.h>
+#include <stdio.h>
+
+/* ---- a cursor into a block: one check a piece, one verdict at the end ---- */
+
+struct out {
+    char *p, *end;
+    bool full;
+};
+
+static inline void put(struct out *o, const void *p, size_t n)
+{
+    if ((size_t)(o->end - o->p) < n) {
+        o->full = true;
+        return;
+    }
+    memcpy(o->p, p, n);
+    o->p += n;
+}
+#define PUT(o, literal) put(o, literal, sizeof(literal) - 1)
+
+static inline void put_str(struct out *o, struct str s)
+{
+    put(o, s.p, s.n);
+}
+
+static void put_u64(struct out *o, uint64_t v)
+{
+    char digits[20];
+    unsigned n = sizeof digits;
+    do
+        digits[--n] = (char)('0' + v % 10);
+    while (v /= 10);
+    put(o, digits + n, sizeof digits - n);
+}
+
+static inline void put_field(struct out *o, const struct field *f)
+{
+    size_t n = (size_t)f->name_len + f->value_len + 4;
+    if ((size_t)(o->end - o->p) < n) {
+        o->full = true;
+        return;
+    }
+    char *p = o->p;
+    memcpy(p, f->name, f->name_len);
+    p += f->name_len;
+    *p++ = ':';
+    *p++ = ' ';
+    memcpy(p, f->value, f->value_len);
+    p += f->value_len;
+    *p++ = '\r';
+    *p++ = '\n';
+    o->p = p;
+}
+
+static struct out out_begin(struct buf *b)
+{
+    return (struct out){buf_tail(b), b->data + b->size, false};
+}
+
+static int out_end(struct out *o, struct buf *b)
+{
+    if (o->full)
+        return -ENOBUFS;
+    b->end = (uint32_t)(o->p - b->data);
+    return 0;
+}
+
+/* ---- trace context ---- */
+
+static void hex64(char *to, uint64_t v)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 15; i >= 0; i--, v >>= 4)
+        to[i] = digits[v & 15];
+}
+
+void heads_trace(struct request *r)
+{
+    struct str id = {0};
+    unsigned seen = 0;
+    for (unsigned i = 0; i < r->head.nfields; i++)
+        if (r->fields[i].id == FIELD_TRACEPARENT && seen++ == 0 &&
+            !traceparent_valid(field_value(&r->fields[i]), &id))
+            id.n = 0;
+    if (seen == 1 && id.n == TRACE_ID_LEN) {
+        memcpy(r->trace_id, id.p, TRACE_ID_LEN);
+        return;
+    }
+    /* None, an invalid one, or two: ours, and tracestate has lost its parent. */
+    for (unsigned i = 0; i < r->head.nfields; i++)
+        if (r->fields[i].id == FIELD_TRACEPARENT || r->fields[i].id == FIELD_TRACESTATE)
+            r->fields[i].flags |= FIELD_DROP;
+    r->trace_made = true;
+    hex64(r->trace_id, worker_random(r->w) | 1);
+    hex64(r->trace_id + 16, worker_random(r->w) | 1);
+}
+
+/* ---- the request ---- */
+
+static void put_context(struct request *r, struct out *o)
+{
+    const struct settings *set = r->w->set;
+    const struct context *c = &r->answer.context;
+    uint8_t flags = c->flags | (c->explain ? CONTEXT_EXPLAIN : 0);
+    struct str env = snapshot_env_name(r->snapshot, r->answer.decision.env);
+    r->token_len = (uint16_t)token_write(env, 0, flags, r->token);
+    struct str token = str_of(r->token, r->token_len);
+
+    if ((size_t)(o->end - o->p) < BAGGAGE_BYTES_MAX + 16) {
+        o->full = true;
+        return;
+    }
+    bool ours = false;
+    memcpy(o->p, "baggage: ", 9);
+    size_t n = context_write_baggage(r->fields, r->head.nfields,
+        set->inject_baggage ? token : (struct str){0}, o->p + 9, BAGGAGE_BYTES_MAX, &ours);
+    if (n) {
+        o->p += 9 + n;
+        PUT(o, "\r\n");
+    }
+    bool full = set->inject_baggage && !ours;
+    if (full)
+        counter_inc(&r->w->stats[STAT_BAGGAGE_FULL]);
+    if (set->inject_x_offshoot_context || full) {
+        PUT(o, "x-offshoot-context: ");
+        put_str(o, token);
+        PUT(o, "\r\n");
+    }
+    if (set->inject_uberctx) {
+        PUT(o, "uberctx-offshoot: ");
+        put_str(o, token);
+        PUT(o, "\r\n");
+    }
+    if (set->inject_ot_baggage) {
+        PUT(o, "ot-baggage-offshoot: ");
+        put_str(o, token);
+        PUT(o, "\r\n");
+    }
+}
+
+/* At an untrusted listener what came is hearsay: only what we saw ourselves is passed on. */
+static void put_forwarded(struct request *r, struct out *o)
+{
+    struct addr peer;
+    char text[ADDR_TEXT_MAX];
+    if (r->ask.trusted)
+        return;
+    client_peer(r->client, &peer);
+    size_t n = addr_format(&peer, text);
+    if (peer.kind == ADDR_IP4 || peer.kind == ADDR_IP6) {
+        while (n > 0 && text[n - 1] != ':')
+            n--;
+        PUT(o, "x-forwarded-for: ");
+        if (peer.kind == ADDR_IP6)
+            put(o, text + 1, n - 3); /* without [ and ]: */
+        else
+            put(o, text, n - 1);
+        PUT(o, "\r\n");
+    }
+    PUT(o, "x-forwarded-proto: http\r\n");
+}
+
+static void put_request_framing(const struct request *r, struct out *o)
+{
+    if (r->head.framing == H1_CHUNKED) {
+        PUT(o, "transfer-encoding: chunked\r\n");
+    } else if (r->head.has_length) {
+        PUT(o, "content-length: ");
+        put_u64(o, r->head.length);
+        PUT(o, "\r\n");
+    }
+    if (r->head.te_trailers)
+        PUT(o, "te: trailers\r\nconnection: te\r\n");
+}
+
+static void put_trace(const struct request *r, struct out *o)
+{
+    char span[16];
+    if (!r->trace_made)
+        return;
+    hex64(span, worker_random(r->w) | 1);
+    PUT(o, "traceparent: 00-");
+    put(o, r->trace_id, TRACE_ID_LEN);
+    PUT(o, "-");
+    put(o, span, sizeof span);
+    PUT(o, "-00\r\n");
+}
+
+static bool request_passes(const struct request *r, const struct field *f)
+{
+    if (f->flags)
+        return false;
+    switch ((enum field_id)f->id) {
+    case FIELD_HOST:
+    case FIELD_CONTENT_LENGTH:
+    case FIELD_TRANSFER_ENCODING:
+    case FIELD_BAGGAGE: /* written by put_context */
+        return false;
+    case FIELD_EXPECT:
+        return r->head.expect_continue;
+    case FIELD_X_FORWARDED_FOR:
+    case FIELD_X_FORWARDED_PROTO:
+    case FIELD_X_FORWARDED_HOST:
+    case FIELD_FORWARDED:
+        return r->ask.trusted;
+    default:
+        return true;
+    }
+}
+
+int heads_request(struct request *r, struct buf *b)
+{
+    struct out o = out_begin(b);
+    put_str(&o, r->head.method);
+    PUT(&o, " ");
+    put_str(&o, r->answer.path);
+    PUT(&o, " HTTP/1.1\r\nhost: ");
+    put_str(&o, r->head.authority.n ? r->head.authority : r->service);
+    PUT(&o, "\r\n");
+    for (unsigned i = 0; i < r->head.nfields; i++)
+        if (request_passes(r, &r->fields[i]))
+            put_field(&o, &r->fields[i]);
+    put_request_framing(r, &o);
+    PUT(&o, "via: 1.1 offshoot\r\n");
+    put_forwarded(r, &o);
+    put_trace(r, &o);
+    put_context(r, &o);
+    PUT(&o, "\r\n");
+    return out_end(&o, b);
+}
+
+/* ---- the reply ---- */
+
+static void put_status(struct out *o, unsigned status, struct str reason)
+{
+    PUT(o, "HTTP/1.1 ");
+    put_u64(o, status);
+    PUT(o, " ");
+    put_str(o, reason.n ? reason : h1_reason(status));
+    PUT(o, "\r\n");
+}
+
+static bool reply_passes(const struct request *r, const struct field *f)
+{
+    if (f->flags)
+        return false;
+    if (f->id == FIELD_CONTENT_LENGTH || f->id == FIELD_TRANSFER_ENCODING)
+        return false;
+    return f->id < FIELD_X_OFFSHOOT_CONTEXT || r->ask.trusted;
+}
+
+static void put_connection(const struct request *r, struct out *o)
+{
+    if (!r->keep)
+        PUT(o, "connection: close\r\n");
+    else if (r->head.minor == 0)
+        PUT(o, "connection: keep-alive\r\n");
+}
+
+static void put_route(struct request *r, struct out *o)
+{
+    struct text t = {0};
+    if (!r->is_explain)
+        return;
+    traces_join(r->w->shared->traces, str_of(r->trace_id, TRACE_ID_LEN), r->trace_order, &t, 16384);
+    if (t.n && !t.failed) {
+        PUT(o, "x-offshoot-route: ");
+        put(o, t.p, t.n);
+        PUT(o, "\r\n");
+    }
+    text_release(&t);
+}
+
+int heads_interim(const struct request *r, struct buf *b)
+{
+    struct out o = out_begin(b);
+    put_status(&o, r->reply.status, r->reply.reason);
+    for (unsigned i = 0; i < r->reply.nfields; i++)
+        if (reply_passes(r, &r->reply_fields[i]))
+            put_field(&o, &r->reply_fields[i]);
+    PUT(&o, "\r\n");
+    return out_end(&o, b);
+}
+
+/* How the body is written to this client, and the field that says so. */
+static uint8_t put_reply_framing(struct request *r, struct out *o)
+{
+    const struct h1_head *reply = &r->reply;
+    if (reply->framing == H1_NO_BODY || reply->framing == H1_LENGTH) {
+        if (reply->has_length) {
+            PUT(o, "content-length: ");
+            put_u64(o, reply->length);
+            PUT(o, "\r\n");
+        }
+        return reply->framing;
+    }
+    if (r->head.minor == 0) { /* HTTP/1.0 never gets chunks: the close ends it */
+        r->keep = false;
+        return H1_UNTIL_CLOSE;
+    }
+    PUT(o, "transfer-encoding: chunked\r\n");
+    return H1_CHUNKED;
+}
+
+int heads_reply(struct request *r, struct buf *b, uint8_t *ret_framing)
+{
+    struct out o = out_begin(b);
+    put_status(&o, r->reply.status, r->reply.reason);
+    for (unsigned i = 0; i < r->reply.nfields; i++)
+        if (reply_passes(r, &r->reply_fields[i]))
+            put_field(&o, &r->reply_fields[i]);
+    uint8_t framing = put_reply_framing(r, &o);
+    put_connection(r, &o);
+    put_route(r, &o);
+    PUT(&o, "\r\n");
+    int rc = out_end(&o, b);
+    if (rc == 0)
+        *ret_framing = framing;
+    return rc;
+}
+
+/* ---- a reply of our own ---- */
+
+enum body_kind { BODY_TEXT, BODY_JSON, BODY_HTML, BODY_GRPC };
+
+static struct str request_field(const struct request *r, enum field_id id)
+{
+    for (unsigned i = 0; r->head.size && i < r->head.nfields; i++)
+        if (r->fields[i].id == id)
+            return field_value(&r->fields[i]);
+    return (struct str){0};
+}
+
+static enum body_kind body_kind(const struct request *r)
+{
+    struct str accept = request_field(r, FIELD_ACCEPT);
+    if (str_starts(request_field(r, FIELD_CONTENT_TYPE), STR("application/grpc")))
+        return BODY_GRPC;
+    if (accept.n && memmem(accept.p, accept.n, "application/json", 16))
+        return BODY_JSON;
+    return accept.n && memmem(accept.p, accept.n, "text/html", 9) ? BODY_HTML : BODY_TEXT;
+}
+
+static const char *const sentences[REFUSAL_COUNT] = {
+    [REFUSAL_NO_ENVIRONMENT] = "the request names no environment and there is no default",
+    [REFUSAL_UNKNOWN_ENVIRONMENT] = "there is no such environment",
+    [REFUSAL_EXPIRED] = "the environment has expired",
+    [REFUSAL_NO_ROUTE] = "no route leads to a service for this host and path",
+    [REFUSAL_NO_SERVICE] = "there is no such service",
+    [REFUSAL_REMOVED] = "the service is removed in this environment",
+    [REFUSAL_NO_PROVIDER] = "no environment provides the service",
+    [REFUSAL_FORBIDDEN] = "the environment may not be reached from here",
+    [REFUSAL_CONTEXT] = "the request carries a context that cannot be used",
+    [REFUSAL_EPOCH] = "the graph needed for this request is not here yet",
+    [REFUSAL_RESIDENCY] = "the provider lies where this request may not go",
+    [REFUSAL_UNHEALTHY] = "the provider is unhealthy",
+    [REFUSAL_CONNECT] = "the provider cannot be reached",
+    [REFUSAL_BAD_REPLY] = "the provider's reply is not valid",
+    [REFUSAL_TIMEOUT] = "the provider did not answer in time",
+    [REFUSAL_OVERLOAD] = "the proxy is at a limit",
+    [REFUSAL_TOO_LARGE] = "the request's head is too large",
+    [REFUSAL_LOOP] = "the request passed here too often",
+    [REFUSAL_DARK_BLOCKED] = "a mirrored request may not change anything here",
+    [REFUSAL_BAD_REQUEST] = "the request is not valid HTTP",
+    [REFUSAL_REQUEST_TIMEOUT] = "the request did not arrive in time",
+    [REFUSAL_UNSUPPORTED] =
+        "upgrades, tunnels and services that do not speak HTTP are not supported",
+    [REFUSAL_EXPECTATION] = "the expectation is not known",
+};
+
+/* What caused it, in one word: the parser's or the context's fault. */
+static const char *detail(const struct request *r)
+{
+    if (r->refusal == REFUSAL_CONTEXT)
+        return context_fault_word(r->answer.context.fault);
+    if (r->parser.error)
+        return h1_error_word(r->parser.error);
+    if (r->up.body.error)
+        return h1_error_word(r->up.body.error);
+    return r->provider_fault ? provider_error_word(r->provider_fault - 1) : "";
+}
+
+static void refusal_body(
+    const struct request *r, enum body_kind kind, unsigned status, struct text *t)
+{
+    const char *word = refusal_word(r->refusal), *why = sentences[r->refusal];
+    const char *more = detail(r);
+    struct str env = r->answer.context.env;
+    if (!name_valid(env)) /* never echo what is no name */
+        env = (struct str){0};
+    if (kind == BODY_JSON) {
+        text_fmt(t, "{\"error\":\"%s\",\"status\":%u,\"message\":\"%s\"", word, status, why);
+        if (*more)
+            text_fmt(t, ",\"detail\":\"%s\"", more);
+        if (env.n)
+            text_fmt(t, ",\"environment\":\"%.*s\"", STR_ARG(env));
+        if (r->service.n)
+            text_fmt(t, ",\"service\":\"%.*s\"", STR_ARG(r->service));
+        text_add(t, STR("}\n"));
+    } else if (kind == BODY_HTML) {
+        text_fmt(t,
+            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>%u %s</title>"
+            "<body style=\"font-family:sans-serif;max-width:40em;margin:4em "
+            "auto\"><h1>%s</h1><p>%s",
+            status, word, word, why);
+        text_fmt(t, "%s%s.</p>", *more ? ": " : "", more);
+        if (env.n)
+            text_fmt(t, "<p>Environment: <b>%.*s</b></p>", STR_ARG(env));
+        if (r->service.n)
+            text_fmt(t, "<p>Service: <b>%.*s</b></p>", STR_ARG(r->service));
+        text_add(t, STR("</body></html>\n"));
+    } else {
+        text_fmt(t, "%s: %s%s%s", word, why, *more ? ": " : "", more);
+        if (env.n)
+            text_fmt(t, " (environment %.*s)", STR_ARG(env));
+        text_add(t, STR("\n"));
+    }
+}
+
+static void put_refusal_head(struct request *r, struct out *o, enum body_kind kind, size_t length)
+{
+    static const char *const types[] = {"text/plain; charset=utf-8", "application/json",
+        "text/html; charset=utf-8", "application/grpc"};
+    put_status(o, r->status, (struct str){0});
+    PUT(o, "content-type: ");
+    put_str(o, str_c(types[kind]));
+    PUT(o, "\r\ncontent-length: ");
+    put_u64(o, length);
+    PUT(o, "\r\ncache-control: no-store\r\nx-offshoot-error: ");
+    put_str(o, str_c(refusal_word(r->refusal)));
+    PUT(o, "\r\n");
+    if (kind == BODY_GRPC) {
+        PUT(o, "grpc-status: ");
+        put_u64(o, refusal_grpc(r->refusal));
+        PUT(o, "\r\ngrpc-message: ");
+        put_str(o, str_c(sentences[r->refusal]));
+        PUT(o, "\r\n");
+    }
+    if (r->refusal == REFUSAL_EPOCH || r->refusal == REFUSAL_OVERLOAD ||
+        r->refusal == REFUSAL_UNHEALTHY)
+        PUT(o, "retry-after: 1\r\n");
+    put_connection(r, o);
+    put_route(r, o);
+    PUT(o, "\r\n");
+}
+
+int heads_refusal(struct request *r, struct buf *b)
+{
+    struct text body = {0};
+    enum body_kind kind = body_kind(r);
+    unsigned status = refusal_status(r->refusal);
+    if (r->refusal == REFUSAL_TOO_LARGE && r->step == STEP_OWN && !r->head.size)
+        status = 431; /* RFC 6585 section 5: it was the head */
+    if (kind != BODY_GRPC)
+        refusal_body(r, kind, status, &body);
+    r->status = (uint16_t)(kind == BODY_GRPC ? 200 : status);
+    struct out o = out_begin(b);
+    put_refusal_head(r, &o, kind, body.n);
+    if (r->head.method_id != H1_HEAD)
+        put(&o, body.p, body.n);
+    bool failed = body.failed != 0;
+    text_release(&body);
+    return failed ? -ENOMEM : out_end(&o, b);
+}

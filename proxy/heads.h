@@ -1,0 +1,18 @@
+/* Writing heads: the request as the provider gets it, the reply as the client gets it, and replies
+ * of our own. Into conn->out, which has a block; -ENOBUFS when a head does not fit. */
+#ifndef OFFSHOOT_PROXY_HEADS_H
+#define OFFSHOOT_PROXY_HEADS_H
+
+#include "proxy/request.h"
+
+/* Fills r->trace_id from the request's traceparent, or makes one. Marks what must not pass. */
+void heads_trace(struct request *r);
+int heads_request(struct request *r, struct buf *out);
+/* An interim reply (1xx). */
+int heads_interim(const struct request *r, struct buf *out);
+/* The final reply's head; *ret_framing: how the body is written. */
+int heads_reply(struct request *r, struct buf *out, uint8_t *ret_framing);
+/* A whole reply of our own: the refusal's statuses, x-offshoot-error, a body by Accept. */
+int heads_refusal(struct request *r, struct buf *out);
+
+#endif

@@ -1,0 +1,139 @@
+#include "proxy/listener.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/net/sock.h"
+#include "proxy/client.h"
+#include "proxy/worker.h"
+#include <assert.h>
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ACCEPTS_A_TURN 64
+#define PAUSE_MS       100
+
+/* The limit is of the process: relaxed atomics, touched on connect and close only. */
+static bool over_limit(struct listener *l, int fd, bool *ret_refuse)
+{
+    struct worker *w = l->w;
+    uint32_t limit = w->set->limit_connections;
+    uint32_t before = atomic_fetch_add_explicit(&w->shared->connections, 1, memory_order_relaxed);
+    *ret_refuse = before >= limit;
+    if (before < limit)
+        return false;
+    if (before < limit + limit / 4 + 16) {
+        counter_inc(&w->stats[STAT_CONNECTIONS_REFUSED]);
+        return false; /* it is answered */
+    }
+    atomic_fetch_sub_explicit(&w->shared->connections, 1, memory_order_relaxed);
+    counter_inc(&w->stats[STAT_CONNECTIONS_DROPPED]);
+    close(fd);
+    return true;
+}
+
+static bool from_allowed(const struct listener *l, const struct addr *peer)
+{
+    for (unsigned i = 0; i < l->spec.nfrom; i++)
+        if (cidr_has(&l->spec.from[i], peer))
+            return true;
+    return l->spec.nfrom == 0 || peer->kind == ADDR_UNIX;
+}
+
+void listener_take(struct listener *l, int fd, const struct addr *peer)
+{
+    struct worker *w = l->w;
+    bool refuse = false;
+    if (!from_allowed(l, peer)) {
+        counter_inc(&w->stats[STAT_ACCEPT_FOREIGN]);
+        close(fd);
+        return;
+    }
+    if (over_limit(l, fd, &refuse))
+        return;
+    counter_inc(&w->stats[STAT_ACCEPTS]);
+    struct client *c = client_new(w, l, fd, peer);
+    if (!c) {
+        atomic_fetch_sub_explicit(&w->shared->connections, 1, memory_order_relaxed);
+        counter_inc(&w->stats[STAT_ACCEPT_ERRORS]);
+        return;
+    }
+    c->refuse = refuse;
+}
+
+static void on_resume(struct timer *t)
+{
+    struct listener *l = list_entry(t, struct listener, pause);
+    assert(l->magic == LISTENER_MAGIC);
+    if (l->fd >= 0)
+        event_add(l->event, NULL);
+}
+
+static void on_accept(evutil_socket_t fd, short what, void *arg)
+{
+    struct listener *l = arg;
+    (void)what;
+    assert(l->magic == LISTENER_MAGIC);
+    worker_clock(l->w);
+    for (unsigned i = 0; i < ACCEPTS_A_TURN; i++) {
+        struct addr peer;
+        int got = sock_accept(fd, &peer);
+        if (got >= 0) {
+            listener_take(l, got, &peer);
+            continue;
+        }
+        if (got == -EAGAIN)
+            return;
+        if (got == -ECONNABORTED || got == -EINTR || got == -EPROTO)
+            continue;
+        counter_inc(&l->w->stats[STAT_ACCEPT_ERRORS]);
+        log_warn("cannot accept a connection, pausing for %u ms: %s", PAUSE_MS, strerror(-got));
+        event_del(l->event);
+        worker_timer(l->w, &l->pause, l->w->now_ms + PAUSE_MS);
+        return;
+    }
+}
+
+struct listener *listener_new(struct worker *w, int fd, const struct listen_spec *spec)
+{
+    struct listener *l = mem_zalloc(sizeof *l);
+    if (!l)
+        goto fail;
+    l->magic = LISTENER_MAGIC;
+    l->w = w;
+    l->fd = fd;
+    l->spec = *spec;
+    l->spec.addr.name = (struct str){0};
+    timer_init(&l->pause, on_resume);
+    if (fd >= 0) {
+        l->event = event_new(w->base, fd, EV_READ | EV_PERSIST, on_accept, l);
+        if (!l->event || event_add(l->event, NULL) != 0)
+            goto fail;
+    }
+    list_append(&w->listeners, &l->link);
+    return l;
+fail:
+    if (l && l->event)
+        event_free(l->event);
+    mem_free(l);
+    if (fd >= 0)
+        close(fd);
+    return NULL;
+}
+
+void listener_stop(struct listener *l)
+{
+    if (l->fd < 0)
+        return;
+    wheel_cancel(&l->w->wheel, &l->pause);
+    event_free(l->event);
+    l->event = NULL;
+    close(l->fd);
+    l->fd = -1;
+}
+
+void listener_free(struct listener *l)
+{
+    listener_stop(l);
+    list_remove(&l->link);
+    mem_free(l);
+}

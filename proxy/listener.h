@@ -1,0 +1,33 @@
+/* A worker's listening socket (SO_REUSEPORT: each worker has its own for each address). */
+#ifndef OFFSHOOT_PROXY_LISTENER_H
+#define OFFSHOOT_PROXY_LISTENER_H
+
+#include "lib/base/list.h"
+#include "lib/base/wheel.h"
+#include "proxy/settings.h"
+
+struct worker;
+struct event;
+
+#define LISTENER_MAGIC 0x4c495354u
+
+struct listener {
+    uint32_t magic;
+    struct list link; /* in worker->listeners */
+    struct worker *w;
+    struct listen_spec spec; /* addr without a name */
+    int fd;                  /* -1: stopped */
+    struct event *event;
+    struct timer pause; /* after a failed accept */
+};
+
+/* Takes fd (listening, non-blocking), or -1 in tests. NULL (fd closed) when memory is out. On the
+ * worker's thread or before it runs. Freed with the worker. */
+struct listener *listener_new(struct worker *w, int fd, const struct listen_spec *spec);
+/* Stops accepting. */
+void listener_stop(struct listener *l);
+void listener_free(struct listener *l);
+/* What accept does with a new connection; tests call it with an end of a socket pair. Takes fd. */
+void listener_take(struct listener *l, int fd, const struct addr *peer);
+
+#endif

@@ -1,0 +1,237 @@
+#include "proxy/provider.h"
+#include "lib/base/mem.h"
+#include "lib/net/sock.h"
+#include "proxy/request.h"
+#include "proxy/worker.h"
+#include <assert.h>
+#include <errno.h>
+#include <unistd.h>
+
+#define FORGET_MS 300000u /* an address without use for five minutes is forgotten */
+
+static struct pconn *from_conn(struct conn *c)
+{
+    assert(c->magic == PCONN_MAGIC);
+    return (struct pconn *)(void *)c;
+}
+
+struct provider *provider_get(struct worker *w, const struct addr *a)
+{
+    uint64_t hash = addr_hash(a);
+    struct provider **at = &w->providers.bucket[hash % PROVIDER_BUCKETS];
+    for (struct provider *p = *at; p; p = p->next)
+        if (p->hash == hash && addr_eq(&p->addr, a))
+            return p;
+    struct provider *p = mem_zalloc(sizeof *p);
+    char *name = p && a->name.n ? mem_dup(a->name.p, a->name.n) : NULL;
+    if (!p || (a->name.n && !name)) {
+        mem_free(p);
+        return NULL;
+    }
+    p->hash = hash;
+    p->addr = *a;
+    p->addr.name = (struct str){name, a->name.n};
+    list_init(&p->idle);
+    list_init(&p->waiting);
+    p->next = *at;
+    *at = p;
+    w->providers.count++;
+    return p;
+}
+
+static void on_ready(struct conn *conn)
+{
+    struct pconn *c = from_conn(conn);
+    if (c->req)
+        request_run(c->req);
+    else if (conn->readable || conn->hup) /* nothing may come now: neither bytes nor the end */
+        pconn_close(c, PROVIDER_CLOSE_IDLE_READABLE);
+}
+
+static struct pconn *connect_new(struct worker *w, struct provider *p, int *ret_errno)
+{
+    bool pending = false;
+    int fd = w->connect ? w->connect(w, &p->addr, &pending) : sock_connect(&p->addr, &pending);
+    if (fd < 0) {
+        *ret_errno = fd;
+        return NULL;
+    }
+    struct pconn *c = mem_zalloc(sizeof *c);
+    if (!c || conn_open(&c->conn, w, PCONN_MAGIC, fd, !pending, on_ready) != 0) {
+        mem_free(c);
+        close(fd);
+        *ret_errno = -ENOMEM;
+        return NULL;
+    }
+    c->provider = p;
+    c->pending = pending;
+    list_init(&c->link);
+    p->nconns++;
+    counter_inc(&w->stats[STAT_PROVIDER_CONNECTS]);
+    counter_inc(&w->stats[STAT_PROVIDER_CONNECTIONS]);
+    return c;
+}
+
+static void attach(struct pconn *c, struct request *r)
+{
+    c->req = r;
+    c->provider->inflight++;
+}
+
+static struct pconn *take_idle(struct worker *w, struct provider *p)
+{
+    struct pconn *c = list_entry(p->idle.next, struct pconn, link);
+    list_remove(&c->link);
+    p->nidle--;
+    counter_sub(&w->stats[STAT_PROVIDER_IDLE], 1);
+    counter_inc(&w->stats[STAT_PROVIDER_REUSES]);
+    return c;
+}
+
+enum acquire provider_acquire(struct worker *w, struct provider *p, struct request *r, bool fresh,
+    struct pconn **ret, int *ret_errno)
+{
+    p->used_ms = w->now_ms;
+    if (!fresh && !list_empty(&p->idle)) {
+        *ret = take_idle(w, p);
+        attach(*ret, r);
+        return ACQUIRE_READY;
+    }
+    if (p->nconns >= w->set->limit_provider_connections) {
+        if (fresh && !list_empty(&p->idle)) {
+            /* a new connection in place of an unused one */
+            pconn_close(list_entry(p->idle.prev, struct pconn, link), PROVIDER_CLOSE_FULL);
+        } else {
+            if (p->nwaiting >= w->set->limit_provider_pending)
+                return ACQUIRE_FULL;
+            list_append(&p->waiting, &r->wait);
+            r->waiting_conn = true;
+            p->nwaiting++;
+            return ACQUIRE_WAIT;
+        }
+    }
+    struct pconn *c = connect_new(w, p, ret_errno);
+    if (!c)
+        return ACQUIRE_FAILED;
+    attach(c, r);
+    *ret = c;
+    return c->pending ? ACQUIRE_PENDING : ACQUIRE_READY;
+}
+
+int pconn_connected(struct pconn *c)
+{
+    int rc = sock_error(c->conn.fd);
+    if (rc == 0)
+        c->pending = false;
+    return rc;
+}
+
+void provider_unwait(struct request *r)
+{
+    if (!r->waiting_conn)
+        return;
+    list_remove(&r->wait);
+    r->waiting_conn = false;
+    r->provider->nwaiting--;
+}
+
+/* Room for one more connection, or an unused one: the longest waiting request goes on. */
+static void serve_waiting(struct provider *p)
+{
+    if (list_empty(&p->waiting))
+        return;
+    struct request *r = list_entry(p->waiting.next, struct request, wait);
+    provider_unwait(r);
+    conn_resume_later(&r->client->conn);
+}
+
+static void detach(struct pconn *c)
+{
+    if (!c->req)
+        return;
+    c->req->pconn = NULL;
+    c->req = NULL;
+    c->provider->inflight--;
+}
+
+void pconn_keep(struct pconn *c)
+{
+    struct worker *w = c->conn.w;
+    struct provider *p = c->provider;
+    detach(c);
+    if (w->draining || p->nidle >= w->set->limit_provider_idle || c->conn.hup || c->conn.readable) {
+        pconn_close(c, c->conn.hup || c->conn.readable ? PROVIDER_CLOSE_IDLE_READABLE
+                       : w->draining                   ? PROVIDER_CLOSE_DRAIN
+                                                       : PROVIDER_CLOSE_FULL);
+        return;
+    }
+    buf_drop(&c->conn.in, &w->bufs);
+    c->used = true;
+    c->idle_ms = w->now_ms;
+    list_push(&p->idle, &c->link);
+    p->nidle++;
+    counter_inc(&w->stats[STAT_PROVIDER_IDLE]);
+    serve_waiting(p);
+}
+
+void pconn_close(struct pconn *c, enum provider_close why)
+{
+    struct worker *w = c->conn.w;
+    struct provider *p = c->provider;
+    detach(c);
+    if (!list_empty(&c->link)) {
+        list_remove(&c->link);
+        p->nidle--;
+        counter_sub(&w->stats[STAT_PROVIDER_IDLE], 1);
+    }
+    conn_close(&c->conn, false);
+    p->nconns--;
+    counter_inc(&w->stats[STAT_PROVIDER_CLOSES + why]);
+    counter_sub(&w->stats[STAT_PROVIDER_CONNECTIONS], 1);
+    worker_bury(w, &c->conn);
+    serve_waiting(p);
+}
+
+static void close_idle(
+    struct worker *w, struct provider *p, uint64_t older_than_ms, enum provider_close why)
+{
+    while (!list_empty(&p->idle)) {
+        struct pconn *c = list_entry(p->idle.prev, struct pconn, link);
+        if (c->idle_ms + older_than_ms > w->now_ms)
+            return;
+        pconn_close(c, why);
+    }
+}
+
+static void forget(struct worker *w, struct provider **at)
+{
+    struct provider *p = *at;
+    *at = p->next;
+    w->providers.count--;
+    mem_free((void *)(uintptr_t)p->addr.name.p);
+    mem_free(p);
+}
+
+void providers_sweep(struct worker *w)
+{
+    for (unsigned i = 0; i < PROVIDER_BUCKETS; i++) {
+        for (struct provider **at = &w->providers.bucket[i]; *at;) {
+            struct provider *p = *at;
+            close_idle(w, p, w->set->timeout_provider_idle, PROVIDER_CLOSE_IDLE);
+            if (p->nconns == 0 && p->nwaiting == 0 && p->used_ms + FORGET_MS <= w->now_ms)
+                forget(w, at);
+            else
+                at = &p->next;
+        }
+    }
+}
+
+void providers_drain(struct worker *w, bool all)
+{
+    for (unsigned i = 0; i < PROVIDER_BUCKETS; i++) {
+        for (struct provider *p = w->providers.bucket[i]; p; p = p->next)
+            close_idle(w, p, 0, PROVIDER_CLOSE_DRAIN);
+        while (all && w->providers.bucket[i])
+            forget(w, &w->providers.bucket[i]);
+    }
+}

@@ -1,0 +1,474 @@
+/* The way of a request.
+ *
+ *   client.c on_ready ─→ request_run
+ *       STEP_HEAD     collect the head                         step_head
+ *       STEP_DECIDE   context, route, resolve (lib/graph)      step_decide ──┐ refused
+ *       STEP_NAME     choose an endpoint, look its name up     request_step_name     │
+ *       STEP_CONNECT  a connection from the pool, or a new one request_step_connect  │
+ *       STEP_SEND     head and body to the provider            request_step_send     │
+ *       STEP_REPLY    the reply's head                         request_step_reply    │
+ *       STEP_RELAY    the reply's body                         request_step_relay    │
+ *       STEP_OWN      a reply of our own  ←────────────────────step_own ←────┘
+ *       STEP_DONE     log, counters; the connections go on     step_done
+ *
+ * Each step is a function that says which comes next, STEP_WAIT when an event must come first
+ * (client or provider socket, timer, name, free connection: all of them call request_run again),
+ * or STEP_GONE when the request is no more. docs/internals/close-table.md lists what happens when
+ * a side ends or breaks in each step. */
+#include "proxy/request.h"
+#include "lib/base/mem.h"
+#include "proxy/heads.h"
+#include "proxy/trace.h"
+#include "proxy/worker.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#define FREE_REQUESTS_KEPT 256
+
+static enum step step_head(struct request *r);
+static enum step step_decide(struct request *r);
+static enum step step_own(struct request *r);
+static enum step step_done(struct request *r);
+
+static enum step (*const steps[STEP_COUNT])(struct request *r) = {
+    [STEP_HEAD] = step_head,
+    [STEP_DECIDE] = step_decide,
+    [STEP_NAME] = request_step_name,
+    [STEP_CONNECT] = request_step_connect,
+    [STEP_SEND] = request_step_send,
+    [STEP_REPLY] = request_step_reply,
+    [STEP_RELAY] = request_step_relay,
+    [STEP_OWN] = step_own,
+    [STEP_DONE] = step_done,
+};
+
+static const char *const step_words[STEP_COUNT] = {
+    "head", "decide", "name", "connect", "send", "reply", "relay", "own", "done"};
+
+const char *step_word(enum step s)
+{
+    return step_words[s];
+}
+
+void request_run(struct request *r)
+{
+    assert(r->magic == REQUEST_MAGIC);
+    for (;;) {
+        enum step next = steps[r->step](r);
+        if (next >= STEP_COUNT)
+            return;
+        r->step = (uint8_t)next;
+    }
+}
+
+/* ---- life ---- */
+
+static struct request *request_alloc(struct worker *w)
+{
+    struct request *r = w->free_requests;
+    if (r) {
+        w->free_requests = r->next_free;
+        w->nfree_requests--;
+        return r;
+    }
+    uint32_t n = w->set->h1.fields;
+    r = mem_alloc(sizeof *r + 3 * n * sizeof(struct field));
+    if (!r)
+        return NULL;
+    r->fields = (struct field *)(void *)(r + 1);
+    r->reply_fields = r->fields + n;
+    r->trailer_fields = r->reply_fields + n;
+    return r;
+}
+
+struct request *request_new(struct client *c)
+{
+    struct worker *w = c->conn.w;
+    struct request *r = request_alloc(w);
+    if (!r)
+        return NULL;
+    /* Only what stands before `fields` is cleared: parsed heads and names are written before use.
+     */
+    memset(r, 0, offsetof(struct request, token));
+    memset((char *)r + offsetof(struct request, token_len), 0,
+        offsetof(struct request, names) - offsetof(struct request, token_len));
+    r->magic = REQUEST_MAGIC;
+    r->w = w;
+    r->client = c;
+    r->t_start = w->now_us;
+    list_init(&r->wait);
+    timer_init(&r->timer, request_on_timer);
+    h1_parser_reset(&r->parser, &w->set->h1, r->fields);
+    counter_inc(&w->stats[STAT_REQUESTS_NOW]);
+    return r;
+}
+
+static void request_free(struct request *r)
+{
+    struct worker *w = r->w;
+    counter_sub(&w->stats[STAT_REQUESTS_NOW], 1);
+    r->magic = 0;
+    if (w->nfree_requests >= FREE_REQUESTS_KEPT) {
+        mem_free(r);
+        return;
+    }
+    r->next_free = w->free_requests;
+    w->free_requests = r;
+    w->nfree_requests++;
+}
+
+void requests_release(struct worker *w)
+{
+    while (w->free_requests) {
+        struct request *r = w->free_requests;
+        w->free_requests = r->next_free;
+        mem_free(r);
+    }
+    w->nfree_requests = 0;
+}
+
+/* A longer one is no name of the graph: it stands in the request's head and stays there. */
+static struct str copy_name(char to[64], struct str name)
+{
+    if (name.n == 0 || name.n > 64)
+        return name;
+    memcpy(to, name.p, name.n);
+    return (struct str){to, name.n};
+}
+
+void request_drop_snapshot(struct request *r)
+{
+    if (!r->holding)
+        return;
+    r->holding = false;
+    r->service = copy_name(r->names, r->service);
+    r->answer.context.env = copy_name(r->names + 64, r->answer.context.env);
+    r->provider_env = copy_name(r->names + 128, r->provider_env);
+    slot_drop(&r->w->slots, r->slot);
+}
+
+/* Everything but the client connection and the object itself. */
+static void request_release(struct request *r)
+{
+    struct worker *w = r->w;
+    wheel_cancel(&w->wheel, &r->timer);
+    names_unwait(r);
+    provider_unwait(r);
+    request_drop_snapshot(r);
+    buf_drop(&r->head_block, &w->bufs);
+    buf_drop(&r->replay, &w->bufs);
+}
+
+void request_abandon(struct request *r)
+{
+    if (r->w->log.fd >= 0 && r->head.size)
+        accesslog_add(r->w, r);
+    if (r->pconn)
+        pconn_close(r->pconn, PROVIDER_CLOSE_ABORT);
+    request_release(r);
+    request_free(r);
+}
+
+/* ---- faults ---- */
+
+enum step request_refuse(struct request *r, enum refusal why)
+{
+    counter_inc(&r->w->stats[STAT_REFUSALS + why]);
+    if (r->pconn)
+        pconn_close(r->pconn, PROVIDER_CLOSE_ABORT);
+    names_unwait(r);
+    provider_unwait(r);
+    r->refusal = (uint8_t)why;
+    return STEP_OWN;
+}
+
+enum step request_abort(struct request *r, enum client_close why)
+{
+    struct client *c = r->client;
+    bool until_close = r->down.framing == H1_UNTIL_CLOSE;
+    client_close(c, why, until_close);
+    return STEP_GONE;
+}
+
+bool request_client_alive(struct request *r)
+{
+    struct client *c = r->client;
+    char byte;
+    if (r->step <= STEP_DECIDE || !r->up.decoded || r->half_closed)
+        return true;
+    if (!c->conn.hup && !c->conn.readable)
+        return true;
+    ssize_t n = recv(c->conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        client_close(c, CLIENT_CLOSE_RESET, false);
+        return false;
+    }
+    r->half_closed = n == 0;
+    return true;
+}
+
+/* ---- head ---- */
+
+static enum step bad_request(struct request *r, enum h1_error e)
+{
+    counter_inc(&r->w->stats[STAT_BAD_REQUESTS + e]);
+    r->client_fault = CLIENT_CLOSE_BAD_REQUEST + 1;
+    bool large = e == H1_E_HEAD_TOO_LARGE || e == H1_E_TOO_MANY_FIELDS;
+    return request_refuse(r, large ? REFUSAL_TOO_LARGE : REFUSAL_BAD_REQUEST);
+}
+
+/* The block with the head becomes the request's; what came behind it stays the connection's. */
+static bool take_head(struct request *r)
+{
+    struct conn *c = &r->client->conn;
+    uint32_t end = c->in.start + r->head.size, rest = c->in.end - end;
+    r->head_block = c->in;
+    r->head_block.end = end;
+    c->in = (struct buf){0};
+    if (rest) {
+        if (buf_hold(&c->in, &r->w->bufs) != 0)
+            return false;
+        buf_put(&c->in, r->head_block.data + end, rest);
+    }
+    r->scratch = (struct scratch){r->head_block.data + end, 0, r->head_block.size - end};
+    return true;
+}
+
+/* h2c is an offer that a server may ignore; anything else wants a tunnel. */
+static bool wants_tunnel(const struct request *r)
+{
+    if (r->head.method_id == H1_CONNECT)
+        return true;
+    for (unsigned i = 0; r->head.upgrade && i < r->head.nfields; i++)
+        if (r->fields[i].id == FIELD_UPGRADE && !str_ieq(field_value(&r->fields[i]), STR("h2c")))
+            return true;
+    return false;
+}
+
+static enum step head_done(struct request *r)
+{
+    struct client *c = r->client;
+    if (!take_head(r))
+        return request_refuse(r, REFUSAL_OVERLOAD);
+    r->keep = r->head.keep_alive && !c->refuse;
+    flow_init(&r->up, &r->head, &r->w->set->h1, r->head.framing, false);
+    r->up.pass_trailers = r->head.te_trailers;
+    if (c->refuse)
+        return request_refuse(r, REFUSAL_OVERLOAD);
+    if (wants_tunnel(r)) {
+        r->keep = false;
+        return request_refuse(r, REFUSAL_UNSUPPORTED);
+    }
+    if (r->head.expect_other)
+        return request_refuse(r, REFUSAL_EXPECTATION);
+    return STEP_DECIDE;
+}
+
+static enum step step_head(struct request *r)
+{
+    struct client *c = r->client;
+    struct buf *in = &c->conn.in;
+    for (;;) {
+        if (buf_len(in)) {
+            enum h1_status st = h1_request(&r->parser, buf_head(in), buf_len(in), &r->head);
+            if (st == H1_DONE)
+                return head_done(r);
+            if (st == H1_ERROR)
+                return bad_request(r, r->parser.error);
+        }
+        if (in->data && buf_space(in) == 0) {
+            buf_compact(in);
+            h1_parser_reset(&r->parser, &r->w->set->h1, r->fields);
+        }
+        switch (conn_read(&c->conn)) {
+        case IO_OK:
+            continue;
+        case IO_AGAIN:
+            if (r->deadline_ms == 0) {
+                r->deadline_ms = 1; /* the client's timer rules the head: set it once */
+                client_head_started(c);
+            }
+            return STEP_WAIT;
+        case IO_FULL:
+            return bad_request(r, H1_E_HEAD_TOO_LARGE);
+        case IO_NO_MEMORY:
+            client_close(c, CLIENT_CLOSE_NO_MEMORY, false);
+            return STEP_GONE;
+        case IO_EOF:
+        case IO_ERROR:
+            client_close(c, CLIENT_CLOSE_IN_HEAD, false);
+            return STEP_GONE;
+        }
+    }
+}
+
+/* ---- decision ---- */
+
+/* The hop record of this passage, kept for `trace` and for the reply's x-offshoot-route. */
+static void record_hop(struct request *r)
+{
+    const struct answer *a = &r->answer;
+    char text[320];
+    struct str env = r->provider_env;
+    const char *word = a->refusal ? refusal_word(a->refusal) : decision_class_word(a->decision.cls);
+    int n = snprintf(text, sizeof text, "%.*s@%.*s;%s=%s;rule=%s;epoch=%llu",
+        STR_ARG(r->service.n ? r->service : STR("-")), STR_ARG(env.n ? env : STR("-")),
+        a->refusal ? "refused" : "class", word, context_rule_word(a->context.rule),
+        (unsigned long long)r->epoch);
+    r->trace_order = traces_add(r->w->shared->traces, str_of(r->trace_id, TRACE_ID_LEN),
+        str_of(text, (size_t)n), r->w->now_ms);
+    counter_inc(&r->w->stats[r->trace_order ? STAT_TRACE_RECORDS : STAT_TRACE_LOST]);
+}
+
+static void count_decision(struct request *r)
+{
+    counter_cell *stats = r->w->stats;
+    const struct context *c = &r->answer.context;
+    counter_inc(&stats[STAT_RULES + c->rule]);
+    counter_inc(&stats[STAT_REQUESTS + (r->answer.refusal ? CLASS_NONE : r->answer.decision.cls)]);
+    if (c->fault)
+        counter_inc(&stats[STAT_FAULTS + c->fault]);
+    if (c->foreign)
+        counter_add(&stats[STAT_CONTEXT_FOREIGN], c->foreign);
+    if (c->pin)
+        counter_inc(&stats[STAT_PINS_IGNORED]);
+}
+
+/* The service's policy, where it says something, else the settings. */
+static void take_policy(struct request *r, const struct snapshot *s)
+{
+    const struct settings *set = r->w->set;
+    const struct service_info *info = snapshot_service(s, r->answer.decision.service);
+    const struct policy *p = &info->policy;
+    r->reply_timeout_ms = p->timeout_ms ? p->timeout_ms : (uint32_t)set->timeout_reply;
+    r->connect_timeout_ms =
+        p->connect_timeout_ms ? p->connect_timeout_ms : (uint32_t)set->timeout_connect;
+    r->retries_max = p->retries_max == UINT32_MAX ? 1 : p->retries_max;
+}
+
+static enum step step_decide(struct request *r)
+{
+    struct worker *w = r->w;
+    const struct snapshot *s = w->slots.current;
+    if (!s)
+        return request_refuse(r, REFUSAL_OVERLOAD);
+    r->slot = (uint8_t)slot_hold(&w->slots);
+    r->holding = true;
+    r->snapshot = s;
+    r->epoch = snapshot_epoch(s);
+    r->ask = (struct ask){.fields = r->fields,
+        .nfields = r->head.nfields,
+        .authority = r->head.authority,
+        .path = r->head.path,
+        .trusted = r->client->listener->spec.trusted,
+        .refuse_missing = w->set->on_missing == ON_MISSING_REFUSE,
+        .gateway = w->slots.gateway,
+        .now = w->now_s,
+        .scratch = &r->scratch};
+    decide(s, &r->ask, &r->answer);
+    const struct answer *a = &r->answer;
+    r->t_decided = w->now_us;
+    if (a->decision.service != NUMBER_NONE)
+        r->service = snapshot_service_name(s, a->decision.service);
+    if (a->decision.provider != NUMBER_NONE)
+        r->provider_env = snapshot_env_name(s, a->decision.provider);
+    r->is_explain = a->context.explain;
+    count_decision(r);
+    heads_trace(r);
+    if (r->is_explain)
+        record_hop(r);
+    if (a->refusal)
+        return request_refuse(r, a->refusal);
+    take_policy(r, s);
+    return STEP_NAME;
+}
+
+/* ---- a reply of our own ---- */
+
+/* The rest of a request that is not forwarded: what is here already is read and dropped. */
+static void discard_request(struct request *r)
+{
+    struct client *c = r->client;
+    if (r->up.decoded || r->client_fault || !r->head.size)
+        return;
+    r->up.discard = true;
+    r->up.span = (struct str){0};
+    flow_pump(&r->up, &c->conn, &c->conn, r->trailer_fields);
+}
+
+static enum step step_own(struct request *r)
+{
+    struct conn *c = &r->client->conn;
+    if (!r->replied) {
+        r->replied = true;
+        discard_request(r);
+        if (!r->up.decoded || r->client_fault || r->half_closed || r->w->draining)
+            r->keep = false;
+        if (buf_hold(&c->out, &r->w->bufs) != 0 || heads_refusal(r, &c->out) != 0) {
+            client_close(r->client, CLIENT_CLOSE_NO_MEMORY, false);
+            return STEP_GONE;
+        }
+        request_drop_snapshot(r);
+        request_deadline(r, r->w->now_ms + r->w->set->timeout_stream);
+    }
+    switch (conn_write(c, NULL)) {
+    case IO_OK:
+        return STEP_DONE;
+    case IO_ERROR:
+        client_close(r->client, CLIENT_CLOSE_RESET, false);
+        return STEP_GONE;
+    default:
+        return STEP_WAIT;
+    }
+}
+
+/* ---- the end ---- */
+
+static bool provider_reusable(const struct request *r)
+{
+    return r->reply.keep_alive && r->reply.framing != H1_UNTIL_CLOSE && r->up.done &&
+           !r->send_failed && buf_len(&r->pconn->conn.in) == 0;
+}
+
+static enum client_close close_reason(const struct request *r)
+{
+    if (r->client_fault)
+        return r->client_fault - 1;
+    if (r->client->refuse)
+        return CLIENT_CLOSE_REFUSED;
+    if (!r->up.decoded)
+        return CLIENT_CLOSE_EARLY_REPLY;
+    if (r->half_closed)
+        return CLIENT_CLOSE_HALF_CLOSE;
+    return r->w->draining ? CLIENT_CLOSE_DRAIN : CLIENT_CLOSE_DONE;
+}
+
+static enum step step_done(struct request *r)
+{
+    struct worker *w = r->w;
+    struct client *c = r->client;
+    if (r->status >= 100 && r->status < 600)
+        counter_inc(&w->stats[STAT_REPLIES + r->status / 100 - 1]);
+    if (w->log.fd >= 0)
+        accesslog_add(w, r);
+    if (r->pconn) {
+        if (provider_reusable(r))
+            pconn_keep(r->pconn);
+        else
+            pconn_close(r->pconn, PROVIDER_CLOSE_DONE);
+    }
+    enum client_close why = close_reason(r);
+    bool keep = r->keep && !w->draining && !r->half_closed;
+    /* More of the request may come: closing now could destroy the reply on its way. */
+    bool linger = !keep && (!r->up.decoded || r->client_fault);
+    request_release(r);
+    request_free(r);
+    c->req = NULL;
+    if (linger)
+        client_linger(c, why);
+    else
+        client_next(c, keep, why);
+    return STEP_GONE;
+}

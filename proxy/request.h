@@ -1,0 +1,139 @@
+/* One request and its way: the state table of the data plane. Read request.c first.
+ *
+ * A request object is taken from the worker's free list when the first byte of a head arrives and
+ * given back when the reply is sent. It owns the block that holds its head: every view (fields,
+ * path, authority) points there. The client connection keeps the bytes behind the head. */
+#ifndef OFFSHOOT_PROXY_REQUEST_H
+#define OFFSHOOT_PROXY_REQUEST_H
+
+#include "lib/base/wheel.h"
+#include "lib/graph/decide.h"
+#include "lib/wire/h1.h"
+#include "proxy/client.h"
+#include "proxy/flow.h"
+#include "proxy/provider.h"
+
+#define REQUEST_MAGIC 0x52455155u
+#define TRACE_ID_LEN  32
+
+/* The steps, in order. Names in step_words (request.c). */
+enum step {
+    STEP_HEAD,    /* collecting the head */
+    STEP_DECIDE,  /* context, route, resolve */
+    STEP_NAME,    /* choosing an endpoint; waiting for a look-up */
+    STEP_CONNECT, /* getting a connection; waiting for one */
+    STEP_SEND,    /* head and body to the provider */
+    STEP_REPLY,   /* waiting for the reply's head */
+    STEP_RELAY,   /* reply body to the client */
+    STEP_OWN,     /* a reply of our own to the client */
+    STEP_DONE,
+    STEP_COUNT,
+    STEP_WAIT = STEP_COUNT, /* returned by a step: an event will bring us back */
+    STEP_GONE               /* returned by a step: the request is no more */
+};
+const char *step_word(enum step s);
+
+struct request {
+    uint32_t magic;
+    uint8_t step; /* enum step */
+    bool holding; /* counts in its snapshot's slot */
+    uint8_t slot;
+    bool waiting_name, waiting_conn; /* which list `wait` is in */
+    bool replied;                    /* the reply's head was made (sent or not) */
+    bool keep;                       /* the client connection may go on afterwards */
+    bool fresh;                      /* this try must not reuse a connection */
+    bool half_closed;                /* the client ended its side after a whole request */
+    bool send_failed;                /* the provider takes no more of the request */
+    uint8_t tries;
+    uint8_t interim; /* 1xx passed on */
+    struct worker *w;
+    struct client *client;
+    struct pconn *pconn;
+    struct provider *provider;
+    struct list wait;
+    struct timer timer; /* name, connect, reply and stream time-outs */
+    uint64_t deadline_ms;
+
+    /* the request */
+    struct buf head_block; /* owns the head's bytes; scratch behind them */
+    struct scratch scratch;
+    struct h1_parser parser;
+    struct h1_head head;
+    struct ask ask;
+    struct answer answer;
+    const struct snapshot *snapshot; /* valid while `holding` */
+    struct addr endpoint;            /* chosen; name points into the snapshot */
+    struct str service; /* names in the snapshot; copied to name_block when it is let go */
+    struct str provider_env;
+    uint64_t epoch;
+    uint32_t tried; /* endpoints of the set tried, from `first` on */
+    uint32_t first;
+    uint32_t reply_timeout_ms, connect_timeout_ms, retries_max;
+    char trace_id[TRACE_ID_LEN];
+    bool trace_made; /* no valid traceparent came: we wrote one */
+    char token[TOKEN_MAX];
+    uint16_t token_len;
+    bool is_explain;
+    uint64_t trace_order; /* own place among the trace's records */
+
+    /* bodies */
+    struct flow up;    /* client to provider */
+    struct flow down;  /* provider to client */
+    struct buf replay; /* raw request body kept for a retry */
+
+    /* the reply */
+    struct h1_parser reply_parser;
+    struct h1_head reply;
+    uint8_t refusal;         /* enum refusal of a reply of our own */
+    uint16_t status;         /* sent to the client; 0: none yet */
+    uint8_t provider_fault;  /* enum provider_error + 1 of the last failed try */
+    uint8_t client_fault;    /* enum client_close + 1 */
+    uint32_t reply_head_end; /* client out: bytes [0, this) are the unsent reply head */
+
+    /* times, microseconds of the worker's clock; 0: not reached */
+    uint64_t t_start, t_decided, t_connected, t_reply;
+
+    struct request *next_free;
+    char names[3 * 64];   /* service, environment and provider names once the snapshot is gone */
+    struct field *fields; /* limits.fields of the request */
+    struct field *reply_fields;   /* as many, for reply heads and trailers */
+    struct field *trailer_fields; /* as many, for the request's trailers */
+};
+
+/* NULL when memory is out. */
+struct request *request_new(struct client *c);
+/* Takes steps until one must wait. The request may be gone afterwards. */
+void request_run(struct request *r);
+/* The client connection breaks or is shut: gives everything back, the provider connection is
+ * closed. Does not touch the client. */
+void request_abandon(struct request *r);
+/* Lets the snapshot go, names copied first. Idempotent. */
+void request_drop_snapshot(struct request *r);
+/* Free list at the end of a worker. */
+void requests_release(struct worker *w);
+
+/* Something happened on the client's socket while the request is past its head and whole: notices
+ * a reset (the request and the client are then gone: false) and a half-close. */
+bool request_client_alive(struct request *r);
+
+/* Used by the step functions' files. Each makes the next step. */
+enum step request_refuse(struct request *r, enum refusal why);
+/* Closes the connection; the next endpoint if retries allow, else the refusal `word`. */
+enum step request_try_failed(struct request *r, enum provider_error why, enum refusal word);
+/* The client connection is closed so that nobody takes what was sent for a whole reply. */
+enum step request_abort(struct request *r, enum client_close why);
+/* Timer of the request, lazily: moved later without touching the wheel. */
+void request_deadline(struct request *r, uint64_t deadline_ms);
+
+/* The steps towards the provider (request_send.c) and back (request_reply.c). */
+enum step request_step_name(struct request *r);
+enum step request_step_connect(struct request *r);
+enum step request_step_send(struct request *r);
+enum step request_step_reply(struct request *r);
+enum step request_step_relay(struct request *r);
+/* One pump of the request's body; STEP_COUNT: go on, else the step that follows a fault. */
+enum step request_pump_up(struct request *r);
+/* What a time-out means in the current step. */
+void request_on_timer(struct timer *t);
+
+#endif

@@ -1,0 +1,274 @@
+/* The steps towards the provider: endpoint, connection, request. */
+#include "lib/base/mem.h"
+#include "proxy/heads.h"
+#include "proxy/request.h"
+#include "proxy/worker.h"
+#include <assert.h>
+#include <errno.h>
+
+void request_deadline(struct request *r, uint64_t deadline_ms)
+{
+    r->deadline_ms = deadline_ms;
+    /* A timer that is set for earlier finds the new deadline when it fires. */
+    if (r->timer.deadline == 0 || r->timer.deadline > deadline_ms)
+        worker_timer(r->w, &r->timer, deadline_ms);
+}
+
+/* ---- endpoint ---- */
+
+static uint32_t least_request(struct worker *w, const struct endpoint_set *set, uint32_t n)
+{
+    uint64_t x = worker_random(w);
+    uint32_t a = (uint32_t)(x % n), b = (uint32_t)((x >> 32) % (n - 1));
+    b += b >= a;
+    uint32_t load[2], pick[2] = {a, b};
+    for (unsigned i = 0; i < 2; i++) {
+        struct endpoint e;
+        endpoint_set_at(set, pick[i], &e);
+        struct provider *p = e.addr.kind == ADDR_DNS ? NULL : provider_get(w, &e.addr);
+        load[i] = p ? p->inflight * 1000 / e.weight : 0;
+    }
+    return load[1] < load[0] ? b : a;
+}
+
+/* Round robin by weight: `turn` steps through the sum of weights in a stride near its golden
+ * section, so that a heavy endpoint's turns are spread. */
+static uint32_t weighted(const struct endpoint_set *set, uint32_t n, uint32_t turn)
+{
+    uint32_t sum = endpoint_set_weight(set);
+    if (sum == n)
+        return turn % n;
+    uint32_t at = (uint32_t)((uint64_t)turn * 0x9E3779B9u % (1ull << 32) * sum >> 32);
+    for (uint32_t i = 0; i < n; i++) {
+        struct endpoint e;
+        endpoint_set_at(set, i, &e);
+        if (at < e.weight)
+            return i;
+        at -= e.weight;
+    }
+    return n - 1;
+}
+
+static void choose_endpoint(struct request *r)
+{
+    struct worker *w = r->w;
+    const struct endpoint_set *set = r->answer.decision.endpoints;
+    uint32_t n = endpoint_set_count(set), i = 0;
+    if (n > 1 && r->tried == 0) {
+        const struct service_info *info = snapshot_service(r->snapshot, r->answer.decision.service);
+        uint32_t *turn = &w->turns[((uintptr_t)set >> 3) % 1024];
+        bool least = info && info->policy.balance == BALANCE_LEAST_REQUEST;
+        r->first = least ? least_request(w, set, n) : weighted(set, n, (*turn)++);
+    }
+    if (n > 1)
+        i = (r->first + r->tried) % n;
+    struct endpoint e;
+    endpoint_set_at(set, i, &e);
+    r->endpoint = e.addr;
+    r->tried++;
+}
+
+enum step request_step_name(struct request *r)
+{
+    struct worker *w = r->w;
+    if (r->waiting_name)
+        return STEP_WAIT;
+    if (r->endpoint.kind == ADDR_NONE)
+        choose_endpoint(r);
+    struct addr a = r->endpoint;
+    if (a.kind == ADDR_DNS) {
+        int rc = names_get(w, &r->endpoint, r, &a);
+        if (rc == -EINPROGRESS) {
+            request_deadline(r, w->now_ms + r->connect_timeout_ms + w->set->dns_timeout);
+            return STEP_WAIT;
+        }
+        if (rc != 0)
+            return request_try_failed(r, PROVIDER_NAME, REFUSAL_CONNECT);
+    } else if (a.kind != ADDR_IP4 && a.kind != ADDR_IP6 && a.kind != ADDR_UNIX) {
+        return request_refuse(r, REFUSAL_UNSUPPORTED);
+    }
+    r->provider = provider_get(w, &a);
+    return r->provider ? STEP_CONNECT : request_refuse(r, REFUSAL_OVERLOAD);
+}
+
+/* ---- connection ---- */
+
+static bool may_retry(const struct request *r)
+{
+    return r->tries < r->retries_max && !r->up.sent && !r->replied && r->holding;
+}
+
+enum step request_try_failed(struct request *r, enum provider_error why, enum refusal word)
+{
+    counter_inc(&r->w->stats[STAT_PROVIDER_ERRORS + why]);
+    r->provider_fault = (uint8_t)(why + 1);
+    if (r->pconn)
+        pconn_close(r->pconn, PROVIDER_CLOSE_ABORT);
+    bool connecting = r->step == STEP_CONNECT || r->step == STEP_NAME;
+    if (!connecting || word != REFUSAL_CONNECT || !may_retry(r))
+        return request_refuse(r, word);
+    counter_inc(&r->w->stats[STAT_RETRIES]);
+    r->tries++;
+    r->endpoint.kind = ADDR_NONE;
+    return STEP_NAME;
+}
+
+static enum step connect_begin(struct request *r)
+{
+    struct worker *w = r->w;
+    int error = 0;
+    switch (provider_acquire(w, r->provider, r, r->fresh, &r->pconn, &error)) {
+    case ACQUIRE_READY:
+        return STEP_SEND;
+    case ACQUIRE_PENDING:
+    case ACQUIRE_WAIT:
+        request_deadline(r, w->now_ms + r->connect_timeout_ms);
+        return STEP_WAIT;
+    case ACQUIRE_FULL:
+        return request_try_failed(r, PROVIDER_PENDING_FULL, REFUSAL_OVERLOAD);
+    case ACQUIRE_FAILED:
+        break;
+    }
+    return request_try_failed(r, PROVIDER_REFUSED, REFUSAL_CONNECT);
+}
+
+enum step request_step_connect(struct request *r)
+{
+    if (r->waiting_conn)
+        return STEP_WAIT;
+    if (!r->pconn)
+        return connect_begin(r);
+    struct conn *c = &r->pconn->conn;
+    if (!c->writable && !c->readable && !c->hup)
+        return STEP_WAIT;
+    if (pconn_connected(r->pconn) != 0)
+        return request_try_failed(r, PROVIDER_REFUSED, REFUSAL_CONNECT);
+    return STEP_SEND;
+}
+
+/* ---- request ---- */
+
+/* Body bytes are kept while a stale connection may force us to say them again. */
+static void start_tap(struct request *r)
+{
+    r->up.tap = NULL;
+    if (r->up.decoded || !r->pconn->used || !h1_method_idempotent(r->head.method_id) ||
+        r->w->set->limit_retry == 0)
+        return;
+    if (buf_hold(&r->replay, &r->w->bufs) != 0)
+        return;
+    r->replay.size = (uint32_t)r->w->set->limit_retry;
+    r->up.tap = &r->replay;
+}
+
+enum step request_step_send(struct request *r)
+{
+    struct worker *w = r->w;
+    struct conn *c = &r->pconn->conn;
+    r->t_connected = w->now_us;
+    if (buf_hold(&c->out, &w->bufs) != 0)
+        return request_refuse(r, REFUSAL_OVERLOAD);
+    if (heads_request(r, &c->out) != 0)
+        return request_refuse(r, REFUSAL_TOO_LARGE);
+    start_tap(r);
+    r->up.stamp_us = w->now_us;
+    h1_parser_reset(&r->reply_parser, &w->set->h1, r->reply_fields);
+    request_deadline(r, w->now_ms + (r->up.decoded ? r->reply_timeout_ms : w->set->timeout_stream));
+    return STEP_REPLY;
+}
+
+enum step request_pump_up(struct request *r)
+{
+    struct worker *w = r->w;
+    if (r->up.done || r->send_failed)
+        return STEP_COUNT;
+    switch (flow_pump(&r->up, &r->client->conn, &r->pconn->conn, r->trailer_fields)) {
+    case FLOW_WAIT:
+        return STEP_COUNT;
+    case FLOW_DONE:
+        if (r->step == STEP_REPLY)
+            request_deadline(r, w->now_ms + r->reply_timeout_ms);
+        return STEP_COUNT;
+    case FLOW_TO_ERROR: /* P14: it may have answered before it closed */
+        r->send_failed = true;
+        r->keep = false;
+        return STEP_COUNT;
+    case FLOW_FROM_ERROR:
+        client_close(r->client, CLIENT_CLOSE_RESET, false);
+        return STEP_GONE;
+    case FLOW_NO_MEMORY:
+        return r->replied ? request_abort(r, CLIENT_CLOSE_NO_MEMORY)
+                          : request_refuse(r, REFUSAL_OVERLOAD);
+    case FLOW_MALFORMED:
+        counter_inc(&w->stats[STAT_BAD_REQUESTS + r->up.body.error]);
+        r->client_fault = CLIENT_CLOSE_BAD_REQUEST + 1;
+        break;
+    case FLOW_TRUNCATED:
+    case FLOW_EXTRA:
+        r->client_fault = CLIENT_CLOSE_IN_BODY + 1;
+        break;
+    }
+    return r->replied ? request_abort(r, r->client_fault - 1)
+                      : request_refuse(r, REFUSAL_BAD_REQUEST);
+}
+
+/* ---- time-outs ---- */
+
+static enum step stalled(struct request *r)
+{
+    struct worker *w = r->w;
+    bool client_slow = r->step == STEP_REPLY
+                           ? r->up.span.n == 0 && buf_len(&r->pconn->conn.out) == 0
+                           : r->down.span.n > 0 || buf_len(&r->client->conn.out) > 0;
+    if (r->step == STEP_RELAY) {
+        if (!client_slow)
+            counter_inc(&w->stats[STAT_PROVIDER_ERRORS + PROVIDER_STALLED]);
+        return request_abort(r, client_slow ? CLIENT_CLOSE_STALLED : CLIENT_CLOSE_PROVIDER);
+    }
+    if (!client_slow)
+        return request_try_failed(r, PROVIDER_STALLED, REFUSAL_TIMEOUT);
+    r->client_fault = CLIENT_CLOSE_BODY_TIMEOUT + 1;
+    return request_refuse(r, REFUSAL_REQUEST_TIMEOUT);
+}
+
+static enum step timed_out(struct request *r)
+{
+    switch ((enum step)r->step) {
+    case STEP_NAME:
+        return request_try_failed(r, PROVIDER_NAME, REFUSAL_CONNECT);
+    case STEP_CONNECT:
+        return r->waiting_conn ? request_try_failed(r, PROVIDER_PENDING_TIMEOUT, REFUSAL_OVERLOAD)
+                               : request_try_failed(r, PROVIDER_CONNECT_TIMEOUT, REFUSAL_CONNECT);
+    case STEP_REPLY:
+        return r->up.done || r->send_failed
+                   ? request_try_failed(r, PROVIDER_REPLY_TIMEOUT, REFUSAL_TIMEOUT)
+                   : stalled(r);
+    case STEP_RELAY:
+        return stalled(r);
+    case STEP_OWN:
+        client_close(r->client, CLIENT_CLOSE_STALLED, true);
+        return STEP_GONE;
+    default:
+        return STEP_WAIT;
+    }
+}
+
+void request_on_timer(struct timer *t)
+{
+    struct request *r = list_entry(t, struct request, timer);
+    assert(r->magic == REQUEST_MAGIC);
+    struct worker *w = r->w;
+    /* While bodies flow, each byte moves the deadline; nobody tells the wheel. */
+    uint64_t last = r->up.stamp_us > r->down.stamp_us ? r->up.stamp_us : r->down.stamp_us;
+    bool streaming = r->step == STEP_RELAY || (r->step == STEP_REPLY && !r->up.done);
+    uint64_t deadline = streaming ? last / 1000 + w->set->timeout_stream : r->deadline_ms;
+    if (deadline > w->now_ms) {
+        worker_timer(w, t, deadline);
+        return;
+    }
+    enum step next = timed_out(r);
+    if (next >= STEP_COUNT)
+        return;
+    r->step = (uint8_t)next;
+    request_run(r);
+}

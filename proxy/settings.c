@@ -1,0 +1,205 @@
+#include "proxy/settings.h"
+#include "lib/base/mem.h"
+#include <errno.h>
+#include <stddef.h>
+
+#define AT(member) offsetof(struct settings, member)
+
+#define KIB    1024u
+#define MIB    (1024u * KIB)
+#define GIB    (1024ull * MIB)
+#define SECOND 1000u
+#define HOUR   (3600u * SECOND)
+
+/* clang-format off */
+const struct conf_key settings_keys[] = {
+    { "graph", "graph", "PATH", CONF_LIST, AT(graph), NULL, 0, 0, NULL,
+      "Graph files, or folders whose *.yaml, *.yml and *.json are read. May be repeated." },
+    { "listen", "listen", "ADDRESS[,trusted][,from=CIDR]", CONF_LIST, AT(listen), NULL, 0, 0, NULL,
+      "Where requests are accepted. A listener is untrusted unless it says `trusted`; a trusted one that is not on loopback needs from=CIDR. Port 0 picks a free one. May be repeated." },
+    { "gateway", "gateway", "NAME", CONF_TEXT, AT(gateway), NULL, 0, 0, NULL,
+      "The Gateway document that rules this proxy. Not needed when the graph has exactly one." },
+    { "admin", "admin", "SOCKET", CONF_TEXT, AT(admin), NULL, 0, 0, NULL,
+      "Path of the Unix socket for status, resolve, explain and the like. Its owner and root may change things." },
+    { "adminGroup", "admin-group", "GROUP", CONF_TEXT, AT(admin_group), NULL, 0, 0, NULL,
+      "Members of this group may read from the admin socket." },
+    { "metrics", "metrics", "ADDRESS", CONF_TEXT, AT(metrics), NULL, 0, 0, NULL,
+      "TCP address that serves only /metrics, /live and /ready." },
+    { "workers", "workers", "N", CONF_U32, AT(workers), "0", 0, 256, NULL,
+      "Worker threads. 0: one for each processor." },
+    { "state", "state", "DIR", CONF_TEXT, AT(state), NULL, 0, 0, NULL,
+      "Folder for the proxy's own files. It is locked while the proxy runs, so that two proxies never share one." },
+    { "onMissing", "on-missing", "WHAT", CONF_CHOICE, AT(on_missing), "default", 0, 0, "default|refuse",
+      "What a trusted listener does with a request without any context: use the gateway's defaultEnvironment, or refuse it (no-environment)." },
+    { "inject", "inject", "CARRIER", CONF_LIST, AT(inject), NULL, 0, 0, NULL,
+      "Headers in which the context is passed on: baggage, x-offshoot-context, uberctx-offshoot, ot-baggage-offshoot. Empty: the first two." },
+    { "endpoints.allow", NULL, NULL, CONF_LIST, AT(endpoints_allow), NULL, 0, 0, NULL,
+      "CIDR blocks that endpoints of the graph may lie in, judged when the graph is loaded and after each name look-up. Empty: everything but link-local and multicast. Our own listeners and admin addresses are never allowed." },
+    { "endpoints.unix", NULL, NULL, CONF_LIST, AT(endpoints_unix), NULL, 0, 0, NULL,
+      "Folders below which unix: endpoints may lie. Empty: nowhere." },
+    { "accessLog.to", "access-log", "PATH", CONF_TEXT, AT(access_log), "off", 0, 0, NULL,
+      "Where the access log goes: off, - for standard output, or a file (appended, opened again on SIGHUP)." },
+    { "accessLog.format", "access-log-format", "WHAT", CONF_CHOICE, AT(access_log_format), "text", 0, 0, "text|json",
+      "One line a request, as text or as a JSON object." },
+    { "log.level", "log-level", "LEVEL", CONF_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug",
+      "The program's own log on standard error: how much of it." },
+    { "log.format", "log-format", "WHAT", CONF_CHOICE, AT(log_format), "text", 0, 0, "text|json",
+      "The program's own log: text or JSON lines." },
+    { "dns.servers", NULL, NULL, CONF_TEXT, AT(dns_servers), NULL, 0, 0, NULL,
+      "Name servers as IP:port,IP:port instead of those of resolv.conf." },
+    { "dns.timeout", NULL, NULL, CONF_MS, AT(dns_timeout), "2s", 10, 60 * SECOND, NULL,
+      "How long one try of a name look-up may take." },
+
+    { "limits.connections", NULL, NULL, CONF_U32, AT(limit_connections), "10000", 1, 1000000, NULL,
+      "Client connections at a time, over all workers. Above: answered 503 overload." },
+    { "limits.headBytes", NULL, NULL, CONF_BYTES, AT(limit_head), "32k", 1024, 32 * KIB, NULL,
+      "Size of a request's or reply's head. Above: 431 for a request, 502 bad-reply for a reply." },
+    { "limits.fields", NULL, NULL, CONF_U32, AT(limit_fields), "100", 8, 1000, NULL,
+      "Header fields in a head, or in a trailer section." },
+    { "limits.chunkExtensionBytes", NULL, NULL, CONF_BYTES, AT(limit_chunk_ext), "256", 0, 4096, NULL,
+      "Extensions of one chunk; and sixteen times that over a body." },
+    { "limits.trailerBytes", NULL, NULL, CONF_BYTES, AT(limit_trailer), "8k", 256, 32 * KIB, NULL,
+      "Size of a trailer section." },
+    { "limits.retryBytes", NULL, NULL, CONF_BYTES, AT(limit_retry), "64k", 0, 64 * KIB, NULL,
+      "Largest request body that is kept so that the request can be tried again." },
+    { "limits.interim", NULL, NULL, CONF_U32, AT(limit_interim), "16", 0, 1000, NULL,
+      "Interim (1xx) replies passed on for one request." },
+    { "limits.providerConnections", NULL, NULL, CONF_U32, AT(limit_provider_connections), "1024", 1, 65535, NULL,
+      "Connections of one worker to one endpoint. Above: requests wait." },
+    { "limits.providerPending", NULL, NULL, CONF_U32, AT(limit_provider_pending), "1024", 0, 65535, NULL,
+      "Requests of one worker that may wait for a connection to one endpoint. Above: 503 overload." },
+    { "limits.providerIdle", NULL, NULL, CONF_U32, AT(limit_provider_idle), "256", 0, 65535, NULL,
+      "Unused connections of one worker kept to one endpoint." },
+    { "limits.buffers", NULL, NULL, CONF_U32, AT(limit_buffers), "16384", 64, 1000000, NULL,
+      "Buffers of 64 KiB in use by one worker. Above: 503 overload." },
+    { "limits.traces", NULL, NULL, CONF_U32, AT(limit_traces), "4096", 16, 1000000, NULL,
+      "Traces whose hop records are remembered (64 records each, 30 s)." },
+    { "limits.graphFileBytes", NULL, NULL, CONF_BYTES, AT(limit_graph_file), "64MiB", 1024, 4 * GIB, NULL,
+      "Size of one graph file." },
+    { "limits.graphBytes", NULL, NULL, CONF_BYTES, AT(limit_graph_total), "1GiB", 1024, 16 * GIB, NULL,
+      "Size of all graph files together." },
+    { "limits.graphDocuments", NULL, NULL, CONF_U32, AT(limit_graph_documents), "1000000", 1, 10000000, NULL,
+      "Documents in all graph files together." },
+    { "limits.graphNesting", NULL, NULL, CONF_U32, AT(limit_graph_nesting), "32", 8, 256, NULL,
+      "Nesting of a graph document." },
+
+    { "timeouts.head", NULL, NULL, CONF_MS, AT(timeout_head), "10s", 1, HOUR, NULL,
+      "From the first byte of a request to the end of its head." },
+    { "timeouts.idle", NULL, NULL, CONF_MS, AT(timeout_idle), "75s", 1, 24 * HOUR, NULL,
+      "How long a client connection may wait for its next request." },
+    { "timeouts.connect", NULL, NULL, CONF_MS, AT(timeout_connect), "1s", 1, HOUR, NULL,
+      "To get a connection to a provider, unless the service's policy says otherwise." },
+    { "timeouts.reply", NULL, NULL, CONF_MS, AT(timeout_reply), "15s", 1, 24 * HOUR, NULL,
+      "From the request sent to the reply's head, unless the service's policy says otherwise." },
+    { "timeouts.stream", NULL, NULL, CONF_MS, AT(timeout_stream), "60s", 1, 24 * HOUR, NULL,
+      "Longest pause in a body, on either side." },
+    { "timeouts.providerIdle", NULL, NULL, CONF_MS, AT(timeout_provider_idle), "60s", 1, 24 * HOUR, NULL,
+      "How long an unused provider connection is kept." },
+    { "timeouts.linger", NULL, NULL, CONF_MS, AT(timeout_linger), "1s", 1, 60 * SECOND, NULL,
+      "How long a closing connection is still read, so that the reply arrives." },
+    { "timeouts.drain", NULL, NULL, CONF_MS, AT(timeout_drain), "30s", 1, 24 * HOUR, NULL,
+      "On SIGTERM: how long running requests may take." },
+};
+/* clang-format on */
+const size_t settings_keys_count = sizeof settings_keys / sizeof settings_keys[0];
+
+static int finish_inject(struct settings *s, const struct conf *c, struct err *e)
+{
+    static const char *const words[] = {
+        "baggage", "x-offshoot-context", "uberctx-offshoot", "ot-baggage-offshoot"};
+    bool *const flags[] = {&s->inject_baggage, &s->inject_x_offshoot_context, &s->inject_uberctx,
+        &s->inject_ot_baggage};
+    s->inject_baggage = s->inject_x_offshoot_context = s->inject.n == 0;
+    for (size_t i = 0; i < s->inject.n; i++) {
+        size_t k = 0;
+        while (k < 4 && strcmp(words[k], s->inject.item[i]) != 0)
+            k++;
+        if (k == 4) {
+            const char *near = conf_nearest(s->inject.item[i], words, 4);
+            return err_set(e, -EINVAL, "%s: inject: unknown carrier '%s'%s%s%s",
+                conf_origin(c, "inject"), s->inject.item[i], near ? ", did you mean '" : "",
+                near ? near : "", near ? "'?" : "");
+        }
+        *flags[k] = true;
+    }
+    return 0;
+}
+
+static int finish_rules(struct settings *s, const struct conf *c, struct err *e)
+{
+    struct cidr *allow = mem_array(s->endpoints_allow.n + 1, sizeof *allow);
+    struct str *dirs = mem_array(s->endpoints_unix.n + 1, sizeof *dirs);
+    s->endpoint_rules.allow = allow;
+    s->endpoint_rules.unix_dirs = dirs;
+    if (!allow || !dirs)
+        return err_set(e, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < s->endpoints_allow.n; i++)
+        if (cidr_parse(str_c(s->endpoints_allow.item[i]), &allow[i], e) != 0)
+            return err_prefix(e, "%s: endpoints.allow", conf_origin(c, "endpoints.allow"));
+    for (size_t i = 0; i < s->endpoints_unix.n; i++) {
+        dirs[i] = str_c(s->endpoints_unix.item[i]);
+        if (dirs[i].n == 0 || dirs[i].p[0] != '/')
+            return err_set(e, -EINVAL, "%s: endpoints.unix: not an absolute folder '%s'",
+                conf_origin(c, "endpoints.unix"), s->endpoints_unix.item[i]);
+    }
+    s->endpoint_rules.n_allow = s->endpoints_allow.n;
+    s->endpoint_rules.n_unix_dirs = s->endpoints_unix.n;
+    return 0;
+}
+
+int settings_finish(struct settings *s, const struct conf *c, struct err *e)
+{
+    s->h1 = (struct h1_limits){.head_bytes = (uint32_t)s->limit_head,
+        .chunk_ext_bytes = (uint32_t)s->limit_chunk_ext,
+        .trailer_bytes = (uint32_t)s->limit_trailer,
+        .fields = (uint16_t)s->limit_fields};
+    int rc = finish_inject(s, c, e);
+    return rc ? rc : finish_rules(s, c, e);
+}
+
+void settings_release(struct settings *s)
+{
+    mem_free((void *)(uintptr_t)s->endpoint_rules.allow);
+    mem_free((void *)(uintptr_t)s->endpoint_rules.unix_dirs);
+    s->endpoint_rules = (struct endpoint_rules){0};
+}
+
+static int listen_option(struct str word, struct listen_spec *l, struct err *e)
+{
+    if (str_eq(word, STR("trusted"))) {
+        l->trusted = true;
+        return 0;
+    }
+    if (str_starts(word, STR("from="))) {
+        if (l->nfrom == sizeof l->from / sizeof l->from[0])
+            return err_set(e, -EINVAL, "more than %u from= blocks", l->nfrom);
+        int rc = cidr_parse(str_from(word, 5), &l->from[l->nfrom], e);
+        l->nfrom += rc == 0;
+        return rc;
+    }
+    if (str_starts(word, STR("tls=")) || str_eq(word, STR("proxy-protocol")))
+        return err_set(e, -EINVAL, "'%.*s' is not in this version", STR_ARG(word));
+    return err_set(e, -EINVAL, "unknown option '%.*s' (known: trusted, from=CIDR)", STR_ARG(word));
+}
+
+int listen_parse(const char *text, struct listen_spec *ret, struct err *e)
+{
+    struct listen_spec l = {0};
+    struct str rest = str_c(text);
+    size_t comma = str_find(rest, ',');
+    if (addr_parse(str_of(rest.p, comma), true, &l.addr, e) != 0)
+        return err_prefix(e, "listen '%s'", text);
+    if (l.addr.kind != ADDR_IP4 && l.addr.kind != ADDR_IP6 && l.addr.kind != ADDR_UNIX)
+        return err_set(e, -EINVAL, "listen '%s': not an IP address or unix: path", text);
+    while (comma < rest.n) {
+        rest = str_from(rest, comma + 1);
+        comma = str_find(rest, ',');
+        if (listen_option(str_of(rest.p, comma), &l, e) != 0)
+            return err_prefix(e, "listen '%s'", text);
+    }
+    if (l.trusted && l.nfrom == 0 && !addr_is_loopback(&l.addr))
+        return err_set(e, -EINVAL,
+            "listen '%s': a trusted listener that is not on loopback needs from=CIDR", text);
+    *ret = l;
+    return 0;
+}

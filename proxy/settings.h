@@ -1,0 +1,58 @@
+/* Everything an operator can set, as one struct filled from the described table in settings.c. */
+#ifndef OFFSHOOT_PROXY_SETTINGS_H
+#define OFFSHOOT_PROXY_SETTINGS_H
+
+#include "lib/base/addr.h"
+#include "lib/base/conf.h"
+#include "lib/wire/h1.h"
+
+enum on_missing { ON_MISSING_DEFAULT, ON_MISSING_REFUSE };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+
+struct settings {
+    struct conf_list graph, listen;
+    const char *gateway, *admin, *admin_group, *metrics, *state;
+    uint32_t workers;    /* 0: one a processor */
+    uint32_t on_missing; /* enum on_missing */
+    struct conf_list inject;
+    struct conf_list endpoints_allow, endpoints_unix;
+    const char *access_log; /* "off", "-" (standard output) or a path */
+    uint32_t access_log_format, log_level, log_format;
+    const char *dns_servers;
+    uint64_t dns_timeout;
+
+    uint32_t limit_connections, limit_fields, limit_interim;
+    uint64_t limit_head, limit_chunk_ext, limit_trailer, limit_retry;
+    uint32_t limit_provider_connections, limit_provider_pending, limit_provider_idle;
+    uint32_t limit_buffers, limit_traces;
+    uint64_t limit_graph_file, limit_graph_total;
+    uint32_t limit_graph_documents, limit_graph_nesting;
+
+    uint64_t timeout_head, timeout_idle, timeout_connect, timeout_reply, timeout_stream;
+    uint64_t timeout_provider_idle, timeout_linger, timeout_drain;
+
+    /* Made from the above by settings_finish. */
+    struct h1_limits h1;
+    bool inject_baggage, inject_x_offshoot_context, inject_uberctx, inject_ot_baggage;
+    struct endpoint_rules endpoint_rules; /* without `own`: the control thread adds those */
+};
+
+extern const struct conf_key settings_keys[];
+extern const size_t settings_keys_count;
+
+/* Judges what the table cannot (lists, combinations) and fills the derived part; settings_release
+ * gives that back. 0, or -EINVAL with e naming the key and where it was written. */
+int settings_finish(struct settings *s, const struct conf *c, struct err *e);
+void settings_release(struct settings *s);
+
+/* One `--listen ADDRESS[,trusted][,from=CIDR]...`. */
+struct listen_spec {
+    struct addr addr; /* borrowed from the text */
+    bool trusted;
+    struct cidr from[8];
+    unsigned nfrom; /* 0: anybody */
+};
+/* -EINVAL with e, also for `trusted` off loopback without from=. */
+int listen_parse(const char *text, struct listen_spec *ret, struct err *e);
+
+#endif

@@ -1,0 +1,202 @@
+#include "proxy/stats.h"
+#include "lib/base/mem.h"
+#include <assert.h>
+#include <stdio.h>
+
+static const char *const client_close_words[CLIENT_CLOSE_COUNT] = {"client", "idle",
+    "client-in-head", "head-timeout", "bad-request", "half-close", "client-reset", "client-in-body",
+    "body-timeout", "stalled", "early-reply", "done", "refused", "provider", "drain", "no-memory"};
+static const char *const provider_error_words[PROVIDER_ERROR_COUNT] = {"refused", "connect-timeout",
+    "name", "pending-timeout", "pending-full", "closed", "closed-in-head", "closed-in-body",
+    "malformed", "reply-timeout", "stalled", "extra-bytes", "forbidden"};
+static const char *const provider_close_words[PROVIDER_CLOSE_COUNT] = {
+    "idle-readable", "idle", "full", "done", "abort", "drain"};
+static const char *const reply_words[5] = {"1xx", "2xx", "3xx", "4xx", "5xx"};
+
+const char *client_close_word(enum client_close c)
+{
+    return client_close_words[c];
+}
+
+const char *provider_error_word(enum provider_error p)
+{
+    return provider_error_words[p];
+}
+
+static const char *class_word(unsigned i)
+{
+    return i ? decision_class_word(i) : "refused";
+}
+static const char *rule_word(unsigned i)
+{
+    return i ? context_rule_word(i) : "none";
+}
+static const char *refusal_label(unsigned i)
+{
+    return i ? refusal_word(i) : "none";
+}
+static const char *fault_label(unsigned i)
+{
+    return i ? context_fault_word(i) : "none";
+}
+static const char *h1_label(unsigned i)
+{
+    return i ? h1_error_word(i) : "none";
+}
+static const char *reply_label(unsigned i)
+{
+    return reply_words[i];
+}
+static const char *client_close_label(unsigned i)
+{
+    return client_close_words[i];
+}
+static const char *provider_error_label(unsigned i)
+{
+    return provider_error_words[i];
+}
+static const char *provider_close_label(unsigned i)
+{
+    return provider_close_words[i];
+}
+
+/* A family of cells that differ by one label. */
+struct family {
+    unsigned first, n;
+    const char *name, *label;
+    const char *(*word)(unsigned i);
+    const char *help;
+};
+static const struct family families[] = {
+    {STAT_REQUESTS, CLASS_SHARED + 1, "offshoot_requests_total", "class", class_word,
+        "Requests by the class of their decision."},
+    {STAT_RULES, RULE_DEFAULT + 1, "offshoot_context_rules_total", "rule", rule_word,
+        "Requests by how their context was found."},
+    {STAT_REFUSALS, REFUSAL_COUNT, "offshoot_refusals_total", "reason", refusal_label,
+        "Requests refused, by the word of the refusal."},
+    {STAT_FAULTS, CONTEXT_FAULT_COUNT, "offshoot_context_faults_total", "reason", fault_label,
+        "Requests whose context was present but unusable."},
+    {STAT_BAD_REQUESTS, H1_ERROR_COUNT, "offshoot_bad_requests_total", "reason", h1_label,
+        "Requests refused as not being HTTP as we read it."},
+    {STAT_BAD_REPLIES, H1_ERROR_COUNT, "offshoot_bad_replies_total", "reason", h1_label,
+        "Provider replies refused as not being HTTP as we read it."},
+    {STAT_REPLIES, 5, "offshoot_replies_total", "code", reply_label,
+        "Replies sent to clients, by class of status."},
+    {STAT_CLIENT_CLOSES, CLIENT_CLOSE_COUNT, "offshoot_client_closes_total", "reason",
+        client_close_label, "Client connections closed, by reason."},
+    {STAT_PROVIDER_ERRORS, PROVIDER_ERROR_COUNT, "offshoot_provider_errors_total", "reason",
+        provider_error_label, "Tries at providers that failed, by reason."},
+    {STAT_PROVIDER_CLOSES, PROVIDER_CLOSE_COUNT, "offshoot_provider_closes_total", "reason",
+        provider_close_label, "Provider connections closed, by reason."},
+};
+
+static const struct {
+    unsigned stat;
+    struct counter_desc desc;
+} singles[] = {
+    {STAT_CONTEXT_FOREIGN,
+        {"offshoot_context_foreign_total", "",
+            "Context carriers removed without being believed, at untrusted listeners.", 0}},
+    {STAT_PINS_IGNORED,
+        {"offshoot_pins_ignored_total", "",
+            "Contexts with a pin: a proxy without an agent holds one graph and ignores pins.", 0}},
+    {STAT_BAGGAGE_FULL, {"offshoot_baggage_full_total", "",
+                            "Requests whose baggage had no room for the context.", 0}},
+    {STAT_RETRIES, {"offshoot_retries_total", "", "Requests sent again on another connection.", 0}},
+    {STAT_ACCEPTS, {"offshoot_accepts_total", "", "Client connections accepted.", 0}},
+    {STAT_ACCEPT_ERRORS,
+        {"offshoot_accept_errors_total", "",
+            "Failed accepts (descriptors exhausted); accepting pauses after each.", 0}},
+    {STAT_ACCEPT_FOREIGN,
+        {"offshoot_accepts_foreign_total", "",
+            "Connections closed because they came from outside the listener's from= blocks.", 0}},
+    {STAT_CONNECTIONS_REFUSED, {"offshoot_connections_refused_total", "",
+                                   "Connections over limits.connections, answered 503.", 0}},
+    {STAT_CONNECTIONS_DROPPED,
+        {"offshoot_connections_dropped_total", "",
+            "Connections more than a quarter over limits.connections, closed at once.", 0}},
+    {STAT_PROVIDER_CONNECTS,
+        {"offshoot_provider_connects_total", "", "Connections opened to providers.", 0}},
+    {STAT_PROVIDER_REUSES, {"offshoot_provider_reuses_total", "",
+                               "Requests sent on a provider connection used before.", 0}},
+    {STAT_BUFFERS_REFUSED,
+        {"offshoot_buffers_refused_total", "", "Times that limits.buffers was reached.", 0}},
+    {STAT_CLIENT_BYTES_IN,
+        {"offshoot_client_received_bytes_total", "", "Bytes received from clients.", 0}},
+    {STAT_CLIENT_BYTES_OUT, {"offshoot_client_sent_bytes_total", "", "Bytes sent to clients.", 0}},
+    {STAT_PROVIDER_BYTES_IN,
+        {"offshoot_provider_received_bytes_total", "", "Bytes received from providers.", 0}},
+    {STAT_PROVIDER_BYTES_OUT,
+        {"offshoot_provider_sent_bytes_total", "", "Bytes sent to providers.", 0}},
+    {STAT_LOG_LINES, {"offshoot_access_log_lines_total", "", "Access log lines written.", 0}},
+    {STAT_LOG_LOST, {"offshoot_access_log_lost_total", "",
+                        "Access log lines lost because the file or pipe refused them.", 0}},
+    {STAT_NAME_LOOKUPS, {"offshoot_name_lookups_total", "", "Look-ups of provider names.", 0}},
+    {STAT_NAME_FAILURES,
+        {"offshoot_name_failures_total", "", "Look-ups of provider names that failed.", 0}},
+    {STAT_NAME_FORBIDDEN,
+        {"offshoot_name_forbidden_total", "",
+            "Addresses left out after a look-up because the endpoint rules forbid them.", 0}},
+    {STAT_TRACE_RECORDS,
+        {"offshoot_trace_records_total", "", "Hop records kept for explained requests.", 0}},
+    {STAT_TRACE_LOST,
+        {"offshoot_trace_lost_total", "",
+            "Hop records not kept: more than 64 in a trace, or limits.traces reached.", 0}},
+    {STAT_GRAPH_LOADS, {"offshoot_graph_loads_total", "", "Graphs that became active.", 0}},
+    {STAT_GRAPH_REFUSED, {"offshoot_graph_refused_total", "",
+                             "Graphs that were refused; the last good one stayed active.", 0}},
+    {STAT_GRAPH_DELAYED,
+        {"offshoot_graph_delayed_total", "",
+            "Graphs that had to wait because all eight snapshot slots were in use.", 0}},
+    {STAT_CLIENTS, {"offshoot_clients", "", "Client connections now.", 1}},
+    {STAT_REQUESTS_NOW, {"offshoot_requests", "", "Requests in work now.", 1}},
+    {STAT_PROVIDER_CONNECTIONS,
+        {"offshoot_provider_connections", "", "Provider connections now.", 1}},
+    {STAT_PROVIDER_IDLE,
+        {"offshoot_provider_idle_connections", "", "Unused provider connections now.", 1}},
+    {STAT_BUFFERS, {"offshoot_buffers", "", "Buffers of 64 KiB in use now.", 1}},
+    {STAT_GRAPH_EPOCH, {"offshoot_graph_epoch", "", "Epoch of the active graph.", 1}},
+    {STAT_GRAPH_ENVIRONMENTS,
+        {"offshoot_graph_environments", "", "Environments in the active graph.", 1}},
+    {STAT_GRAPH_SERVICES, {"offshoot_graph_services", "", "Services in the active graph.", 1}},
+    {STAT_GRAPH_BYTES, {"offshoot_graph_bytes", "", "Memory of the active compiled graph.", 1}},
+    {STAT_GRAPH_INVALID,
+        {"offshoot_graph_invalid", "",
+            "1 while the graph files are invalid and the last good graph is served.", 1}},
+    {STAT_WORKERS, {"offshoot_workers", "", "Worker threads.", 1}},
+};
+
+const struct counter_desc *stats_table(void)
+{
+    struct counter_desc *table = mem_array(STAT_COUNT, sizeof *table);
+    char(*labels)[48] = mem_array(STAT_COUNT, sizeof *labels);
+    if (!table || !labels) {
+        mem_free(table);
+        mem_free(labels);
+        return NULL;
+    }
+    memset(table, 0, STAT_COUNT * sizeof *table);
+    table[0].labels = labels[0];
+    for (size_t f = 0; f < sizeof families / sizeof families[0]; f++) {
+        for (unsigned i = 0; i < families[f].n; i++) {
+            unsigned at = families[f].first + i;
+            snprintf(
+                labels[at], sizeof labels[at], "%s=\"%s\"", families[f].label, families[f].word(i));
+            table[at] = (struct counter_desc){
+                families[f].name, labels[at], families[f].help, COUNTER_TOTAL};
+        }
+    }
+    for (size_t i = 0; i < sizeof singles / sizeof singles[0]; i++)
+        table[singles[i].stat] = singles[i].desc;
+    for (unsigned i = 0; i < STAT_COUNT; i++)
+        assert(table[i].family);
+    return table;
+}
+
+void stats_table_free(const struct counter_desc *table)
+{
+    if (!table)
+        return;
+    mem_free((void *)(uintptr_t)table[0].labels); /* the block of all labels starts there */
+    mem_free((void *)(uintptr_t)table);
+}

@@ -1,0 +1,117 @@
+/* The proxy's counters: an enum of cells and the table that describes each (stats.c).
+ *
+ * One set a worker and one for the control thread; /metrics adds them up. */
+#ifndef OFFSHOOT_PROXY_STATS_H
+#define OFFSHOOT_PROXY_STATS_H
+
+#include "lib/base/counters.h"
+#include "lib/graph/context.h"
+#include "lib/graph/snapshot.h"
+#include "lib/wire/h1.h"
+
+enum client_close {
+    CLIENT_CLOSE_CLIENT,
+    CLIENT_CLOSE_IDLE,
+    CLIENT_CLOSE_IN_HEAD,
+    CLIENT_CLOSE_HEAD_TIMEOUT,
+    CLIENT_CLOSE_BAD_REQUEST,
+    CLIENT_CLOSE_HALF_CLOSE,
+    CLIENT_CLOSE_RESET,
+    CLIENT_CLOSE_IN_BODY,
+    CLIENT_CLOSE_BODY_TIMEOUT,
+    CLIENT_CLOSE_STALLED,
+    CLIENT_CLOSE_EARLY_REPLY,
+    CLIENT_CLOSE_DONE,
+    CLIENT_CLOSE_REFUSED,
+    CLIENT_CLOSE_PROVIDER,
+    CLIENT_CLOSE_DRAIN,
+    CLIENT_CLOSE_NO_MEMORY,
+    CLIENT_CLOSE_COUNT
+};
+enum provider_error {
+    PROVIDER_REFUSED,
+    PROVIDER_CONNECT_TIMEOUT,
+    PROVIDER_NAME,
+    PROVIDER_PENDING_TIMEOUT,
+    PROVIDER_PENDING_FULL,
+    PROVIDER_CLOSED,
+    PROVIDER_CLOSED_IN_HEAD,
+    PROVIDER_CLOSED_IN_BODY,
+    PROVIDER_MALFORMED,
+    PROVIDER_REPLY_TIMEOUT,
+    PROVIDER_STALLED,
+    PROVIDER_EXTRA_BYTES,
+    PROVIDER_FORBIDDEN,
+    PROVIDER_ERROR_COUNT
+};
+enum provider_close {
+    PROVIDER_CLOSE_IDLE_READABLE,
+    PROVIDER_CLOSE_IDLE,
+    PROVIDER_CLOSE_FULL,
+    PROVIDER_CLOSE_DONE,
+    PROVIDER_CLOSE_ABORT,
+    PROVIDER_CLOSE_DRAIN,
+    PROVIDER_CLOSE_COUNT
+};
+
+enum proxy_stat {
+    STAT_REQUESTS, /* by decision class: STAT_REQUESTS + enum decision_class (NONE: refused) */
+    STAT_RULES = STAT_REQUESTS + CLASS_SHARED + 1,                      /* + enum context_rule */
+    STAT_REFUSALS = STAT_RULES + RULE_DEFAULT + 1,                      /* + enum refusal */
+    STAT_FAULTS = STAT_REFUSALS + REFUSAL_COUNT,                        /* + enum context_fault */
+    STAT_BAD_REQUESTS = STAT_FAULTS + CONTEXT_FAULT_COUNT,              /* + enum h1_error */
+    STAT_BAD_REPLIES = STAT_BAD_REQUESTS + H1_ERROR_COUNT,              /* + enum h1_error */
+    STAT_REPLIES = STAT_BAD_REPLIES + H1_ERROR_COUNT,                   /* + status / 100 - 1 */
+    STAT_CLIENT_CLOSES = STAT_REPLIES + 5,                              /* + enum client_close */
+    STAT_PROVIDER_ERRORS = STAT_CLIENT_CLOSES + CLIENT_CLOSE_COUNT,     /* + enum provider_error */
+    STAT_PROVIDER_CLOSES = STAT_PROVIDER_ERRORS + PROVIDER_ERROR_COUNT, /* + enum provider_close */
+    STAT_CONTEXT_FOREIGN = STAT_PROVIDER_CLOSES + PROVIDER_CLOSE_COUNT,
+    STAT_PINS_IGNORED,
+    STAT_BAGGAGE_FULL,
+    STAT_RETRIES,
+    STAT_ACCEPTS,
+    STAT_ACCEPT_ERRORS,
+    STAT_ACCEPT_FOREIGN,      /* from outside from=CIDR */
+    STAT_CONNECTIONS_REFUSED, /* over limits.connections, answered */
+    STAT_CONNECTIONS_DROPPED, /* far over, closed at once */
+    STAT_PROVIDER_CONNECTS,
+    STAT_PROVIDER_REUSES,
+    STAT_BUFFERS_REFUSED, /* limits.buffers reached */
+    STAT_CLIENT_BYTES_IN,
+    STAT_CLIENT_BYTES_OUT,
+    STAT_PROVIDER_BYTES_IN,
+    STAT_PROVIDER_BYTES_OUT,
+    STAT_LOG_LINES,
+    STAT_LOG_LOST,
+    STAT_NAME_LOOKUPS,
+    STAT_NAME_FAILURES,
+    STAT_NAME_FORBIDDEN,
+    STAT_TRACE_RECORDS,
+    STAT_TRACE_LOST,
+    STAT_GRAPH_LOADS,
+    STAT_GRAPH_REFUSED,
+    STAT_GRAPH_DELAYED,
+    /* gauges */
+    STAT_CLIENTS,
+    STAT_REQUESTS_NOW,
+    STAT_PROVIDER_CONNECTIONS,
+    STAT_PROVIDER_IDLE,
+    STAT_BUFFERS,
+    STAT_GRAPH_EPOCH,
+    STAT_GRAPH_ENVIRONMENTS,
+    STAT_GRAPH_SERVICES,
+    STAT_GRAPH_BYTES,
+    STAT_GRAPH_INVALID,
+    STAT_WORKERS,
+    STAT_COUNT
+};
+
+/* The description of every cell, in order. Built once from the word tables of the enums; freed by
+ * stats_table_free. NULL when memory is out. */
+const struct counter_desc *stats_table(void);
+void stats_table_free(const struct counter_desc *table);
+
+const char *client_close_word(enum client_close c);
+const char *provider_error_word(enum provider_error p);
+
+#endif

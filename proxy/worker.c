@@ -1,0 +1,229 @@
+/* The turn of a worker:
+ *
+ *   event_base_loop (one poll, the callbacks of what is ready)
+ *     -> conn on_event -> on_ready -> request_run ...
+ *   ready list: connections that stopped early (a turn's budget) go on
+ *   wheel: time-outs
+ *   dead list: objects closed in this turn are freed
+ *   access log: one write
+ */
+#include "proxy/worker.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/net/sock.h"
+#include "proxy/client.h"
+#include "proxy/request.h"
+#include <assert.h>
+#include <errno.h>
+#include <sys/random.h>
+#include <time.h>
+
+#define TICK_MS      50
+#define SWEEP_MS     1000
+#define BLOCKS_KEPT  64
+#define READY_A_TURN 256
+
+void worker_clock_read(struct worker *w)
+{
+    w->clock_fresh = true;
+    if (w->virtual_clock)
+        return;
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    w->now_us = (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+    w->now_ms = w->now_us / 1000;
+    clock_gettime(CLOCK_REALTIME_COARSE, &t);
+    w->now_s = t.tv_sec;
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *w = arg;
+    (void)fd;
+    (void)what;
+    assert(w->magic == WORKER_MAGIC);
+    w->tick_pending = false; /* the wheel advances at the end of the turn */
+}
+
+static void keep_ticking(struct worker *w)
+{
+    if (w->tick_pending || (w->wheel.count == 0 && w->providers.count == 0 && !w->draining))
+        return;
+    struct timeval tv = {.tv_usec = TICK_MS * 1000};
+    w->tick_pending = event_add(w->tick, &tv) == 0;
+}
+
+void worker_timer(struct worker *w, struct timer *t, uint64_t deadline_ms)
+{
+    wheel_set(&w->wheel, t, deadline_ms);
+}
+
+uint64_t worker_random(struct worker *w)
+{
+    uint64_t a = w->random[0], b = w->random[1];
+    w->random[0] = b;
+    a ^= a << 23;
+    w->random[1] = a ^ b ^ (a >> 17) ^ (b >> 26);
+    return w->random[1] + b;
+}
+
+int worker_init(struct worker *w, unsigned id, struct shared *shared, struct err *e)
+{
+    memset(w, 0, sizeof *w);
+    w->magic = WORKER_MAGIC;
+    w->id = id;
+    w->shared = shared;
+    w->set = shared->set;
+    w->connect = NULL;
+    w->log.fd = -1;
+    list_init(&w->listeners);
+    list_init(&w->clients);
+    list_init(&w->ready);
+    list_init(&w->dead);
+    bufpool_init(&w->bufs, BLOCK_BYTES, BLOCKS_KEPT, w->set->limit_buffers);
+    if (getrandom(w->random, sizeof w->random, 0) != sizeof w->random)
+        return err_set(e, -errno, "cannot get random bytes: %s", strerror(errno));
+    w->random[0] |= 1;
+
+    struct event_config *cfg = event_config_new();
+    if (cfg) {
+        event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
+        w->base = event_base_new_with_config(cfg);
+        event_config_free(cfg);
+    }
+    w->tick = w->base ? evtimer_new(w->base, on_tick, w) : NULL;
+    if (!w->tick || mailbox_init(&w->mailbox, w->base, w, e) != 0) {
+        if (w->tick)
+            event_free(w->tick);
+        if (w->base)
+            event_base_free(w->base);
+        w->base = NULL;
+        return err_set(e, -ENOMEM, "cannot make an event base for worker %u", id);
+    }
+    worker_clock_read(w);
+    wheel_init(&w->wheel, w->now_ms);
+    return 0;
+}
+
+static void free_dead(struct worker *w)
+{
+    list_for_each (it, &w->dead) {
+        struct conn *c = list_entry(it, struct conn, ready);
+        list_remove(it);
+        mem_free(c); /* conn is the first member of client and pconn */
+    }
+}
+
+void worker_bury(struct worker *w, struct conn *c)
+{
+    list_append(&w->dead, &c->ready);
+}
+
+void worker_release(struct worker *w)
+{
+    list_for_each (it, &w->listeners)
+        listener_free(list_entry(it, struct listener, link));
+    list_for_each (it, &w->clients)
+        client_close(list_entry(it, struct client, link), CLIENT_CLOSE_DRAIN, true);
+    providers_drain(w, true);
+    mailbox_close(&w->mailbox);
+    free_dead(w);
+    names_release(w);
+    requests_release(w);
+    accesslog_release(&w->log);
+    bufpool_release(&w->bufs);
+    event_free(w->tick);
+    event_base_free(w->base);
+    mailbox_release(&w->mailbox);
+}
+
+/* Connections that stopped early. One that stops again is served in the next turn. */
+static void run_ready(struct worker *w)
+{
+    struct list now;
+    list_init(&now);
+    for (unsigned n = 0; n < READY_A_TURN && !list_empty(&w->ready); n++) {
+        struct list *first = w->ready.next;
+        list_remove(first);
+        list_append(&now, first);
+    }
+    while (!list_empty(&now)) {
+        struct conn *c = list_entry(now.next, struct conn, ready);
+        list_remove(&c->ready);
+        c->on_ready(c);
+    }
+}
+
+static void sweep(struct worker *w)
+{
+    if (w->now_ms - w->last_sweep_ms < SWEEP_MS)
+        return;
+    w->last_sweep_ms = w->now_ms;
+    providers_sweep(w);
+    names_sweep(w);
+}
+
+static void check_drain(struct worker *w)
+{
+    if (!w->draining)
+        return;
+    if (list_empty(&w->clients)) {
+        w->stop = true;
+        return;
+    }
+    if (w->now_ms < w->drain_deadline_ms)
+        return;
+    list_for_each (it, &w->clients)
+        client_close(list_entry(it, struct client, link), CLIENT_CLOSE_DRAIN, true);
+    w->stop = true;
+}
+
+void worker_turn(struct worker *w, bool block)
+{
+    keep_ticking(w);
+    w->clock_fresh = false;
+    bool wait = block && list_empty(&w->ready);
+    event_base_loop(w->base, EVLOOP_ONCE | (wait ? 0 : EVLOOP_NONBLOCK));
+    worker_clock(w);
+    run_ready(w);
+    wheel_advance(&w->wheel, w->now_ms);
+    sweep(w);
+    check_drain(w);
+    free_dead(w);
+    if (w->log.nlines)
+        accesslog_flush(w);
+    counter_cell *buffers = &w->stats[STAT_BUFFERS];
+    atomic_store_explicit(buffers, w->bufs.nused, memory_order_relaxed);
+}
+
+void worker_run(struct worker *w)
+{
+    while (!w->stop)
+        worker_turn(w, true);
+}
+
+void worker_drain(struct worker *w)
+{
+    if (w->draining)
+        return;
+    w->draining = true;
+    worker_clock(w);
+    w->drain_deadline_ms = w->now_ms + w->set->timeout_drain;
+    list_for_each (it, &w->listeners)
+        listener_stop(list_entry(it, struct listener, link));
+    list_for_each (it, &w->clients) {
+        struct client *c = list_entry(it, struct client, link);
+        if (!c->req && !c->lingering)
+            client_close(c, CLIENT_CLOSE_DRAIN, false);
+    }
+    providers_drain(w, false);
+}
+
+void publication_run(struct message *m, void *worker)
+{
+    struct publication *p = list_entry(m, struct publication, message);
+    struct worker *w = worker;
+    assert(w->magic == WORKER_MAGIC);
+    slot_take(&w->slots, p->snapshot, p->gateway, p->slot, p->serial);
+    mem_free(p);
+}

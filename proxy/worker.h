@@ -1,0 +1,116 @@
+/* A worker: one thread, one event base, everything it needs for requests of its own.
+ *
+ * Shares nothing on the request path. The rest of the process talks to it through its mailbox and
+ * reads its counters. Tests drive a worker without a thread: worker_turn and a virtual clock. */
+#ifndef OFFSHOOT_PROXY_WORKER_H
+#define OFFSHOOT_PROXY_WORKER_H
+
+#include "lib/base/buf.h"
+#include "lib/base/err.h"
+#include "lib/base/list.h"
+#include "lib/base/wheel.h"
+#include "proxy/accesslog.h"
+#include "proxy/mailbox.h"
+#include "proxy/names.h"
+#include "proxy/provider.h"
+#include "proxy/settings.h"
+#include "proxy/slots.h"
+#include "proxy/stats.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct traces;
+
+#define WORKER_MAGIC 0x574f524bu
+#define BLOCK_BYTES  65536u
+
+/* What all workers of a process share: read-only, but for the atomic. */
+struct shared {
+    const struct settings *set;
+    struct traces *traces;
+    struct mailbox *control;            /* for name look-ups; NULL in tests without names */
+    const struct endpoint_rules *rules; /* judged again after each look-up; NULL: all pass */
+    _Atomic uint32_t connections;       /* client connections of all workers */
+    _Atomic uint32_t stopped;           /* workers whose thread has ended */
+};
+
+struct worker {
+    uint32_t magic;
+    unsigned id;
+    struct shared *shared;
+    const struct settings *set;
+    struct event_base *base;
+    struct mailbox mailbox;
+    struct slot_reader slots;
+    struct wheel wheel;
+    struct event *tick; /* drives the wheel */
+    bool tick_pending;
+
+    uint64_t now_us, now_ms; /* monotonic, of this turn */
+    int64_t now_s;           /* Unix seconds, of this turn */
+    bool clock_fresh;
+    bool virtual_clock; /* tests set the three above themselves */
+
+    struct bufpool bufs;
+    struct list listeners;
+    struct list clients; /* every client connection */
+    struct list ready;   /* connections to resume before sleeping */
+    struct list dead;    /* connections to free after the turn, by their ready link */
+    struct request *free_requests;
+    unsigned nfree_requests;
+    struct providers providers;
+    struct names names;
+    struct accesslog log;
+    uint64_t random[2];
+    uint64_t last_sweep_ms;
+    uint32_t turns[1024]; /* round robin counters, by endpoint set */
+
+    bool draining;
+    uint64_t drain_deadline_ms;
+    bool stop; /* leave the loop */
+
+    /* How provider connections are made: sock_connect; tests put socket pairs here. */
+    int (*connect)(struct worker *w, const struct addr *a, bool *ret_pending);
+    void *test; /* of the tests' connect */
+
+    pthread_t thread;
+    counter_cell stats[STAT_COUNT];
+};
+
+int worker_init(struct worker *w, unsigned id, struct shared *shared, struct err *e);
+/* After the loop has ended (or without one): closes everything that is still open. */
+void worker_release(struct worker *w);
+
+/* Runs until the worker has drained or was told to stop. */
+void worker_run(struct worker *w);
+/* One turn: what is ready now, and what follows from it. block: may wait for the next event. */
+void worker_turn(struct worker *w, bool block);
+/* Closes listeners and idle connections, ends keep-alive, stops once all is done or after
+ * timeouts.drain. On the worker's thread. */
+void worker_drain(struct worker *w);
+
+/* Refreshes the clock, once a turn. */
+void worker_clock_read(struct worker *w);
+static inline void worker_clock(struct worker *w)
+{
+    if (!w->clock_fresh)
+        worker_clock_read(w);
+}
+/* Sets a timer and keeps the wheel turning. */
+void worker_timer(struct worker *w, struct timer *t, uint64_t deadline_ms);
+/* Frees the connection's object after the turn. */
+void worker_bury(struct worker *w, struct conn *c);
+/* xorshift128+: for choices and trace ids, not for secrets. */
+uint64_t worker_random(struct worker *w);
+
+/* Message: publication of a snapshot. Sent by the control thread. */
+struct publication {
+    struct message message;
+    const struct snapshot *snapshot;
+    const struct gateway *gateway;
+    unsigned slot;
+    uint64_t serial;
+};
+void publication_run(struct message *m, void *worker);
+
+#endif

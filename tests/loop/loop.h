@@ -1,0 +1,55 @@
+/* A real worker without a thread: clients and providers are socket pairs, the clock is virtual.
+ *
+ * The other end of each pair belongs to the test. Nothing here parses HTTP: tests compare bytes. */
+#ifndef OFFSHOOT_TESTS_LOOP_H
+#define OFFSHOOT_TESTS_LOOP_H
+
+#include "proxy/request.h"
+#include "proxy/worker.h"
+#include "tests/unit/unit.h"
+
+#define LOOP_PROVIDERS 64
+
+struct loop {
+    struct settings set;
+    struct conf *conf;
+    struct shared shared;
+    struct worker w;
+    struct slot_writer slots;
+    struct slot_reader *reader[1];
+    struct listener *edge, *trusted; /* untrusted and trusted */
+    struct addr peer;
+    size_t mem_before;
+
+    /* what the worker's next connects come to */
+    int connect_error;            /* negative errno: the connect fails at once */
+    bool connect_pending;         /* never becomes writable (a hole that swallows SYNs) */
+    int provider[LOOP_PROVIDERS]; /* our ends, in the order of the connects; -1: closed */
+    unsigned nproviders;
+    char in[1 << 20]; /* what loop_recv read last, NUL-terminated */
+};
+
+/* graph: YAML documents, or NULL for loop_graph. sets: "key=value" pairs ended by NULL. */
+void loop_start(struct loop *l, const char *graph, const char *const *sets);
+/* Ends everything; fails the test unless every object and descriptor went. */
+void loop_stop(struct loop *l);
+extern const char loop_graph[];
+
+/* A new client connection; returns our end (non-blocking). */
+int loop_client(struct loop *l, struct listener *on);
+/* Turns until nothing happens any more. */
+void loop_turns(struct loop *l);
+/* Moves the clock and turns. */
+void loop_advance(struct loop *l, uint64_t ms);
+/* Writes all of text to our end, then turns. */
+void loop_send(struct loop *l, int fd, const char *text);
+/* Everything that is there to read, NUL-terminated ("" when nothing). Turns first. */
+const char *loop_recv(struct loop *l, int fd);
+/* True when our end sees EOF or a reset (after what loop_recv left). */
+bool loop_closed(struct loop *l, int fd);
+/* Closes our end so that the worker sees a reset: with unread bytes in its direction. */
+void loop_close(struct loop *l, int *fd);
+void loop_shutdown(struct loop *l, int fd);
+uint64_t loop_count(const struct loop *l, enum proxy_stat which);
+
+#endif
