@@ -49,8 +49,18 @@ __attribute__((format(printf, 2, 3))) static inline void run_say(
 
 static inline void run_say_bytes(struct run *r, const char *p, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        run_say(r, p[i] >= ' ' && p[i] < 0x7f ? "%c" : "\\x%02x", (unsigned char)p[i]);
+    static const char hex[] = "0123456789abcdef";
+    for (size_t i = 0; i < n && r->text_len + 5 < sizeof(r->text); i++) {
+        unsigned char c = (unsigned char)p[i];
+        if (c >= ' ' && c < 0x7f) {
+            r->text[r->text_len++] = (char)c;
+        } else {
+            const char escaped[] = {'\\', 'x', hex[c >> 4], hex[c & 15]};
+            memcpy(r->text + r->text_len, escaped, sizeof(escaped));
+            r->text_len += sizeof(escaped);
+        }
+    }
+    r->text[r->text_len] = '\0';
 }
 
 static inline void run_say_str(struct run *r, const char *label, struct str s)
