@@ -185,7 +185,10 @@ static void headline(struct text *out, const struct snapshot *s, const struct de
     }
     text_add(out, STR(": provided by "));
     text_name(out, snapshot_env_name(s, d->provider));
-    text_fmt(out, " (class %s, distance %d)\n", decision_class_word(d->cls), d->distance);
+    text_fmt(out, " (class %s", decision_class_word(d->cls));
+    if (d->distance >= 0)
+        text_fmt(out, ", distance %d", d->distance);
+    text_add(out, STR(")\n"));
 }
 
 static void text_lineage(struct text *out, const struct snapshot *s, uint32_t env)
@@ -239,22 +242,18 @@ static void why_near(struct text *out, const char *word, struct str hint)
 
 static void why_provided(struct text *out, const struct snapshot *s, const struct decision *d)
 {
-    switch (d->cls) {
-    case CLASS_LOCAL:
-        text_add(out, STR("it provides the service itself"));
-        break;
-    case CLASS_EXPLICIT:
+    if (d->cls == CLASS_EXPLICIT) {
         why_used(out, s, d);
-        break;
-    case CLASS_SHARED:
-        text_add(out, STR("nothing in the lineage says anything about the service; this pool "
-                          "provides it"));
-        break;
-    default:
-        text_add(out, STR("the nearest environment of the lineage that says anything about the "
-                          "service"));
-        break;
+        return;
     }
+    text_name(out, snapshot_env_name(s, d->provider));
+    if (d->cls == CLASS_LOCAL)
+        text_add(out, STR(" itself provides it"));
+    else if (d->cls == CLASS_SHARED)
+        text_add(
+            out, STR(" is the pool for it, and nothing in the lineage says anything about it"));
+    else
+        text_add(out, STR(" is the nearest of the lineage that says anything about it"));
 }
 
 /* Refusals that resolving gives; the others say so by their word. */

@@ -51,14 +51,14 @@ static enum decision_class class_at(const struct walk *w, uint32_t position, uin
     return is_baseline ? CLASS_BASELINE : CLASS_ANCESTOR;
 }
 
-/* "provides it too", "says use: x", "removes it" */
+/* "provides it", "says use: x", "removes it" */
 static void statement_words(
     const struct walk *w, const struct statement_info *st, char *out, size_t size)
 {
     if (st->kind == STATEMENT_USE)
         snprintf(out, size, "says `use: %.*s`", STR_ARG(name_of(w, st->use)));
     else
-        snprintf(out, size, "%s", st->kind == STATEMENT_REMOVE ? "removes it" : "provides it too");
+        snprintf(out, size, "%s", st->kind == STATEMENT_REMOVE ? "removes it" : "provides it");
 }
 
 static void tell_lineage(struct walk *w, uint32_t position)
