@@ -18,34 +18,46 @@ enum h1_status h1_fail(struct h1_parser *p, enum h1_error e)
     return H1_ERROR;
 }
 
-/* Lowers letters in place, sixteen bytes at a time, until something else than a letter or '-'
- * comes: its position. '-' has the bit that makes a letter lower case, so one OR does. */
-static inline size_t lower_letters(char *s, size_t room)
-{
-    size_t i = 0;
 #if defined(__SSE2__)
+/* Lowers the letters and hyphens that s[0..16) starts with: how many there are. A hyphen has the
+ * bit that makes a letter lower case, so one OR does. */
+static inline unsigned lower_sixteen(char *s)
+{
     static const uint8_t bits_then_zeros[32] = {
         32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32};
     const __m128i bit = _mm_set1_epi8(0x20);
-    const __m128i first = _mm_set1_epi8('a');
     const __m128i span = _mm_set1_epi8('z' - 'a');
-    const __m128i hyphen = _mm_set1_epi8('-');
-    size_t k = 16;
-    while (k == 16 && i + 16 <= room) {
-        __m128i x = _mm_loadu_si128((const __m128i *)(s + i));
-        __m128i from_a = _mm_sub_epi8(_mm_or_si128(x, bit), first);
-        __m128i letter = _mm_cmpeq_epi8(_mm_min_epu8(from_a, span), from_a);
-        __m128i plain = _mm_or_si128(letter, _mm_cmpeq_epi8(x, hyphen));
-        k = (size_t)__builtin_ctz(~(unsigned)_mm_movemask_epi8(plain));
-        const void *mask = bits_then_zeros + 16 - k;
-        _mm_storeu_si128((__m128i *)(s + i), _mm_or_si128(x, _mm_loadu_si128(mask)));
-        i += k;
-    }
+    __m128i x = _mm_loadu_si128((const __m128i *)s);
+    __m128i from_a = _mm_sub_epi8(_mm_or_si128(x, bit), _mm_set1_epi8('a'));
+    __m128i letter = _mm_cmpeq_epi8(_mm_min_epu8(from_a, span), from_a);
+    __m128i plain = _mm_or_si128(letter, _mm_cmpeq_epi8(x, _mm_set1_epi8('-')));
+    unsigned k = (unsigned)__builtin_ctz(~(unsigned)_mm_movemask_epi8(plain));
+    const void *mask = bits_then_zeros + 16 - k;
+    _mm_storeu_si128((__m128i *)s, _mm_or_si128(x, _mm_loadu_si128(mask)));
+    return k;
+}
+#endif
+
+/* Lowers the token at `at`, byte by byte: where it ends, at the line's CR at the latest. */
+static char *lower_token(char *at)
+{
+    uint8_t lower;
+    while ((lower = h1_token_lower[(uint8_t)*at]) != 0)
+        *at++ = (char)lower;
+    return at;
+}
+
+/* The same, with line[0..room) to read and most names in one step. */
+static inline char *lower_name(char *line, size_t room)
+{
+    char *at = line;
+#if defined(__SSE2__)
+    if (room >= 16)
+        at += lower_sixteen(line);
 #else
-    (void)s;
     (void)room;
 #endif
-    return i;
+    return *at == ':' ? at : lower_token(at);
 }
 
 /* SP or HTAB, or the CR that ends the line: nothing else so low gets through the line scan. */
@@ -58,10 +70,7 @@ static inline bool is_blank(char c)
 __attribute__((always_inline)) static inline enum h1_error field_parse(
     struct field *f, char *line, size_t len, size_t room)
 {
-    char *at = line + lower_letters(line, room);
-    uint8_t lower;
-    while ((lower = h1_token_lower[(uint8_t)*at]) != 0) /* ends at the CR at the latest */
-        *at++ = (char)lower;
+    const char *at = lower_name(line, room);
     const size_t name_len = (size_t)(at - line);
     if (*at != ':' || name_len - 1 >= UINT16_MAX)
         return is_blank(line[0]) ? H1_E_OBS_FOLD : H1_E_FIELD_NAME;

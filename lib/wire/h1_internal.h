@@ -59,7 +59,7 @@ static inline size_t h1_scan_control(const char *data, size_t i, size_t top)
         int plain = _mm_movemask_epi8(_mm_cmpgt_epi8(_mm_add_epi8(x, one), space));
         if (plain != 0xffff) {
             i += (unsigned)__builtin_ctz(~(unsigned)plain);
-            if (h1_is(data[i], H1_C_CONTROL))
+            if (data[i] == '\r')
                 return i;
             break;
         }
