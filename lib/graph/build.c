@@ -179,14 +179,12 @@ static int add_draft(struct build *b, struct draft d, const uint32_t *parents)
     return r;
 }
 
-int build_env(struct build *b, uint32_t env, const uint32_t *parents, uint32_t nparents,
-    uint64_t changed, uint32_t source)
+int build_env(struct build *b, struct draft d, const uint32_t *parents, uint32_t nparents)
 {
-    struct draft d = {
-        .number = env, .nparents = (uint8_t)nparents, .changed = changed, .source = source};
     if (nparents >= LINEAGE_MAX)
         return err_set(b->e, -EINVAL, "too many parents of environment '%.*s'",
-            STR_ARG(intern_text(b->chain->envs.view, env)));
+            STR_ARG(intern_text(b->chain->envs.view, d.number)));
+    d.nparents = (uint8_t)nparents;
     return add_draft(b, d, parents);
 }
 
@@ -359,21 +357,46 @@ static int set_hash(struct build *b, uint32_t env, struct env_record *r)
     return 0;
 }
 
-/* A `use` or a service that is not there would make decisions about nothing. */
-static int check_references(struct build *b, const struct draft *d, const struct env_content *c)
+static bool env_exists(const struct build *b, uint32_t env)
 {
-    struct str name = intern_text(b->chain->envs.view, d->number);
-    for (uint32_t i = 0; i < c->nstatements; i++) {
-        uint32_t service = c->statements[i].service, target = c->statements[i].target;
-        if (!snapshot_service_doc(b->s, service))
-            return err_set(b->e, -EINVAL, "unknown service '%.*s' in environment '%.*s'",
-                STR_ARG(intern_text(b->chain->services.view, service)), STR_ARG(name));
-        uint32_t x = target & TARGET_MASK;
-        if (target_kind(target) == STATEMENT_USE && !snapshot_record(b->s, x) && !find_draft(b, x))
-            return err_set(b->e, -EINVAL, "'use' of unknown environment '%.*s' in '%.*s'",
-                STR_ARG(intern_text(b->chain->envs.view, x)), STR_ARG(name));
-    }
+    return snapshot_record(b->s, env) || find_draft(b, env);
+}
+
+/* A service or an environment that is not there would make decisions about nothing. */
+static int check_statement(struct build *b, uint32_t env, uint32_t service, uint32_t target)
+{
+    struct str name = intern_text(b->chain->envs.view, env);
+    if (!snapshot_service_doc(b->s, service))
+        return err_set(b->e, -EINVAL, "unknown service '%.*s' in environment '%.*s'",
+            STR_ARG(intern_text(b->chain->services.view, service)), STR_ARG(name));
+    uint32_t x = target & TARGET_MASK;
+    if (target_kind(target) == STATEMENT_USE && !env_exists(b, x))
+        return err_set(b->e, -EINVAL, "'use' of unknown environment '%.*s' in '%.*s'",
+            STR_ARG(intern_text(b->chain->envs.view, x)), STR_ARG(name));
     return 0;
+}
+
+static int check_content(struct build *b, uint32_t env, const struct env_content *c)
+{
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && i < c->nstatements; i++)
+        r = check_statement(b, env, c->statements[i].service, c->statements[i].target);
+    return r;
+}
+
+/* After removals that no check of the whole graph has seen. */
+static int check_all(struct build *b)
+{
+    int r = 0;
+    for (uint32_t env = 0; r == 0 && env < b->s->env_limit; env++) {
+        const struct env_record *e = snapshot_record(b->s, env);
+        for (uint32_t i = 1; e && r == 0 && i < e->nlineage; i++)
+            if (!snapshot_record(b->s, record_lineage(e)[i]))
+                r = lineage_fault(b, env, "removed ancestor");
+        for (uint32_t i = 0; e && r == 0 && i < e->nstatements; i++)
+            r = check_statement(b, env, record_services(e)[i], record_targets(e)[i]);
+    }
+    return r;
 }
 
 static int draft_source(struct build *b, const struct draft *d, struct env_source *ret)
@@ -394,7 +417,8 @@ static int draft_source(struct build *b, const struct draft *d, struct env_sourc
 static int settle_record(struct build *b, const struct draft *d, struct env_record *r)
 {
     const struct env_record *old = snapshot_record(b->s, d->number);
-    bool same = old && memcmp(record_hash(old), record_hash(r), HASH_SIZE) == 0;
+    bool same = old && memcmp(record_hash(old), record_hash(r), HASH_SIZE) == 0 &&
+                (!b->exact || d->from_base || d->changed == old->changed);
     bool same_lines = same && record_same_lines(old, r);
     b->places_moved |= same && !same_lines;
     if (same && same_lines && record_same_lineage(old, r)) {
@@ -419,7 +443,7 @@ static int make_record(struct build *b, const struct draft *d)
         return r;
     src.content.parents = b->words + d->parents;
     src.content.nparents = d->nparents;
-    r = check_references(b, d, &src.content);
+    r = check_content(b, d->number, &src.content);
     struct env_record *record = r < 0 ? NULL
                                       : record_new(&b->chain->records, &src.content,
                                             b->words + d->lineage, d->nlineage, d->changed);
@@ -473,6 +497,8 @@ static int make_records(struct build *b)
             r = draft_lineage(b, &b->drafts[i], 0);
     for (uint32_t i = 0; r == 0 && i < b->ndrafts; i++)
         r = make_record(b, &b->drafts[i]);
+    if (r == 0 && b->exact && b->removed)
+        r = check_all(b);
     return r;
 }
 

@@ -22,7 +22,7 @@ struct draft {
     uint8_t state;    /* enum draft_state */
     bool from_base;   /* only its lineage may differ */
     uint64_t changed; /* epoch to give when the content differs */
-    uint32_t source;  /* what it is for the caller */
+    uint32_t source, source_n; /* what it is for the caller */
 };
 
 /* A draft's content, its statements owning references; where it stands; its fingerprint. */
@@ -51,6 +51,8 @@ struct build {
     struct env_reader reader;
     struct pb_out canonical;
     struct snapshot_changes changes;
+    bool exact;   /* epochs of changes are what the caller says, not what was found */
+    bool removed; /* references to what is gone must be looked for */
     bool pools_touched, places_moved, done;
 };
 
@@ -72,8 +74,8 @@ int build_keep_gateways(struct build *b);
 /* The number of a service of the new table; a service_number_fn (arg: struct build). */
 uint32_t build_service_number(void *arg, struct str name);
 
-int build_env(struct build *b, uint32_t env, const uint32_t *parents, uint32_t nparents,
-    uint64_t changed, uint32_t source);
+/* number, changed and source of d are the caller's. */
+int build_env(struct build *b, struct draft d, const uint32_t *parents, uint32_t nparents);
 /* The base's record goes. */
 int build_remove_env(struct build *b, uint32_t env);
 /* The place alone changes. */

@@ -281,7 +281,8 @@ static int draft_env(struct build *b, struct compile *c, uint32_t i)
             return err_set(b->e, -EINVAL, "unknown parent '%.*s' of environment '%.*s'",
                 STR_ARG(e->parents[j].s), STR_ARG(e->name.s));
     }
-    return build_env(b, c->env_numbers[i], parents, e->nparents, b->epoch, i);
+    struct draft d = {.number = c->env_numbers[i], .changed = b->epoch, .source = i};
+    return build_env(b, d, parents, e->nparents);
 }
 
 static int remove_missing(struct build *b, const struct compile *c)

@@ -29,13 +29,13 @@ void intern_view_drop(struct intern_view *v)
 /* One block: the struct, slots, chunk pointers, offsets. */
 static struct intern_view *view_new(uint32_t slots, uint32_t noffsets, uint32_t nchunks)
 {
-    size_t size = sizeof(struct intern_view) + slots * sizeof(uint64_t)
-        + nchunks * sizeof(char *) + noffsets * sizeof(uint32_t);
+    size_t size = sizeof(struct intern_view) + slots * sizeof(uint64_t) + nchunks * sizeof(char *) +
+                  noffsets * sizeof(uint32_t);
     struct intern_view *v = mem_zalloc(size);
     if (!v)
         return NULL;
-    *v = (struct intern_view) { .refs = 1, .mask = slots - 1, .noffsets = noffsets,
-        .nchunks = nchunks, .bytes = size };
+    *v = (struct intern_view){
+        .refs = 1, .mask = slots - 1, .noffsets = noffsets, .nchunks = nchunks, .bytes = size};
     char *p = (char *)(v + 1);
     v->slots = (void *)p;
     p += slots * sizeof(uint64_t);
@@ -235,7 +235,7 @@ void intern_release(struct intern *n)
         mem_free(n->view->chunks[i]);
     intern_view_drop(n->view);
     mem_free(n->journal);
-    *n = (struct intern) { 0 };
+    *n = (struct intern){0};
 }
 
 size_t intern_bytes(const struct intern *n)

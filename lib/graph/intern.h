@@ -20,19 +20,19 @@
 
 struct intern_view {
     uint32_t refs;
-    uint32_t mask; /* slots - 1 */
+    uint32_t mask;     /* slots - 1 */
     uint32_t noffsets; /* numbers are below this */
     uint32_t nchunks;
     size_t bytes;
     _Atomic uint64_t *slots; /* hash << 32 | number + 1; 0: free */
-    uint32_t *offsets; /* by number: place of the text + 1; 0: none */
+    uint32_t *offsets;       /* by number: place of the text + 1; 0: none */
     char **chunks;
 };
 
 struct intern {
     struct intern_view *view; /* NULL until the first name */
-    uint32_t count; /* names held */
-    uint32_t limit; /* numbers given are below this */
+    uint32_t count;           /* names held */
+    uint32_t limit;           /* numbers given are below this */
     uint32_t nchunks, chunk_used;
     /* Since intern_begin: what a rollback takes back. */
     struct intern_view *saved;

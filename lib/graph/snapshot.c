@@ -122,8 +122,8 @@ const unsigned char *snapshot_digest(const struct snapshot *s)
 
 static size_t chain_bytes(const struct chain *c)
 {
-    return sizeof(*c) + intern_bytes(&c->envs) + intern_bytes(&c->services) + intern_bytes(&c->files) +
-           endpoints_bytes(&c->sets) + c->records.bytes;
+    return sizeof(*c) + intern_bytes(&c->envs) + intern_bytes(&c->services) +
+           intern_bytes(&c->files) + endpoints_bytes(&c->sets) + c->records.bytes;
 }
 
 size_t snapshot_bytes(const struct snapshot *s)
@@ -137,6 +137,26 @@ size_t snapshot_bytes(const struct snapshot *s)
         bytes += sizeof(struct gateway_doc) + sizeof(void *) + s->gateways->docs[i]->bytes.n +
                  gateway_bytes(s->gateways->docs[i]->gateway);
     return bytes + sizeof(*s->pools) + (s->pools->count + (size_t)s->pools->limit) * 4;
+}
+
+/* Pages and tables, with the records in them, that nobody else holds. */
+size_t snapshot_own_bytes(const struct snapshot *s)
+{
+    size_t bytes = sizeof(*s) + s->npages * sizeof(*s->pages);
+    for (uint32_t i = 0; i < s->npages; i++) {
+        const struct page *p = s->pages[i];
+        if (!p || p->refs > 1)
+            continue;
+        bytes += sizeof(*p);
+        for (uint32_t j = 0; j < PAGE_SIZE_ENVS; j++)
+            if (p->records[j] && p->records[j]->refs == 1)
+                bytes += p->records[j]->size;
+    }
+    if (s->services->refs == 1)
+        bytes += s->services->bytes + hosts_bytes(s->services->hosts);
+    if (s->pools->refs == 1)
+        bytes += sizeof(*s->pools) + (s->pools->count + (size_t)s->pools->limit) * 4;
+    return bytes;
 }
 
 /* ---- names ---- */

@@ -93,7 +93,9 @@ uint32_t snapshot_env_limit(const struct snapshot *s); /* numbers are below this
 uint32_t snapshot_service_count(const struct snapshot *s);
 uint32_t snapshot_service_limit(const struct snapshot *s);
 size_t snapshot_bytes(const struct snapshot *s); /* memory of everything it reaches */
-const unsigned char *snapshot_root(const struct snapshot *s); /* 32 bytes: content hash */
+/* Memory that it shares with no other snapshot: what its release would give back. */
+size_t snapshot_own_bytes(const struct snapshot *s);
+const unsigned char *snapshot_root(const struct snapshot *s); /* 32 bytes: content hash; NULL: no memory */
 const unsigned char *snapshot_digest(const struct snapshot *s); /* 32 bytes, see codec.h */
 
 uint32_t snapshot_find_env(const struct snapshot *s, struct str name); /* or NUMBER_NONE */
@@ -157,7 +159,8 @@ uint64_t snapshot_revision(const struct snapshot *s, uint32_t env);
 /* "file:line" of the statement, `expires` or `use` that decided; line 0 when there is none. */
 struct origin {
     struct str file;
-    uint32_t line, column;
+    uint32_t line;
+    uint32_t column; /* 0: a snapshot does not keep it */
 };
 void snapshot_origin(const struct snapshot *s, const struct decision *d, struct origin *ret);
 /* Place of an environment's statement about a service, or of its name (service NUMBER_NONE). */

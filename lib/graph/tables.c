@@ -78,9 +78,9 @@ int build_services(
 {
     const struct service_table *old = b->base ? b->base->services : NULL;
     uint32_t differ = services_that_differ(old, docs, limit);
-    if (old && differ == 0)
+    if (old && differ == 0 && (!b->exact || changed == old->changed))
         return build_keep_services(b);
-    struct service_table *t = service_table_new(docs, limit, differ ? changed : 0);
+    struct service_table *t = service_table_new(docs, limit, differ || b->exact ? changed : 0);
     if (!t)
         return build_no_memory(b);
     b->s->services = t;
@@ -202,7 +202,7 @@ static void choose_best(const struct build *b, struct pool_table *t)
 
 int build_pools(struct build *b, uint64_t pools_changed)
 {
-    if (b->base && !b->pools_touched) {
+    if (b->base && !b->pools_touched && (!b->exact || pools_changed == b->base->pools->changed)) {
         b->s->pools = b->base->pools;
         b->s->pools->refs++;
         return 0;
@@ -211,7 +211,7 @@ int build_pools(struct build *b, uint64_t pools_changed)
     if (!t)
         return build_no_memory(b);
     b->s->pools = t;
-    t->changed = b->pools_touched ? pools_changed : 0;
+    t->changed = b->pools_touched || b->exact ? pools_changed : 0;
     t->limit = t->count ? b->s->services->limit : 0;
     t->best = mem_array(t->limit + (size_t)1, sizeof(*t->best));
     if (!t->best)
