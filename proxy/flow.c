@@ -22,6 +22,14 @@ static void consume(struct flow *f, struct conn *from, uint32_t n)
     buf_consume(&from->in, n);
 }
 
+void flow_discard(struct flow *f, struct conn *from)
+{
+    f->discard = true;
+    if (f->span.n)
+        consume(f, from, f->used);
+    f->span = (struct str){0};
+}
+
 static bool put_trailers(struct flow *f, struct conn *to, const struct field *fields, uint16_t n)
 {
     for (uint16_t i = 0; f->pass_trailers && i < n; i++) {

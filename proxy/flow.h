@@ -41,6 +41,8 @@ struct flow {
 /* head: of the message whose body this is; to_framing: how it is written. */
 void flow_init(struct flow *f, const struct h1_head *head, const struct h1_limits *limits,
     uint8_t to_framing, bool exclusive);
+/* From now on content is read and dropped; what was decoded and not sent yet goes first. */
+void flow_discard(struct flow *f, struct conn *from);
 /* fields: room for limits->fields, used for trailers. Flushes to->out. */
 enum flow_result flow_pump(
     struct flow *f, struct conn *from, struct conn *to, struct field *fields);

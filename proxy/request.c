@@ -247,14 +247,20 @@ static bool wants_tunnel(const struct request *r)
     return false;
 }
 
+void request_init_up(struct request *r)
+{
+    flow_init(&r->up, &r->head, &r->w->set->h1, r->head.framing, false);
+    for (unsigned i = 0; r->head.te_trailers && i < r->head.nfields; i++)
+        r->up.pass_trailers |= r->fields[i].id == FIELD_TRAILER;
+}
+
 static enum step head_done(struct request *r)
 {
     struct client *c = r->client;
     if (!take_head(r))
         return request_refuse(r, REFUSAL_OVERLOAD);
     r->keep = r->head.keep_alive && !c->refuse;
-    flow_init(&r->up, &r->head, &r->w->set->h1, r->head.framing, false);
-    r->up.pass_trailers = r->head.te_trailers;
+    request_init_up(r);
     if (c->refuse)
         return request_refuse(r, REFUSAL_OVERLOAD);
     if (wants_tunnel(r)) {
@@ -393,8 +399,7 @@ static void discard_request(struct request *r)
     struct client *c = r->client;
     if (r->up.decoded || r->client_fault || !r->head.size)
         return;
-    r->up.discard = true;
-    r->up.span = (struct str){0};
+    flow_discard(&r->up, &c->conn);
     flow_pump(&r->up, &c->conn, &c->conn, r->trailer_fields);
 }
 

@@ -131,6 +131,8 @@ enum step request_step_connect(struct request *r);
 enum step request_step_send(struct request *r);
 enum step request_step_reply(struct request *r);
 enum step request_step_relay(struct request *r);
+/* The request's body from its start; trailers pass when they are declared and TE allows. */
+void request_init_up(struct request *r);
 /* One pump of the request's body; STEP_COUNT: go on, else the step that follows a fault. */
 enum step request_pump_up(struct request *r);
 /* What a time-out means in the current step. */

@@ -39,8 +39,7 @@ static bool stale_retry(struct request *r)
     r->fresh = true;
     r->send_failed = false;
     r->keep = r->head.keep_alive && !r->client->refuse;
-    flow_init(&r->up, &r->head, &r->w->set->h1, r->head.framing, false);
-    r->up.pass_trailers = r->head.te_trailers;
+    request_init_up(r);
     return true;
 }
 
