@@ -44,7 +44,7 @@ def ask(address, host, path="/", method="GET", body=None, **headers):
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
     fields.update({"Host": host, "Accept": "application/json"})
     try:
-        connection.request(method, path, body and json.dumps(body), fields)
+        connection.request(method, path, json.dumps(body) if body is not None else None, fields)
         reply = connection.getresponse()
         data = reply.read()
     finally:
