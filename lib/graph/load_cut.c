@@ -32,6 +32,15 @@ static bool is_marker(struct str line, char c)
            line.p[3] == '\r';
 }
 
+/* Nothing but white space and a comment. */
+static bool is_blank(struct str s)
+{
+    size_t i = 0;
+    while (i < s.n && (s.p[i] == ' ' || s.p[i] == '\t'))
+        i++;
+    return i == s.n || s.p[i] == '#' || s.p[i] == '\n' || s.p[i] == '\r';
+}
+
 static enum line_kind line_kind(struct str line)
 {
     switch (line.p[0]) {
@@ -41,38 +50,51 @@ static enum line_kind line_kind(struct str line)
         return is_marker(line, '.') ? LINE_END : LINE_OTHER;
     case '%':
         return LINE_DIRECTIVE;
+    case ' ':
+    case '\t':
     case '#':
     case '\n':
     case '\r':
-        return LINE_BLANK;
+        return is_blank(line) ? LINE_BLANK : LINE_OTHER;
     default:
         return LINE_OTHER;
     }
 }
 
-bool cut_next(struct cut *c, struct str *ret, uint32_t *ret_line)
+/* Finds the end of the piece that starts at c->at and goes there. Returns the end of its bytes: a
+ * "..." that ends nothing is none of them, for libyaml would stumble over it. */
+static size_t piece_end(struct cut *c)
 {
     size_t from = c->at;
     bool preamble = true; /* nothing but comments and directives so far */
     bool directives = false;
 
-    if (from >= c->bytes.n)
-        return false;
-    *ret_line = c->line;
     while (c->at < c->bytes.n) {
-        size_t end = line_end(c, c->at);
-        enum line_kind kind = line_kind(str_of(c->bytes.p + c->at, end - c->at));
-        if (kind == LINE_START && c->at > from && !(preamble && directives))
-            break;
-        directives = directives || (preamble && kind == LINE_DIRECTIVE);
-        preamble = preamble && (kind == LINE_BLANK || kind == LINE_DIRECTIVE);
+        size_t start = c->at, end = line_end(c, start);
+        struct str line = str_of(c->bytes.p + start, end - start);
+        enum line_kind kind = line_kind(line);
+        if (kind == LINE_START && start > from && !(preamble && directives))
+            return start;
         c->at = end;
         c->line++;
         if (kind == LINE_END)
-            break;
+            return preamble && !directives && is_blank(str_from(line, 3)) ? start : end;
+        directives = directives || (preamble && kind == LINE_DIRECTIVE);
+        preamble = preamble && (kind == LINE_BLANK || kind == LINE_DIRECTIVE);
     }
-    *ret = str_of(c->bytes.p + from, c->at - from);
-    return true;
+    return c->at;
+}
+
+bool cut_next(struct cut *c, struct str *ret, uint32_t *ret_line)
+{
+    while (c->at < c->bytes.n) {
+        size_t from = c->at;
+        *ret_line = c->line;
+        *ret = str_of(c->bytes.p + from, piece_end(c) - from);
+        if (ret->n)
+            return true;
+    }
+    return false;
 }
 
 /* ---- bytes --------------------------------------------------------------------------------- */

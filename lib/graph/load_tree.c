@@ -9,8 +9,9 @@
 #include <xxhash.h>
 #include <yaml.h>
 
-#define NODES_FREE   43690u /* nodes that a document of any size may have */
-#define BYTES_A_NODE 5  /* beyond that, one for so many bytes: bounds the memory for hostile text  \
+#define NODES_FREE 43690u /* nodes that a document of any size may have */
+#define BYTES_A_NODE                                                                               \
+    5                   /* beyond that, one for so many bytes: bounds the memory for hostile text  \
                          */
 #define KEYS_SCANNED 12 /* keys of a small map are compared with each other */
 #define KEEP_NODES   65536u
