@@ -19,9 +19,9 @@ struct draft {
     uint32_t number;
     uint32_t parents, lineage; /* offsets in words */
     uint8_t nparents, nlineage;
-    uint8_t state;    /* enum draft_state */
-    bool from_base;   /* only its lineage may differ */
-    uint64_t changed; /* epoch to give when the content differs */
+    uint8_t state;             /* enum draft_state */
+    bool from_base;            /* only its lineage may differ */
+    uint64_t changed;          /* epoch to give when the content differs */
     uint32_t source, source_n; /* what it is for the caller */
 };
 

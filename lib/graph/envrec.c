@@ -366,7 +366,7 @@ static int read_statement(const struct reading *rd, struct str bytes, struct con
     }
     if (done == 0 && (r < 0 || !st.target || st.service == INTERN_NONE))
         done = bad(rd, st.service == INTERN_NONE ? "statement about an unknown service"
-                                                : "malformed statement");
+                                                 : "malformed statement");
     if (done < 0 && target_kind(st.target) == STATEMENT_PROVIDES)
         endpoints_drop(&rd->chain->sets, st.target & TARGET_MASK);
     if (done == 0)
