@@ -127,7 +127,7 @@ class Stack:
         log = self.path("log", name + ".log")
         with open(log, "wb") as errors:
             popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                     stderr=errors, start_new_session=True,
+                                     stderr=errors, cwd=self.work, start_new_session=True,
                                      preexec_fn=die_with_parent)
         process = Process(name, popen, log)
         self.processes.append(process)
@@ -181,7 +181,7 @@ class Stack:
 
     def start_gateway(self, trusted_port):
         gateway = self.spawn("gateway", [
-            os.path.join(self.build, "offshoot-proxy"), "--graph", self.path("graph"),
+            os.path.join(self.build, "offshoot-proxy"), "--graph", "graph",
             "--listen", "127.0.0.1:0", "--listen", f"127.0.0.1:{trusted_port},trusted",
             "--admin", self.admin, "--workers", "2"])
         ready = self.await_line(gateway, "ready")
