@@ -249,6 +249,21 @@ def show_bad_edit(stack):
     say("  Repaired; status is clean again.")
 
 
+def show_death(stack):
+    """A provider that is down is not replaced: the decision does not depend on health."""
+    chapter("A provider dies: cart@feat-42")
+    stack.stop("cart@feat-42")
+    rows = [("cart asked in", "status", "word or answer")]
+    for environment, status in (("feat-42", 502), ("main", 200)):
+        reply = ask(stack.trusted, "cart", "/cart/alice", x_offshoot_env=environment)
+        word = reply.headers.get("x-offshoot-error")
+        require((reply.status, word) == (status, "connect" if status == 502 else None),
+                f"cart in {environment} is answered {reply}")
+        rows.append((environment, str(status), word or f"cart@{reply.body['variant']}"))
+    table(rows)
+    say("  main's cart does not step in: its answer would be that of another program.")
+
+
 def await_status(stack, good):
     until = time.monotonic() + WAIT_SECONDS
     while True:
@@ -262,7 +277,7 @@ def await_status(stack, good):
 # ---- the two ways to start -------------------------------------------------------------------
 
 CHAPTERS = (show_environments, show_hops, show_selectors, show_carts, show_refusals, show_ctl,
-            show_edit, show_bad_edit)
+            show_edit, show_bad_edit, show_death)
 
 
 def run(stack):

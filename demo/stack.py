@@ -159,6 +159,14 @@ class Stack:
                 return "the last lines of the gateway's log:\n" + self.tail(process)
         return ""
 
+    def stop(self, name):
+        """Stops one process, as if it had died."""
+        process = next(p for p in self.processes if p.name == name)
+        process.popen.terminate()
+        process.popen.wait(STOP_SECONDS)
+        process.popen.stdout.close()
+        self.processes.remove(process)
+
     def dead(self):
         return [p for p in self.processes if p.popen.poll() is not None]
 

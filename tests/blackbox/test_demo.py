@@ -62,6 +62,7 @@ class Demo(unittest.TestCase):
                         r"^  pricing in feat-42 +team-a +feat-42 +\d+ ms after the edit",
                         r"^  pricing in team-a +team-a +main +\d+ ms after the edit",
                         r"^  Requests go on with the last good graph",
+                        r"^  feat-42 +502 +connect",
                         r"^All as expected\."):
             self.assertRegex(printed, re.compile(pattern, re.MULTILINE))
         self.assertNotIn("\x1b", printed)
