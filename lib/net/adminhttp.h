@@ -2,7 +2,11 @@
  *
  * Thin layer on evhttp, for one thread. GET never changes anything; POST does, needs the owner's
  * or root's uid (SO_PEERCRED) and is logged with the peer's uid. With an admin group the socket is
- * 0660 and members of the group may GET. Answers are text, or JSON when Accept asks for it. */
+ * 0660 and members of the group may GET. Answers are text, or JSON when Accept asks for it.
+ *
+ * At most 64 connections a listener: one more shuts down the one that was longest without a
+ * request, so slow clients keep nobody out. Idle connections end after 30 s. A request line with
+ * headers has at most 16 KiB, a query 64 parameters. "/" lists the routes unless one is for it. */
 #ifndef OFFSHOOT_NET_ADMINHTTP_H
 #define OFFSHOOT_NET_ADMINHTTP_H
 
@@ -10,6 +14,7 @@
 #include "lib/base/counters.h"
 #include "lib/base/err.h"
 #include <stdbool.h>
+#include <stdint.h>
 
 struct event_base;
 struct admin_server;
@@ -37,6 +42,9 @@ int admin_listen_tcp(struct admin_server *s, const struct addr *a, struct addr *
     struct err *e);
 /* Closes listeners and connections, unlinks the unix socket; replies that come later are dropped. */
 void admin_free(struct admin_server *s);
+
+/* Connections shut down so far to make room for others. */
+uint64_t admin_shed(const struct admin_server *s);
 
 /* The request's parts; strings live as long as the request. */
 const char *admin_param(struct admin_request *r, const char *name); /* decoded, NULL: not given */
