@@ -87,7 +87,7 @@ static enum h1_error size_byte(struct h1_body *b, char c)
     int v = hex_value(c);
     if (v < 0)
         return b->digits == 0 ? H1_E_CHUNK_SIZE : line_next(b, c, H1_E_CHUNK_SIZE);
-    if (b->digits == SIZE_DIGITS || b->left > INT64_MAX >> 4)
+    if (b->digits == SIZE_DIGITS)
         return H1_E_CHUNK_SIZE;
     b->digits++;
     b->left = b->left << 4 | (uint64_t)v;
@@ -154,6 +154,7 @@ static enum h1_error count_ext(struct h1_body *b)
     return H1_OK;
 }
 
+/* Sixteen digits fit; the size may still be over 63 bits, alone or with what came before. */
 static enum h1_error line_ended(struct h1_body *b)
 {
     if (b->left > INT64_MAX - b->total)
@@ -298,7 +299,7 @@ enum h1_status h1_body_feed(struct h1_body *b, char *data, uint32_t n, uint32_t 
 
 bool h1_body_eof(const struct h1_body *b)
 {
-    return !b->error && (b->state == ENDED || b->framing == H1_UNTIL_CLOSE);
+    return b->state == ENDED || b->framing == H1_UNTIL_CLOSE;
 }
 
 uint32_t h1_put_chunk_head(char *out, uint64_t n)

@@ -1,5 +1,5 @@
 /* Known ways to make two HTTP/1 readers disagree, each with the reason it is refused for, and the
- * odd-looking forms that are accepted on purpose. Requests; test_h1_smuggling_reply.c has replies.
+ * odd-looking forms that are accepted on purpose. Requests; test_h1_reply.c has replies.
  */
 #include "tests/unit/unit.h"
 #include "tests/unit/wire/h1_run.h"
@@ -190,6 +190,7 @@ static const struct variant lines[] = {
     {LINE("GET / HTTP/1.1\t"), H1_E_VERSION, 0},
     {LINE("GET / a HTTP/1.1"), H1_E_REQUEST_LINE, 0},
     {LINE("GET /a b c HTTP/1.1"), H1_E_REQUEST_LINE, 0},
+    {LINE("GET /a b/with/a/long/tail/behind HTTP/1.1"), H1_E_REQUEST_LINE, 0},
     {LINE("GET / HTTP/1.1 HTTP/1.1"), H1_E_REQUEST_LINE, 0},
     {LINE("GET / HTTP/1.1 x"), H1_E_REQUEST_LINE, 0},
     {LINE("GET HTTP/1.1"), H1_E_REQUEST_LINE, 0},
@@ -250,6 +251,11 @@ static const struct variant lines[] = {
     {LINE("GET /a/very/long/path/indeed#fragment HTTP/1.1"), H1_E_TARGET, 0},
     {LINE("GET /a\\b HTTP/1.1"), H1_E_TARGET, 0},
     {LINE("GET \\a HTTP/1.1"), H1_E_TARGET, 0},
+    {LINE("GET /a\\b/with/a/long/tail/behind HTTP/1.1"), H1_E_TARGET, 0},
+    {LINE("GET /a#b/with/a/long/tail/behind HTTP/1.1"), H1_E_TARGET, 0},
+    {LINE("GET /a\tb/with/a/long/tail/behind HTTP/1.1"), H1_E_TARGET, 0},
+    {LINE("GET /%4/with/a/long/tail/behind HTTP/1.1"), H1_E_TARGET, 0},
+    {LINE("GET /\xff/with/a/long/tail/behind HTTP/1.1"), H1_E_TARGET, 0},
     {LINE("GET /a/very/long/path/to\\somewhere HTTP/1.1"), H1_E_TARGET, 0},
     {LINE("GET /\xc3\xa4 HTTP/1.1"), H1_E_TARGET, 0},
     {LINE("GET /a/very/long/path/to/\xc3\xa4 HTTP/1.1"), H1_E_TARGET, 0},
@@ -327,6 +333,7 @@ static const struct variant lines[] = {
     {HOST("a:8o"), H1_E_HOST, 0},
     {HOST("a:65536"), H1_E_HOST, 0},
     {HOST("a:100000"), H1_E_HOST, 0},
+    {HOST("a:4294967376"), H1_E_HOST, 0}, /* 2^32 + 80 */
     {HOST("::1"), H1_E_HOST, 0},
     {HOST("[]"), H1_E_HOST, 0},
     {HOST("[::1"), H1_E_HOST, 0},
@@ -428,6 +435,8 @@ static const struct variant chunks[] = {
     {CHUNKS("5\r\nhello\r\r\n0\r\n\r\n"), H1_E_CHUNK_END, 0},
     {CHUNKS("5\r\nhello \r\n0\r\n\r\n"), H1_E_CHUNK_END, 0},
     {CHUNKS("5\r\nhello!\r\n0\r\n\r\n"), H1_E_CHUNK_END, 0},
+    {CHUNKS("5\r\nhello!\n0\r\n\r\n"), H1_E_CHUNK_END, 0},
+    {CHUNKS("5\r\nhello\n\n0\r\n\r\n"), H1_E_CHUNK_END, 0},
     {CHUNKS("4\r\nhello\r\n0\r\n\r\n"), H1_E_CHUNK_END, 0},
     {CHUNKS("6\r\nhello\r\n0\r\n\r\n"), H1_E_CHUNK_END, 0},
     {CHUNKS("5\r\nhello\r\n\r\n0\r\n\r\n"), H1_E_CHUNK_SIZE, 0},
