@@ -2,23 +2,17 @@
  * own member of baggage (W3C Baggage, RFC 9110 section 5.6.1). */
 #include "lib/graph/carrier.h"
 
-static const char own_key[] = "offshoot";
-#define OWN_KEY_LEN (sizeof(own_key) - 1)
+#define OWN_KEY STR("offshoot")
 
 /* ---- reading and editing lists ---- */
 
-static bool is_space(char c)
+struct member member_split(struct str text)
 {
-    return c == ' ' || c == '\t';
-}
-
-struct str ows_trim(struct str s)
-{
-    while (s.n && is_space(s.p[0]))
-        s = str_from(s, 1);
-    while (s.n && is_space(s.p[s.n - 1]))
-        s.n--;
-    return s;
+    size_t equals = str_find(text, '=');
+    struct member m = {.key = ows_trim(str_of(text.p, equals))};
+    if (equals < text.n)
+        m.value = ows_trim(str_from(text, equals + 1));
+    return m;
 }
 
 void list_edit_init(struct list_edit *e, struct str value, char separator, struct scratch *scratch)
@@ -27,25 +21,6 @@ void list_edit_init(struct list_edit *e, struct str value, char separator, struc
         .rest = value, .separator = separator, .join = separator, .scratch = scratch};
     if (value.n == 0)
         e->rest.p = NULL;
-}
-
-bool list_edit_next(struct list_edit *e, struct member *ret)
-{
-    if (!e->rest.p)
-        return false;
-    struct str raw = {e->rest.p, str_find(e->rest, e->separator)};
-    bool last = raw.n == e->rest.n;
-    e->from = raw.p;
-    e->to = raw.p + raw.n;
-    e->rest = last ? (struct str){NULL, 0} : str_from(e->rest, raw.n + 1);
-
-    ret->whole = ows_trim(raw);
-    size_t equals = str_find(ret->whole, '=');
-    ret->key = ows_trim(str_of(ret->whole.p, equals));
-    ret->value = (struct str){NULL, 0};
-    if (equals < ret->whole.n)
-        ret->value = ows_trim(str_from(ret->whole, equals + 1));
-    return true;
 }
 
 /* Appends to the copy of what is kept. */
@@ -112,12 +87,6 @@ static bool is_tchar(char c)
            (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
-/* The key of a member that may have no '='. */
-static struct str bare_key(const struct member *m)
-{
-    return ows_trim(str_of(m->key.p, str_find(m->key, ';')));
-}
-
 /* True when some reader might take the key for ours: in any case, or with bytes around it that no
  * key may have. Such a member is never passed on. */
 static bool looks_own(struct str key)
@@ -126,19 +95,23 @@ static bool looks_own(struct str key)
         key = str_from(key, 1);
     while (key.n && !is_tchar(key.p[key.n - 1]))
         key.n--;
-    return key.n == OWN_KEY_LEN && str_ieq(key, str_of(own_key, OWN_KEY_LEN));
+    return str_ieq(key, OWN_KEY);
 }
 
 /* Takes the member if it is ours. False: it is somebody else's. */
-static bool take_own(struct pick *p, const struct member *m)
+static bool take_own(struct pick *p, struct str text)
 {
-    if (m->key.n < OWN_KEY_LEN)
-        return false;
-    struct str key = bare_key(m);
-    if (str_eq(key, str_of(own_key, OWN_KEY_LEN))) {
+    /* As every proxy writes it. */
+    if (str_starts(text, STR("offshoot=v")) && str_find(text, ';') == text.n) {
+        pick_own(p, SOURCE_BAGGAGE, str_from(text, sizeof("offshoot=") - 1));
+        return true;
+    }
+    struct member m = member_split(text);
+    struct str key = ows_trim(str_of(m.key.p, str_find(m.key, ';')));
+    if (str_eq(key, OWN_KEY)) {
         /* Properties after the value mean nothing to us; before the '=' they leave no value. */
-        bool no_value = key.n < m->key.n;
-        struct str value = str_of(m->value.p, no_value ? 0 : str_find(m->value, ';'));
+        bool no_value = key.n < m.key.n;
+        struct str value = str_of(m.value.p, no_value ? 0 : str_find(m.value, ';'));
         pick_own(p, SOURCE_BAGGAGE, ows_trim(value));
         return true;
     }
@@ -148,6 +121,13 @@ static bool take_own(struct pick *p, const struct member *m)
     return true;
 }
 
+/* Rules most foreign members out by their first byte: an own one starts with an 'o', or with a
+ * byte that no key may have. */
+static bool may_be_own(struct str text)
+{
+    return text.n >= OWN_KEY.n && ((text.p[0] | 0x20) == 'o' || !is_tchar(text.p[0]));
+}
+
 void pick_baggage(struct pick *p, struct field *f)
 {
     if (p->out->baggage_cut) {
@@ -155,18 +135,18 @@ void pick_baggage(struct pick *p, struct field *f)
         return;
     }
     struct list_edit e;
-    struct member m;
+    struct str text;
     list_edit_init(&e, field_value(f), ',', p->scratch);
     if (p->bytes)
         p->bytes++; /* the comma that joins two fields */
-    while (list_edit_next(&e, &m)) {
+    while (list_edit_next(&e, &text)) {
         size_t end = p->bytes + (size_t)(e.to - f->value);
-        if (end > BAGGAGE_BYTES_MAX || (m.whole.n && ++p->members > BAGGAGE_MEMBERS_MAX)) {
+        if (end > BAGGAGE_BYTES_MAX || (text.n && ++p->members > BAGGAGE_MEMBERS_MAX)) {
             p->out->baggage_cut = true;
             list_edit_cut(&e);
             break;
         }
-        if (m.whole.n && take_own(p, &m))
+        if (may_be_own(text) && take_own(p, text))
             list_edit_cut(&e);
         else
             list_edit_keep(&e);

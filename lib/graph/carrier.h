@@ -38,12 +38,20 @@ bool pick_selected(struct pick *p);
 /* select.c: removes the carriers of selectors, as the kind of listener asks for. */
 void pick_remove_selectors(struct pick *p);
 
+/* White space (RFC 9110 section 5.6.3) off both ends; mostly there is none. */
+static inline struct str ows_trim(struct str s)
+{
+    if (s.n && (unsigned char)s.p[0] > ' ' && (unsigned char)s.p[s.n - 1] > ' ')
+        return s;
+    return str_trim(s);
+}
+
 /* A member of a list: "key" OWS "=" OWS "value" and, in baggage, ";properties". */
 struct member {
-    struct str whole; /* without white space around it; empty for an empty element */
     struct str key;
     struct str value; /* p NULL: there is no '=' */
 };
+struct member member_split(struct str text);
 
 /* Reads a list value and edits it by leaving members out. What stays is the same bytes in the same
  * order; only if it is not one piece any more is it copied to scratch. */
@@ -60,13 +68,22 @@ struct list_edit {
 };
 
 void list_edit_init(struct list_edit *e, struct str value, char separator, struct scratch *scratch);
-/* False at the end. */
-bool list_edit_next(struct list_edit *e, struct member *ret);
+/* *ret: the member without white space around it; empty for an empty element. False at the end. */
+static inline bool list_edit_next(struct list_edit *e, struct str *ret)
+{
+    if (!e->rest.p)
+        return false;
+    struct str raw = {e->rest.p, str_find(e->rest, e->separator)};
+    bool last = raw.n == e->rest.n;
+    e->from = raw.p;
+    e->to = raw.p + raw.n;
+    e->rest = last ? (struct str){NULL, 0} : str_from(e->rest, raw.n + 1);
+    *ret = ows_trim(raw);
+    return true;
+}
 /* One of these for each member: it stays, or it goes. */
 void list_edit_keep(struct list_edit *e);
 void list_edit_cut(struct list_edit *e);
-/* White space (RFC 9110 OWS) off both ends. */
-struct str ows_trim(struct str s);
 /* Puts the result into the field: untouched when nothing was cut, dropped when nothing is left. */
 void list_edit_finish(struct list_edit *e, struct field *f);
 

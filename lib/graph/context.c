@@ -141,8 +141,10 @@ void context_pick(struct context *ret, struct field *fields, unsigned nfields, b
         judge_own(&p);
     else if (!g || g->nselectors == 0 || !pick_selected(&p))
         take_default(ret, g);
-    if (g && g->nselectors)
+    /* At trusted listeners only the query and the names kept for us are ever touched. */
+    if (g && g->nselectors &&
+        (!trusted || (g->kinds >> SELECT_QUERY & 1) || (p.seen >> FIELD_X_OFFSHOOT_OTHER & 1)))
         pick_remove_selectors(&p);
     if (ret->fault != FAULT_NONE)
-        ret->env = (struct str) { NULL, 0 };
+        ret->env = (struct str){NULL, 0};
 }

@@ -31,7 +31,17 @@ static unsigned count_ours(struct str via)
 
 static bool is_loop(const struct ask *a)
 {
+    /* A passage of ours needs a protocol, a space, the name and, but for the last, a comma. What
+     * is shorter than too many of them need not be read. */
+    const size_t shortest = (VIA_OURS_MAX + 1) * sizeof("1 offshoot") - 1;
+    size_t bytes = 0;
     unsigned n = 0;
+    for (unsigned i = 0; i < a->nfields; i++) {
+        if (a->fields[i].id == FIELD_VIA)
+            bytes += a->fields[i].value_len + 1;
+    }
+    if (bytes <= shortest)
+        return false;
     for (unsigned i = 0; i < a->nfields; i++) {
         if (a->fields[i].id == FIELD_VIA)
             n += count_ours(field_value(&a->fields[i]));

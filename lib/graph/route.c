@@ -18,6 +18,8 @@
 /* Longest path that is normalised by copying; no codec of ours accepts a longer head. */
 #define PATH_COPY_MAX 65536
 
+#define ONES 0x0101010101010101u /* times a byte: that byte eight times */
+
 /* Open addressing over positions in an array; at most half full. */
 struct table {
     uint32_t *slots; /* position + 1; 0: free */
@@ -104,15 +106,17 @@ static struct str keep_text(char **at, struct str s)
     return kept;
 }
 
-/* ASCII letters of eight bytes at once to lower case; other bytes stay. */
-static uint64_t lower8(uint64_t x)
+/* Eight bytes at once: ASCII letters to lower case, other bytes as they are. */
+static void lower_word(const char *from, char *to)
 {
-    const uint64_t ones = 0x0101010101010101u;
-    uint64_t low = x & 0x7f * ones;
-    uint64_t from_a = low + (0x80 - 'A') * ones;
-    uint64_t past_z = low + (0x7f - 'Z') * ones;
-    uint64_t upper = ~x & (from_a ^ past_z) & 0x80 * ones;
-    return x | upper >> 2;
+    uint64_t x;
+    memcpy(&x, from, sizeof(x));
+    uint64_t low = x & 0x7f * ONES;
+    uint64_t from_a = low + (0x80 - 'A') * ONES;
+    uint64_t past_z = low + (0x7f - 'Z') * ONES;
+    uint64_t upper = ~x & (from_a ^ past_z) & 0x80 * ONES;
+    x |= upper >> 2;
+    memcpy(to, &x, sizeof(x));
 }
 
 /* Cuts ":port" off; an IPv6 literal ends with its bracket. */
@@ -132,15 +136,11 @@ struct str authority_host(struct str authority, char *out)
         host.n--;
     if (host.n == 0 || host.n >= HOST_KEY_MAX)
         return (struct str){out, 0};
-    size_t words = (host.n + 7) / 8;
-    memset(out + 8 * (words - 1), 0, 8);
-    memcpy(out, host.p, host.n);
-    for (size_t i = 0; i < words; i++) {
-        uint64_t x;
-        memcpy(&x, out + 8 * i, 8);
-        x = lower8(x);
-        memcpy(out + 8 * i, &x, 8);
-    }
+    size_t i = 0;
+    for (; i + 8 <= host.n; i += 8)
+        lower_word(host.p + i, out + i);
+    for (; i < host.n; i++)
+        out[i] = ascii_lower(host.p[i]);
     return (struct str){out, host.n};
 }
 
@@ -241,17 +241,22 @@ long path_normalise(struct str path, char *out)
     return (long)n;
 }
 
-/* True when the path may differ from its normal form. */
-static bool needs_normalising(struct str path)
+/* Cuts query and fragment off. True when what is left may differ from its normal form. */
+static bool scan_path(struct str *path)
 {
-    if (str_find(path, '%') < path.n)
-        return true;
-    size_t dot = str_find(path, '.');
-    for (; dot < path.n; dot += 1 + str_find(str_from(path, dot + 1), '.')) {
-        if (path.p[dot - 1] == '/')
-            return true;
+    static const bool special[256] = {['?'] = true, ['#'] = true, ['%'] = true, ['.'] = true};
+    const char *p = path->p;
+    bool odd = false;
+    for (size_t i = 0; i < path->n; i++) {
+        if (!special[(unsigned char)p[i]])
+            continue;
+        if (p[i] == '?' || p[i] == '#') {
+            path->n = i;
+            break;
+        }
+        odd = odd || p[i] == '%' || (i && p[i - 1] == '/');
     }
-    return false;
+    return odd;
 }
 
 /* ---- picking ---- */
@@ -284,9 +289,8 @@ static const struct entry *pick_in_group(const struct routes *r, uint32_t group,
 }
 
 /* Position of the group, or 0. */
-static uint32_t find_group(const struct routes *r, struct str host)
+static uint32_t find_group(const struct routes *r, struct str host, uint32_t hash)
 {
-    uint32_t hash = hash_host(host);
     for (uint32_t i = hash & r->by_host.mask; r->by_host.slots[i]; i = (i + 1) & r->by_host.mask) {
         const struct group *g = &r->groups[r->by_host.slots[i] - 1];
         if (g->hash == hash && str_eq(g->host, host))
@@ -302,7 +306,7 @@ static const struct entry *pick_by_suffix(const struct routes *r, struct str hos
         struct str suffix = str_from(host, at);
         if (suffix.p[0] != '.' || !(r->suffix_lengths >> (suffix.n % 64) & 1))
             continue;
-        uint32_t group = find_group(r, suffix);
+        uint32_t group = find_group(r, suffix, hash_host(suffix));
         const struct entry *e = group ? pick_in_group(r, group, path) : NULL;
         if (e)
             return e;
@@ -310,11 +314,12 @@ static const struct entry *pick_by_suffix(const struct routes *r, struct str hos
     return NULL;
 }
 
-static const struct entry *pick_entry(const struct routes *r, struct str host, struct str path)
+static const struct entry *pick_entry(
+    const struct routes *r, struct str host, uint32_t hash, struct str path)
 {
     const struct entry *e = NULL;
     if (r->ngroups > 1 && host.n && host.p[0] != '.') {
-        uint32_t group = find_group(r, host);
+        uint32_t group = find_group(r, host, hash);
         if (group)
             e = pick_in_group(r, group, path);
         if (!e && r->longest_suffix)
@@ -323,9 +328,8 @@ static const struct entry *pick_entry(const struct routes *r, struct str host, s
     return e ? e : pick_in_group(r, 0, path);
 }
 
-static uint32_t find_claim(const struct hosts *h, struct str host)
+static uint32_t find_claim(const struct hosts *h, struct str host, uint32_t hash)
 {
-    uint32_t hash = hash_host(host);
     for (uint32_t i = hash & h->by_host.mask; h->by_host.slots[i]; i = (i + 1) & h->by_host.mask) {
         const struct claim *c = &h->claims[h->by_host.slots[i] - 1];
         if (c->hash == hash && str_eq(c->host, host))
@@ -339,12 +343,13 @@ static int pick_normal(const struct gateway *g, const struct hosts *h, struct st
 {
     char key[HOST_KEY_MAX];
     struct str host = authority_host(authority, key);
-    uint32_t service = h && host.n ? find_claim(h, host) : NUMBER_NONE;
+    uint32_t hash = hash_host(host);
+    uint32_t service = h && host.n ? find_claim(h, host, hash) : NUMBER_NONE;
     if (service != NUMBER_NONE) {
         *ret = (struct route){.service = service, .by = ROUTE_SERVICE_HOST};
         return 0;
     }
-    const struct entry *e = g ? pick_entry(g->routes, host, path) : NULL;
+    const struct entry *e = g ? pick_entry(g->routes, host, hash, path) : NULL;
     if (!e)
         return -ENOENT;
     *ret = (struct route){
@@ -368,12 +373,13 @@ __attribute__((noinline)) static int pick_copied(const struct gateway *g, const 
 int route_pick(const struct gateway *g, const struct hosts *h, struct str authority,
     struct str path, struct route *ret)
 {
-    path = path_only(path);
-    if (str_eq(path, STR("*")))
-        return pick_normal(g, h, authority, str_of(path.p, 0), ret);
-    if (path.n == 0 || path.p[0] != '/')
-        return -EINVAL;
-    if (needs_normalising(path))
+    bool odd = scan_path(&path);
+    if (path.n == 0 || path.p[0] != '/') {
+        if (!str_eq(path, STR("*")))
+            return -EINVAL;
+        path.n = 0;
+    }
+    if (odd)
         return pick_copied(g, h, authority, path, ret);
     return pick_normal(g, h, authority, path, ret);
 }
@@ -412,7 +418,7 @@ static void add_selectors(struct gateway *g, const struct model_gateway *m, char
 static uint32_t add_group(struct routes *r, struct str written)
 {
     struct str host = host_pattern(written);
-    uint32_t found = host.n ? find_group(r, host) : 0;
+    uint32_t found = host.n ? find_group(r, host, hash_host(host)) : 0;
     if (found || host.n == 0)
         return found;
     struct group *g = &r->groups[r->ngroups];
@@ -564,7 +570,7 @@ static void add_claim(struct hosts *h, struct str written, uint32_t service, cha
 {
     char key[HOST_KEY_MAX];
     struct str host = authority_host(written, key);
-    if (host.n == 0 || find_claim(h, host) != NUMBER_NONE)
+    if (host.n == 0 || find_claim(h, host, hash_host(host)) != NUMBER_NONE)
         return;
     struct claim *c = &h->claims[h->nclaims];
     *c = (struct claim){keep_text(at, host), hash_host(host), service};

@@ -108,10 +108,11 @@ static void read_list(
     struct pick *p, const struct selector *s, struct str list, char separator, struct reading *r)
 {
     struct list_edit e;
-    struct member m;
+    struct str text;
     list_edit_init(&e, list, separator, p->scratch);
-    while (list_edit_next(&e, &m)) {
-        if (m.whole.n && has_key(s, &m))
+    while (list_edit_next(&e, &text)) {
+        struct member m = member_split(text);
+        if (text.n && has_key(s, &m))
             read_member(r, s, &m, p->scratch);
     }
 }
@@ -147,12 +148,13 @@ static bool is_own(uint8_t id)
     return id >= FIELD_X_OFFSHOOT_CONTEXT && id <= FIELD_X_OFFSHOOT_ROUTE;
 }
 
-static bool is_selected(const struct selector *s, const struct field *f)
+static inline bool is_selected(const struct selector *s, const struct field *f)
 {
-    if (f->id != s->field || is_own(f->id))
+    if (f->id != s->field)
         return false;
-    return (f->id != FIELD_OTHER && f->id != FIELD_X_OFFSHOOT_OTHER) ||
-           str_eq(field_name(f), s->as_written.key.s);
+    if (f->id == FIELD_OTHER || f->id == FIELD_X_OFFSHOOT_OTHER)
+        return f->name_len == s->as_written.key.s.n && str_eq(field_name(f), s->as_written.key.s);
+    return !is_own(f->id);
 }
 
 static void read_header(struct pick *p, const struct selector *s, struct reading *r)
@@ -255,9 +257,10 @@ static bool goes(const struct gateway *g, uint8_t kind, const struct member *m)
 
 static void edit_list(const struct gateway *g, uint8_t kind, struct list_edit *e)
 {
-    struct member m;
-    while (list_edit_next(e, &m)) {
-        if (m.whole.n && goes(g, kind, &m))
+    struct str text;
+    while (list_edit_next(e, &text)) {
+        struct member m = member_split(text);
+        if (text.n && goes(g, kind, &m))
             list_edit_cut(e);
         else
             list_edit_keep(e);

@@ -5,6 +5,7 @@
 
 #define TOKEN_VALUE_MAX (TOKEN_MAX - (sizeof("offshoot=") - 1))
 #define FLAGS_KNOWN     0x1f
+#define NAME_LEN_MAX    63
 #define KID_MAX         8
 #define MAC_LEN         22 /* 16 bytes in base64url without padding */
 
@@ -16,12 +17,15 @@ static int hex_digit(char c)
 }
 
 /* Takes the part before the next dot off *rest. False when there is no further part. */
-static bool next_part(struct str *rest, struct str *ret)
+static inline bool next_part(struct str *rest, struct str *ret)
 {
     if (!rest->p)
         return false;
-    *ret = (struct str){rest->p, str_find(*rest, '.')};
-    *rest = ret->n < rest->n ? str_from(*rest, ret->n + 1) : (struct str){NULL, 0};
+    size_t n = 0;
+    while (n < rest->n && rest->p[n] != '.')
+        n++;
+    *ret = (struct str){rest->p, n};
+    *rest = n < rest->n ? str_from(*rest, n + 1) : (struct str){NULL, 0};
     return true;
 }
 
@@ -55,29 +59,60 @@ static int parse_signature(struct str rest, struct token *t)
     return 0;
 }
 
+static inline bool is_name_byte(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+}
+
+/* Takes the environment and the dot behind it off *rest. The rules are those of name_valid, in the
+ * same pass that looks for the dot: this runs for every request. */
+static bool next_name(struct str *rest, struct str *ret)
+{
+    const char *p = rest->p;
+    size_t n = 0;
+    while (n < rest->n && is_name_byte(p[n]))
+        n++;
+    if (n == 0 || n > NAME_LEN_MAX || n == rest->n || p[n] != '.' || p[0] == '-' || p[n - 1] == '-')
+        return false;
+    *ret = str_of(p, n);
+    *rest = str_from(*rest, n + 1);
+    return true;
+}
+
+/* Takes env, pin and flags off *rest; what follows the flags, with its dot, is left. */
+static int parse_parts(struct str *rest, struct token *t)
+{
+    struct str pin;
+    if (!next_name(rest, &t->env) || !next_part(rest, &pin) || !rest->p)
+        return -EINVAL;
+    if (!str_eq(pin, STR("0")) && parse_base36(pin, &t->pin))
+        return -EINVAL;
+    if (rest->n < 2 || (rest->n > 2 && rest->p[2] != '.'))
+        return -EINVAL;
+    int high = hex_digit(rest->p[0]);
+    int low = hex_digit(rest->p[1]);
+    /* A flag that is not known may forbid something: it is never ignored. */
+    if (high < 0 || low < 0 || ((high << 4 | low) & ~FLAGS_KNOWN))
+        return -EINVAL;
+    t->flags = (uint8_t)(high << 4 | low);
+    *rest = str_from(*rest, 2);
+    return 0;
+}
+
 int token_parse(struct str s, struct token *ret)
 {
     struct token t = {0};
-    if (s.n < 5 || s.n > TOKEN_VALUE_MAX || memcmp(s.p, "v1", 2) != 0 || s.p[3] != '.')
+    if (s.n < 5 || s.n > TOKEN_VALUE_MAX || s.p[0] != 'v' || s.p[1] != '1' || s.p[3] != '.')
         return -EINVAL;
     t.use = s.p[2];
     if (t.use != 'e' && t.use != 'm')
         return -EINVAL;
-
     struct str rest = str_from(s, 4);
-    struct str pin, flags;
-    if (!next_part(&rest, &t.env) || !name_valid(t.env) || !next_part(&rest, &pin) ||
-        parse_base36(pin, &t.pin) || !next_part(&rest, &flags) || flags.n != 2)
+    if (parse_parts(&rest, &t))
         return -EINVAL;
-    int high = hex_digit(flags.p[0]);
-    int low = hex_digit(flags.p[1]);
-    /* A flag that is not known may forbid something: it is never ignored. */
-    if (high < 0 || low < 0 || ((high << 4 | low) & ~FLAGS_KNOWN))
-        return -EINVAL;
-    t.flags = (uint8_t)(high << 4 | low);
     if (t.use == 'e' && (t.pin || (t.flags & ~CONTEXT_EXPLAIN)))
         return -EINVAL;
-    if (rest.p && parse_signature(rest, &t))
+    if (rest.n && parse_signature(str_from(rest, 1), &t))
         return -EINVAL;
     *ret = t;
     return 0;
