@@ -1,0 +1,129 @@
+#include "ctl/args.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/graph/hint.h"
+#include <errno.h>
+
+const struct option_desc options[OPT_COUNT] = {
+    [OPT_GRAPH] = {"graph", "PATH", 0,
+        "A graph file, or a folder whose *.yaml, *.yml and *.json are read. May be repeated."},
+    [OPT_SOCKET] = {"socket", "PATH", 0,
+        "The admin socket of a running proxy. Default: the variable OFFSHOOT_ADMIN."},
+    [OPT_JSON] = {"json", NULL, 0, "Answer as JSON, one object a line."},
+    [OPT_NOW] = {"now", "TIME", 0,
+        "Judge what has expired as of TIME (RFC 3339 with a zone) instead of now."},
+    [OPT_BATCH] = {"batch", NULL, 0,
+        "Read lines ENVIRONMENT SERVICE from standard input, answer each with one line."},
+    [OPT_HOST] = {"host", "HOST", 0, "The authority of the request: its Host or :authority."},
+    [OPT_PATH] = {"path", "PATH", 0, "The path of the request, with its query. Default: /"},
+    [OPT_HEADER] = {"header", "'NAME: VALUE'", 'H',
+        "A header of the request; also -H. May be repeated."},
+    [OPT_TRUSTED] = {"trusted", NULL, 0,
+        "The request comes in at a trusted listener. Default: at an untrusted one."},
+    [OPT_GATEWAY] = {"gateway", "NAME", 0,
+        "The Gateway that rules. Not needed when the graph has exactly one."},
+    [OPT_CONFIG] = {"config", "FILE", 'c',
+        "Read `graph` and `socket` from the configuration file FILE; also -c FILE."},
+    [OPT_CHECK_CONFIG] = {"check-config", NULL, 0, "Check the configuration file, and exit."},
+    [OPT_PRINT_CONFIG] = {"print-config", NULL, 0,
+        "Print the configuration in effect as YAML, and exit."},
+    [OPT_HELP] = {"help", NULL, 'h', "Print help, for a command when one is given, and exit."},
+    [OPT_VERSION] = {"version", NULL, 0, "Print the version, and exit."},
+};
+
+static int unknown_option(const char *word, struct str name, struct err *e)
+{
+    struct hint h = hint_for(name);
+    for (size_t i = 0; i < OPT_COUNT; i++)
+        hint_offer(&h, str_c(options[i].flag));
+    if (word[1] == '-' && h.best.n)
+        return err_set(e, -EINVAL, "unknown option '--%.*s', did you mean '--%.*s'?",
+            STR_ARG(shown(name)), STR_ARG(h.best));
+    return err_set(e, -EINVAL, "unknown option '%.*s'", STR_ARG(shown(str_c(word))));
+}
+
+/* Which option a word names; OPT_COUNT: none. *ret_value: what stands after '=', or NULL. */
+static enum option find_option(const char *word, struct str *ret_name, const char **ret_value)
+{
+    bool is_long = word[1] == '-';
+    struct str name = str_c(word + (is_long ? 2 : 1));
+    size_t eq = str_find(name, '=');
+    *ret_value = NULL;
+    if (is_long && eq < name.n) {
+        *ret_value = name.p + eq + 1;
+        name.n = eq;
+    }
+    *ret_name = name;
+    for (size_t i = 0; i < OPT_COUNT; i++) {
+        const struct option_desc *o = &options[i];
+        if (is_long ? str_eq(name, str_c(o->flag)) : name.n == 1 && o->letter == name.p[0])
+            return (enum option)i;
+    }
+    return OPT_COUNT;
+}
+
+static int keep_option(struct args *a, enum option o, const char *value, struct err *e)
+{
+    bool repeats = o == OPT_GRAPH || o == OPT_HEADER;
+    if (options[o].arg && !repeats && args_have(a, o))
+        return err_set(e, -EINVAL, "option --%s is given twice", options[o].flag);
+    a->given |= OPTION_BIT(o);
+    a->value[o] = value;
+    if (o == OPT_GRAPH)
+        a->graph.item[a->graph.n++] = value;
+    if (o == OPT_HEADER)
+        a->header.item[a->header.n++] = value;
+    return 0;
+}
+
+/* The option at argv[*i]; moves *i to its last word. */
+static int take_option(struct args *a, int argc, char **argv, int *i, struct err *e)
+{
+    const char *value;
+    struct str name;
+    enum option o = find_option(argv[*i], &name, &value);
+    if (o == OPT_COUNT)
+        return unknown_option(argv[*i], name, e);
+    if (!options[o].arg && value)
+        return err_set(e, -EINVAL, "option --%s takes no value", options[o].flag);
+    if (options[o].arg && !value) {
+        if (*i + 1 >= argc)
+            return err_set(
+                e, -EINVAL, "option --%s needs a value: %s", options[o].flag, options[o].arg);
+        value = argv[++*i];
+    }
+    return keep_option(a, o, value, e);
+}
+
+int args_parse(struct args *a, int argc, char **argv, struct err *e)
+{
+    size_t room = argc > 0 ? (size_t)argc : 1;
+    bool ended = false;
+    *a = (struct args){0};
+    a->graph.item = mem_array(room, sizeof(*a->graph.item));
+    a->header.item = mem_array(room, sizeof(*a->header.item));
+    a->words.item = mem_array(room, sizeof(*a->words.item));
+    if (!a->graph.item || !a->header.item || !a->words.item)
+        return err_set(e, -ENOMEM, "out of memory");
+    for (int i = 1; i < argc; i++) {
+        bool is_option = !ended && argv[i][0] == '-' && argv[i][1];
+        if (is_option && strcmp(argv[i], "--") == 0) {
+            ended = true;
+        } else if (is_option) {
+            int rc = take_option(a, argc, argv, &i, e);
+            if (rc)
+                return rc;
+        } else {
+            a->words.item[a->words.n++] = argv[i];
+        }
+    }
+    return 0;
+}
+
+void args_release(struct args *a)
+{
+    mem_free(a->graph.item);
+    mem_free(a->header.item);
+    mem_free(a->words.item);
+    *a = (struct args){0};
+}

@@ -1,0 +1,51 @@
+/* The commands of offshootctl, described: dispatch, --help and what a command takes follow from
+ * one table. */
+#ifndef OFFSHOOT_CTL_COMMAND_H
+#define OFFSHOOT_CTL_COMMAND_H
+
+#include "ctl/args.h"
+#include "lib/base/err.h"
+#include <stddef.h>
+
+/* Exit statuses. A command's function returns one; when it fills e, main prints that text. */
+enum status { STATUS_YES, STATUS_ERROR, STATUS_NO, STATUS_NOT_FOUND };
+
+/* What a command is given: its words (without its name), options, and where to look. */
+struct call {
+    const struct args *args;
+    struct values graph; /* offline: the paths, at least one */
+    const char *socket;  /* live */
+    const char **words;
+    size_t nwords;
+    bool json;
+};
+typedef enum status command_fn(const struct call *c, struct err *e);
+
+struct command {
+    const char *name;   /* one or two words */
+    const char *takes;  /* words and options of its own, for the usage line */
+    const char *help;   /* first line: what it is for */
+    const char *status; /* what its exit statuses mean, beside 1 for an error */
+    unsigned min_words, max_words;
+    unsigned options;         /* OPTION_BITs, with files and live */
+    unsigned offline_options; /* only with graph files */
+    command_fn *offline;      /* NULL: needs a running proxy */
+    command_fn *live;         /* NULL: needs graph files */
+};
+extern const struct command commands[];
+extern const size_t commands_count;
+
+/* The command that the words begin with, and how many words its name has. NULL with e: unknown,
+ * with the nearest one. */
+const struct command *command_find(const struct values *words, size_t *ret_nwords, struct err *e);
+/* Whether a word begins the name of commands that have two ("env"). */
+bool command_is_group(const char *word);
+
+/* The functions of the table. */
+command_fn offline_resolve, offline_explain, offline_env_list, offline_env_show, offline_env_tree;
+command_fn graph_check, graph_diff, graph_root;
+command_fn live_resolve, live_explain, live_env_list, live_env_show, live_env_tree, live_status,
+    live_check, live_trace, live_metrics, live_counters, live_config, live_reload, live_drain,
+    live_log_level;
+
+#endif

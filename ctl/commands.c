@@ -1,0 +1,122 @@
+#include "ctl/command.h"
+#include "lib/base/str.h"
+#include "lib/graph/hint.h"
+#include <errno.h>
+
+#define BIT(o)    OPTION_BIT(OPT_##o)
+#define REQUEST   (BIT(HOST) | BIT(PATH) | BIT(HEADER) | BIT(TRUSTED))
+#define ANY_WORDS 1000000u
+
+#define DECISION                                                                                   \
+    "0 a provider; 2 refused; 3 refused because there is no such environment or service"
+
+const struct command commands[] = {
+    {"resolve", "ENVIRONMENT SERVICE", "Which provider a service has in an environment, and why.",
+        DECISION "; with --batch: 0 every line was answered", 0, 2, BIT(JSON) | BIT(NOW),
+        BIT(BATCH), offline_resolve, live_resolve},
+    {"explain", "[--host HOST] [--path PATH] [-H 'NAME: VALUE']...",
+        "What happens to a whole request: its environment, its route, its provider.", DECISION, 0,
+        0, REQUEST | BIT(JSON) | BIT(NOW), BIT(GATEWAY), offline_explain, live_explain},
+    {"env list", "", "All environments.", "0", 0, 0, BIT(JSON), BIT(NOW), offline_env_list,
+        live_env_list},
+    {"env show", "NAME", "One environment: its lineage, and what it says about services.",
+        "0; 3 there is no such environment", 1, 1, BIT(JSON), BIT(NOW), offline_env_show,
+        live_env_show},
+    {"env tree", "", "All environments below their first parent.", "0", 0, 0, BIT(JSON), BIT(NOW),
+        offline_env_tree, live_env_tree},
+    {"graph check", "PATH...", "Whether graph files are valid, and every fault with its place.",
+        "0 valid; 2 not valid", 0, ANY_WORDS, BIT(JSON), 0, graph_check, NULL},
+    {"graph root", "PATH...",
+        "The content hash of a graph: the same for any order of files, documents and keys.",
+        "0; 1 not valid, with the findings", 0, ANY_WORDS, BIT(JSON), 0, graph_root, NULL},
+    {"status", "", "What a proxy serves, since when, and whether its files are valid.", "0", 0, 0,
+        BIT(JSON), 0, NULL, live_status},
+    {"check", "", "Findings of a proxy's last reading of its graph files.",
+        "0 valid; 2 not valid: the last good graph is served", 0, 0, BIT(JSON), 0, NULL,
+        live_check},
+    {"trace", "TRACE-ID", "Hop records of a request that asked to be explained.",
+        "0; 3 nothing is known of it", 1, 1, BIT(JSON), 0, NULL, live_trace},
+    {"metrics", "", "All counters as Prometheus text.", "0", 0, 0, 0, 0, NULL, live_metrics},
+    {"counters", "", "Counters that are not zero; with --json all.", "0", 0, 0, BIT(JSON), 0, NULL,
+        live_counters},
+    {"config", "", "The configuration in effect.", "0", 0, 0, 0, 0, NULL, live_config},
+    {"reload", "", "Make a proxy read its graph files again.",
+        "0; 2 they are not valid: the last good graph stays active", 0, 0, BIT(JSON), 0, NULL,
+        live_reload},
+    {"drain", "", "Make a proxy accept nothing more and end when all is done.", "0", 0, 0,
+        BIT(JSON), 0, NULL, live_drain},
+    {"log-level", "LEVEL", "How much a proxy logs: error, warn, info or debug.", "0", 1, 1,
+        BIT(JSON), 0, NULL, live_log_level},
+};
+const size_t commands_count = sizeof(commands) / sizeof(commands[0]);
+
+/* The first word of a name of two; empty for a name of one. */
+static struct str group_of(const struct command *c)
+{
+    struct str name = str_c(c->name);
+    size_t space = str_find(name, ' ');
+    return space < name.n ? str_of(name.p, space) : str_of(NULL, 0);
+}
+
+static struct str last_word(const struct command *c)
+{
+    struct str name = str_c(c->name);
+    size_t space = str_find(name, ' ');
+    return space < name.n ? str_from(name, space + 1) : name;
+}
+
+bool command_is_group(const char *word)
+{
+    for (size_t i = 0; i < commands_count; i++)
+        if (group_of(&commands[i]).n && str_eq(group_of(&commands[i]), str_c(word)))
+            return true;
+    return false;
+}
+
+static int unknown_command(const char *word, struct err *e)
+{
+    struct hint h = hint_for(str_c(word));
+    for (size_t i = 0; i < commands_count; i++) {
+        struct str group = group_of(&commands[i]);
+        hint_offer(&h, group.n ? group : str_c(commands[i].name));
+    }
+    if (h.best.n)
+        return err_set(e, -EINVAL, "unknown command '%.*s', did you mean '%.*s'?",
+            STR_ARG(shown(str_c(word))), STR_ARG(h.best));
+    return err_set(e, -EINVAL, "unknown command '%.*s': see --help", STR_ARG(shown(str_c(word))));
+}
+
+static int unknown_in_group(const char *group, const char *word, struct err *e)
+{
+    struct hint h = hint_for(str_c(word));
+    for (size_t i = 0; i < commands_count; i++)
+        if (str_eq(group_of(&commands[i]), str_c(group)))
+            hint_offer(&h, last_word(&commands[i]));
+    if (!word)
+        return err_set(e, -EINVAL, "'%s' wants one word more: see %s --help", group, group);
+    if (h.best.n)
+        return err_set(e, -EINVAL, "unknown command '%s %.*s', did you mean '%s %.*s'?", group,
+            STR_ARG(shown(str_c(word))), group, STR_ARG(h.best));
+    return err_set(e, -EINVAL, "unknown command '%s %.*s': see %s --help", group,
+        STR_ARG(shown(str_c(word))), group);
+}
+
+const struct command *command_find(const struct values *words, size_t *ret_nwords, struct err *e)
+{
+    bool is_group = command_is_group(words->item[0]);
+    const char *second = is_group && words->n > 1 ? words->item[1] : NULL;
+    for (size_t i = 0; i < commands_count; i++) {
+        const struct command *c = &commands[i];
+        if (is_group ? second && str_eq(group_of(c), str_c(words->item[0])) &&
+                           str_eq(last_word(c), str_c(second))
+                     : str_eq(str_c(c->name), str_c(words->item[0]))) {
+            *ret_nwords = is_group ? 2 : 1;
+            return c;
+        }
+    }
+    if (is_group)
+        unknown_in_group(words->item[0], second, e);
+    else
+        unknown_command(words->item[0], e);
+    return NULL;
+}

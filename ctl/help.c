@@ -1,0 +1,68 @@
+#include "ctl/help.h"
+#include <stdio.h>
+
+#define ALWAYS                                                                                     \
+    (OPTION_BIT(OPT_CONFIG) | OPTION_BIT(OPT_CHECK_CONFIG) | OPTION_BIT(OPT_PRINT_CONFIG) |        \
+        OPTION_BIT(OPT_HELP) | OPTION_BIT(OPT_VERSION))
+
+static void option_line(struct text *out, const struct option_desc *o)
+{
+    char words[40];
+    snprintf(words, sizeof(words), "--%s%s%s", o->flag, o->arg ? " " : "", o->arg ? o->arg : "");
+    text_fmt(out, "  %-24s %s\n", words, o->help);
+}
+
+static void option_lines(struct text *out, unsigned which)
+{
+    for (size_t i = 0; i < OPT_COUNT; i++)
+        if (which & OPTION_BIT(i))
+            option_line(out, &options[i]);
+}
+
+static void command_lines(struct text *out, const char *group)
+{
+    for (size_t i = 0; i < commands_count; i++) {
+        const struct command *c = &commands[i];
+        size_t n = group ? strlen(group) : 0;
+        if (n && (strncmp(c->name, group, n) != 0 || c->name[n] != ' '))
+            continue;
+        text_fmt(out, "  %-12s %s\n", c->name, c->help);
+    }
+}
+
+void help_program(struct text *out)
+{
+    text_add(out,
+        STR("Usage: offshootctl [OPTION]... COMMAND [WORD]...\n\n"
+            "Asks a graph of environments, in files (--graph) or in a running proxy (--socket).\n\n"
+            "Commands:\n"));
+    command_lines(out, NULL);
+    text_add(out, STR("\nOptions, before or after the command; COMMAND --help tells which others "
+                      "it takes:\n"));
+    option_lines(
+        out, OPTION_BIT(OPT_GRAPH) | OPTION_BIT(OPT_SOCKET) | OPTION_BIT(OPT_JSON) | ALWAYS);
+    text_add(out, STR("\nExit status: 0 yes, 1 error, 2 no (refused, not valid, changes), "
+                      "3 not found.\n"));
+}
+
+void help_group(struct text *out, const char *word)
+{
+    text_fmt(out, "Usage: offshootctl %s COMMAND [OPTION]...\n\nCommands:\n", word);
+    command_lines(out, word);
+}
+
+void help_command(struct text *out, const struct command *c)
+{
+    unsigned where =
+        (c->offline ? OPTION_BIT(OPT_GRAPH) : 0) | (c->live ? OPTION_BIT(OPT_SOCKET) : 0);
+    text_fmt(
+        out, "Usage: offshootctl %s%s%s [OPTION]...\n", c->name, *c->takes ? " " : "", c->takes);
+    if (c->offline_options & OPTION_BIT(OPT_BATCH))
+        text_fmt(out, "       offshootctl %s --batch [OPTION]... <LINES\n", c->name);
+    text_fmt(out, "\n%s\n\n", c->help);
+    option_lines(out, where | c->options);
+    if (c->offline_options && c->live)
+        text_add(out, STR("\nWith --graph also:\n"));
+    option_lines(out, c->offline_options);
+    text_fmt(out, "\nExit status: %s; 1 error.\n", c->status);
+}

@@ -1,0 +1,39 @@
+/* A running program's admin socket, asked over HTTP. */
+#ifndef OFFSHOOT_CTL_LIVE_H
+#define OFFSHOOT_CTL_LIVE_H
+
+#include "ctl/command.h"
+#include "lib/base/counters.h"
+#include "lib/base/str.h"
+
+#define LIVE_REPLY_MAX (256u << 20) /* bytes of an answer */
+
+/* A request's target, put together piece by piece; values are percent-encoded. */
+struct target {
+    struct text text;
+    bool has_query;
+};
+/* Takes a copy of the path; the name after it (may be NULL) becomes its last segment. */
+void target_start(struct target *t, const char *path, const char *name);
+void target_param(struct target *t, const char *name, const char *value);
+
+enum live_method { LIVE_GET, LIVE_POST };
+
+struct live_reply {
+    long status; /* HTTP */
+    struct text body;
+};
+/* Sends the request (and releases the target) and waits for the answer, 60 s at most. 0 with any
+ * HTTP status; else an error with e. The caller releases ret->body. */
+int live_ask(const struct call *c, enum live_method m, struct target *t, bool json,
+    struct live_reply *ret, struct err *e);
+/* What a status other than 200 says: 404 not found, 409 no, else an error; e gets the body's text.
+ */
+enum status live_refused(const struct live_reply *r, struct err *e);
+
+/* The refusal that an answer of /resolve or /explain tells: "" for a provider. NULL: it is no such
+ * answer. The word is valid as long as the body. */
+struct str live_refusal_json(const struct text *body, char room[32]);
+struct str live_refusal_text(const struct text *body);
+
+#endif

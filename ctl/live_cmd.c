@@ -1,0 +1,197 @@
+/* The commands on a running proxy: one request each, its answer as it comes. */
+#include "ctl/live.h"
+#include "ctl/output.h"
+#include "lib/graph/snapshot.h"
+#include <errno.h>
+#include <jansson.h>
+
+/* Prints the answer; a status other than 200 becomes e. */
+static enum status ask(const struct call *c, enum live_method m, struct target *t, struct err *e)
+{
+    struct live_reply r;
+    if (live_ask(c, m, t, c->json, &r, e))
+        return STATUS_ERROR;
+    if (r.status == 200)
+        return out_plain(&r.body, STATUS_YES, e);
+    enum status s = live_refused(&r, e);
+    text_release(&r.body);
+    return s;
+}
+
+static enum status get(const struct call *c, const char *path, const char *name, struct err *e)
+{
+    struct target t;
+    target_start(&t, path, name);
+    return ask(c, LIVE_GET, &t, e);
+}
+
+static enum status post(const struct call *c, const char *path, struct err *e)
+{
+    struct target t;
+    target_start(&t, path, NULL);
+    return ask(c, LIVE_POST, &t, e);
+}
+
+/* ---- decisions ---- */
+
+static enum status status_of(struct str refusal)
+{
+    if (!refusal.p)
+        return STATUS_ERROR;
+    if (!refusal.n)
+        return STATUS_YES;
+    bool unknown = str_eq(refusal, str_c(refusal_word(REFUSAL_UNKNOWN_ENVIRONMENT))) ||
+                   str_eq(refusal, str_c(refusal_word(REFUSAL_NO_SERVICE)));
+    return unknown ? STATUS_NOT_FOUND : STATUS_NO;
+}
+
+static enum status ask_decision(const struct call *c, struct target *t, struct err *e)
+{
+    struct live_reply r;
+    char room[32];
+    if (args_have(c->args, OPT_NOW))
+        target_param(t, "now", c->args->value[OPT_NOW]);
+    if (live_ask(c, LIVE_GET, t, c->json, &r, e))
+        return STATUS_ERROR;
+    if (r.status != 200) {
+        enum status s = live_refused(&r, e);
+        text_release(&r.body);
+        return s;
+    }
+    struct str refusal = c->json ? live_refusal_json(&r.body, room) : live_refusal_text(&r.body);
+    enum status s = status_of(refusal);
+    if (s == STATUS_ERROR)
+        err_set(e, -EPROTO, "the answer from '%s' is not understood", c->socket);
+    return c->json ? out_plain(&r.body, s, e) : out_answer(&r.body, s, e);
+}
+
+enum status live_resolve(const struct call *c, struct err *e)
+{
+    struct target t;
+    if (c->nwords < 2) {
+        err_set(e, -EINVAL, "want resolve ENVIRONMENT SERVICE");
+        return STATUS_ERROR;
+    }
+    target_start(&t, "/resolve", NULL);
+    target_param(&t, "env", c->words[0]);
+    target_param(&t, "service", c->words[1]);
+    return ask_decision(c, &t, e);
+}
+
+enum status live_explain(const struct call *c, struct err *e)
+{
+    const struct args *a = c->args;
+    struct target t;
+    target_start(&t, "/explain", NULL);
+    if (args_have(a, OPT_HOST))
+        target_param(&t, "host", a->value[OPT_HOST]);
+    if (args_have(a, OPT_PATH))
+        target_param(&t, "path", a->value[OPT_PATH]);
+    for (size_t i = 0; i < a->header.n; i++)
+        target_param(&t, "header", a->header.item[i]);
+    if (args_have(a, OPT_TRUSTED))
+        target_param(&t, "trusted", "1");
+    return ask_decision(c, &t, e);
+}
+
+/* ---- the graph ---- */
+
+enum status live_env_list(const struct call *c, struct err *e)
+{
+    return get(c, "/environments", NULL, e);
+}
+
+enum status live_env_tree(const struct call *c, struct err *e)
+{
+    struct target t;
+    target_start(&t, "/environments", NULL);
+    target_param(&t, "tree", "1");
+    return ask(c, LIVE_GET, &t, e);
+}
+
+enum status live_env_show(const struct call *c, struct err *e)
+{
+    return get(c, "/environments/", c->words[0], e);
+}
+
+/* "valid" of the findings; -1: it is not said. */
+static int is_valid(const struct text *body)
+{
+    json_t *j = json_loadb(body->n ? body->p : "", body->n, 0, NULL);
+    const json_t *valid = json_object_get(j, "valid");
+    int ret = json_is_boolean(valid) ? json_is_true(valid) : -1;
+    json_decref(j);
+    return ret;
+}
+
+/* Whether the graph is valid stands in the JSON form alone: that is asked for first. */
+enum status live_check(const struct call *c, struct err *e)
+{
+    struct target t;
+    struct live_reply r;
+    target_start(&t, "/check", NULL);
+    if (live_ask(c, LIVE_GET, &t, true, &r, e))
+        return STATUS_ERROR;
+    enum status s = r.status == 200 ? STATUS_YES : live_refused(&r, e);
+    int valid = is_valid(&r.body);
+    if (s == STATUS_YES && valid < 0)
+        s = err_set(e, -EPROTO, "the answer from '%s' is not understood", c->socket) ? STATUS_ERROR
+                                                                                     : STATUS_YES;
+    else if (s == STATUS_YES)
+        s = valid ? STATUS_YES : STATUS_NO;
+    if (c->json && !e->code) {
+        if (r.body.n && r.body.p[r.body.n - 1] != '\n')
+            text_add(&r.body, STR("\n"));
+        return out_plain(&r.body, s, e);
+    }
+    text_release(&r.body);
+    if (e->code)
+        return s;
+    enum status told = get(c, "/check", NULL, e);
+    return told == STATUS_YES ? s : told;
+}
+
+/* ---- the rest: as it comes ---- */
+
+enum status live_status(const struct call *c, struct err *e)
+{
+    return get(c, "/status", NULL, e);
+}
+
+enum status live_trace(const struct call *c, struct err *e)
+{
+    return get(c, "/trace/", c->words[0], e);
+}
+
+enum status live_metrics(const struct call *c, struct err *e)
+{
+    return get(c, "/metrics", NULL, e);
+}
+
+enum status live_counters(const struct call *c, struct err *e)
+{
+    return get(c, "/counters", NULL, e);
+}
+
+enum status live_config(const struct call *c, struct err *e)
+{
+    return get(c, "/config", NULL, e);
+}
+
+enum status live_reload(const struct call *c, struct err *e)
+{
+    return post(c, "/reload", e);
+}
+
+enum status live_drain(const struct call *c, struct err *e)
+{
+    return post(c, "/drain", e);
+}
+
+enum status live_log_level(const struct call *c, struct err *e)
+{
+    struct target t;
+    target_start(&t, "/log-level", NULL);
+    target_param(&t, "level", c->words[0]);
+    return ask(c, LIVE_POST, &t, e);
+}
