@@ -175,7 +175,7 @@ def show_ctl(stack):
     """The same resolver on the command line: offline from files, live from the gateway."""
     chapter("The same answers from the command line, offline and live")
     run_ctl(stack, 0, "cart", "--graph", "graph", "resolve", "feat-42", "cart")
-    run_ctl(stack, 0, "team-b", "--admin", "admin.sock", "explain", "--host", "checkout",
+    run_ctl(stack, 0, "team-b", "--socket", "admin.sock", "explain", "--host", "checkout",
             "--header", "x-offshoot-env: feat-42", "--trusted")
 
 
@@ -239,7 +239,7 @@ def show_bad_edit(stack):
     chapter("A bad change: feat-42 on a parent that does not exist")
     stack.write(name, good.replace("parent: team-a", "parent: teem-a"))
     status = await_status(stack, lambda text: "teem-a" in text)
-    command("offshootctl --admin admin.sock status")
+    command("offshootctl --socket admin.sock status")
     indented(status)
     reply = ask(stack.trusted, "pricing", "/prices?item=tea", x_offshoot_env="feat-42")
     require(reply.body.get("variant") == "feat-42", f"the last good graph was lost: {reply}")
@@ -267,7 +267,7 @@ def show_death(stack):
 def await_status(stack, good):
     until = time.monotonic() + WAIT_SECONDS
     while True:
-        code, text = stack.ctl("--admin", "admin.sock", "status")
+        code, text = stack.ctl("--socket", "admin.sock", "status")
         if code in (0, 2) and good(text):
             return text
         if time.monotonic() > until:
@@ -319,8 +319,8 @@ def up(stack):
             f"http://{stack.trusted}/ | grep x-offshoot-route",
             f"redis-cli -p {stack.redis_port} keys '*'",
             f"{ctl} --graph {stack.path('graph')} resolve feat-42 cart",
-            f"{ctl} --admin {stack.admin} status",
-            f"{ctl} --admin {stack.admin} explain --host checkout "
+            f"{ctl} --socket {stack.admin} status",
+            f"{ctl} --socket {stack.admin} explain --host checkout "
             "--header 'x-offshoot-env: feat-42' --trusted",
     ):
         say("  " + line)
