@@ -1,6 +1,7 @@
 /* graph check|diff|root: graph files as a whole. Paths are words of the command, or --graph. */
 #include "ctl/offline.h"
 #include "ctl/output.h"
+#include "lib/graph/diff.h"
 #include <errno.h>
 
 static void count(struct text *t, const char *before, uint64_t n, const char *what)
@@ -42,7 +43,7 @@ static enum status tell_check(const struct call *c, const struct offline *o, str
     return s;
 }
 
-enum status graph_check(const struct call *c, struct err *e)
+enum status graph_check_command(const struct call *c, struct err *e)
 {
     struct offline o;
     int rc = offline_check(&o, &c->graph, e);
@@ -68,12 +69,49 @@ static enum status tell_root(const struct call *c, const struct offline *o, stru
     return out_plain(&t, STATUS_YES, e);
 }
 
-enum status graph_root(const struct call *c, struct err *e)
+enum status graph_root_command(const struct call *c, struct err *e)
 {
     struct offline o;
     enum status s = offline_open(&o, &c->graph, c->json, e);
     if (s == STATUS_YES)
         s = tell_root(c, &o, e);
     offline_release(&o);
+    return s;
+}
+
+/* ---- diff ---- */
+
+static enum status tell_diff(
+    const struct call *c, const struct offline *a, const struct offline *b, struct err *e)
+{
+    struct text t = {0};
+    int rc = graph_diff(a->snapshot, b->snapshot, c->json, &t);
+    if (rc < 0) {
+        text_release(&t);
+        err_set(e, rc, "out of memory");
+        return STATUS_ERROR;
+    }
+    if (t.n && t.p[t.n - 1] != '\n')
+        text_add(&t, STR("\n"));
+    enum status s = rc ? STATUS_NO : STATUS_YES;
+    return c->json ? out_plain(&t, s, e) : out_answer(&t, s, e);
+}
+
+enum status graph_diff_command(const struct call *c, struct err *e)
+{
+    struct offline a, b;
+    if (c->nwords + c->args->graph.n != 2) {
+        err_set(e, -EINVAL, "want graph diff BEFORE AFTER: two paths, each a file or a folder");
+        return STATUS_ERROR;
+    }
+    struct values before = {c->graph.item, 1}, after = {c->graph.item + 1, 1};
+    enum status s = offline_open(&a, &before, c->json, e);
+    if (s == STATUS_YES) {
+        s = offline_open(&b, &after, c->json, e);
+        if (s == STATUS_YES)
+            s = tell_diff(c, &a, &b, e);
+        offline_release(&b);
+    }
+    offline_release(&a);
     return s;
 }

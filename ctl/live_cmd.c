@@ -114,17 +114,23 @@ enum status live_env_show(const struct call *c, struct err *e)
     return get(c, "/environments/", c->words[0], e);
 }
 
-/* "valid" of the findings; -1: it is not said. */
-static int is_valid(const struct text *body)
+/* What /check says as JSON: valid or not. */
+static enum status verdict(const struct call *c, const struct live_reply *r, struct err *e)
 {
-    json_t *j = json_loadb(body->n ? body->p : "", body->n, 0, NULL);
+    if (r->status != 200)
+        return live_refused(r, e);
+    json_t *j = json_loadb(r->body.n ? r->body.p : "", r->body.n, 0, NULL);
     const json_t *valid = json_object_get(j, "valid");
-    int ret = json_is_boolean(valid) ? json_is_true(valid) : -1;
+    enum status s = json_is_true(valid) ? STATUS_YES : STATUS_NO;
+    if (!json_is_boolean(valid)) {
+        err_set(e, -EPROTO, "the answer from '%s' is not understood", c->socket);
+        s = STATUS_ERROR;
+    }
     json_decref(j);
-    return ret;
+    return s;
 }
 
-/* Whether the graph is valid stands in the JSON form alone: that is asked for first. */
+/* Whether the graph is valid stands in the JSON form alone, so that is asked for first. */
 enum status live_check(const struct call *c, struct err *e)
 {
     struct target t;
@@ -132,13 +138,7 @@ enum status live_check(const struct call *c, struct err *e)
     target_start(&t, "/check", NULL);
     if (live_ask(c, LIVE_GET, &t, true, &r, e))
         return STATUS_ERROR;
-    enum status s = r.status == 200 ? STATUS_YES : live_refused(&r, e);
-    int valid = is_valid(&r.body);
-    if (s == STATUS_YES && valid < 0)
-        s = err_set(e, -EPROTO, "the answer from '%s' is not understood", c->socket) ? STATUS_ERROR
-                                                                                     : STATUS_YES;
-    else if (s == STATUS_YES)
-        s = valid ? STATUS_YES : STATUS_NO;
+    enum status s = verdict(c, &r, e);
     if (c->json && !e->code) {
         if (r.body.n && r.body.p[r.body.n - 1] != '\n')
             text_add(&r.body, STR("\n"));
