@@ -16,7 +16,6 @@ import sys
 import time
 from http.client import HTTPException
 
-import redis
 import yaml
 from shopclient import Mismatch, ask, check_record, check_told, expected, hops, tree
 from stack import Broken, Stack
@@ -24,7 +23,7 @@ from terminal import chapter, command, indented, of, say, style, table
 
 WAIT_SECONDS = 5
 PREVIEW = "preview.localhost"
-FAILURES = (Broken, Mismatch, OSError, HTTPException, redis.RedisError, subprocess.SubprocessError)
+FAILURES = (Broken, Mismatch, OSError, HTTPException, subprocess.SubprocessError)
 
 
 class Stopped(Exception):
@@ -138,11 +137,9 @@ def show_carts(stack):
         rows.append((f"{environment}: {count} {item}", f"cart@{where}", held,
                      f"{reply.body['total'] / 100:.2f}"))
     table(rows)
-    store = redis.Redis(port=stack.redis_port, decode_responses=True)
-    keys = {key: store.hgetall(key) for key in sorted(store.keys("*:cart:*"))}
+    keys = stack.redis_hashes("*:cart:*")
     require(keys == {"feat-42:cart:alice": {"mug": "3"},
                      "main:cart:alice": {"tea": "2", "kettle": "1"}}, f"carts in Redis: {keys}")
-    store.close()
     for key, held in keys.items():
         say(f"  Redis {key}: " + ", ".join(f"{n} {item}" for item, n in held.items()))
     reply = ask(stack.edge, f"feat-42.{PREVIEW}:{port}", "/orders/alice", "POST", {})
@@ -245,8 +242,8 @@ def show_bad_edit(stack):
     require(reply.body.get("variant") == "feat-42", f"the last good graph was lost: {reply}")
     say("  Requests go on with the last good graph: pricing in feat-42 is still feat-42's.")
     stack.write(name, good)
-    await_status(stack, lambda text: "teem-a" not in text)
-    say("  Repaired; status is clean again.")
+    status = await_status(stack, lambda text: "teem-a" not in text)
+    say(f"  Repaired: {status.splitlines()[0]}.")
 
 
 def show_death(stack):

@@ -177,6 +177,16 @@ class Stack:
                                      self.path("redis"), "--daemonize", "no"])
         self.await_line(redis, "Ready to accept connections")
 
+    def redis_hashes(self, pattern):
+        """{key: {field: value}} of the keys that match."""
+        import redis  # slow to load, and not needed before
+
+        try:
+            with redis.Redis(port=self.redis_port, decode_responses=True) as store:
+                return {key: store.hgetall(key) for key in sorted(store.keys(pattern))}
+        except redis.RedisError as e:
+            raise Broken(f"Redis: {e}") from None
+
     def start_services(self, wanted, mesh):
         started = []
         for service, edition in wanted:
