@@ -69,10 +69,17 @@ static void shed(struct admin_port *p)
             break;
     }
     if (!victim)
-        return; /* all are being shed; the backlog bounds how many more there can be */
+        return; /* all are being shed already */
     victim->shed = true;
     p->server->shed++;
     shutdown(bufferevent_getfd(victim->bev), SHUT_RDWR);
+}
+
+/* A connection that was shut down while its request is being answered stays until the reply is
+ * written. Should a second 64 wait like that, nobody is accepted any more. */
+static bool is_full(const struct admin_port *p)
+{
+    return p->nconnections >= 2 * ADMIN_CONNECTIONS;
 }
 
 /* evhttp has accepted a connection and wants a bufferevent for it. */
@@ -94,6 +101,8 @@ static struct bufferevent *on_connection(struct event_base *base, void *arg)
     c->bev = bev;
     list_append(&p->connections, &c->link);
     p->nconnections++;
+    if (is_full(p))
+        evconnlistener_disable(p->listener);
     return bev;
 }
 
@@ -312,7 +321,7 @@ static void on_request(struct evhttp_request *http, void *arg)
 /* ---- listeners ------------------------------------------------------------------------------ */
 
 /* Once a second: what evhttp dropped meanwhile is forgotten, and a listener that was stopped for
- * want of descriptors tries again. */
+ * want of room or descriptors tries again. */
 static void on_second(evutil_socket_t fd, short what, void *arg)
 {
     struct admin_port *p = arg;
@@ -321,7 +330,8 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
     if (p->magic != PORT_MAGIC)
         return;
     sweep(p);
-    evconnlistener_enable(p->listener);
+    if (!is_full(p))
+        evconnlistener_enable(p->listener);
 }
 
 /* Out of descriptors, most likely: trying again at once would spin. arg is evhttp's. */

@@ -29,7 +29,7 @@ struct fixture {
     struct event_base *base;
     struct admin_server *s;
     struct addr unix_addr, tcp_addr;
-    struct admin_request *held[80]; /* by /later, to be answered by the test */
+    struct admin_request *held[200]; /* by /later, to be answered by the test */
     size_t nheld;
     unsigned posts;
     int log[2];
@@ -892,6 +892,34 @@ static void a_waiting_request_may_be_shed(void **state)
     stop(f);
 }
 
+static void requests_that_wait_are_bounded(void **state)
+{
+    struct fixture *f = start();
+    int fd[140];
+    (void)state;
+    for (int i = 0; i < 140; i++) {
+        fd[i] = client(&f->tcp_addr);
+        send_bytes(f, fd[i], STR(REQUEST("GET /later")));
+    }
+    turn(f, 20);
+    assert_int_equal(f->nheld, 128);
+    for (size_t i = 0; i < 128; i++)
+        reply_text(f->held[i], "at last");
+    double end = seconds() + 10; /* room is looked for once a second */
+    while (f->nheld < 140) {
+        turn(f, 1);
+        assert_true(seconds() < end);
+    }
+    for (size_t i = 128; i < 140; i++)
+        reply_text(f->held[i], "at last");
+    struct reply r = receive(f, fd[139], false);
+    assert_int_equal(r.status, 200);
+    free(r.p);
+    for (int i = 0; i < 140; i++)
+        close(fd[i]);
+    stop(f);
+}
+
 /* ---- memory ------------------------------------------------------------------------------------
  */
 
@@ -978,6 +1006,7 @@ int main(void)
         IN_DIR(a_reply_that_is_not_read_goes_with_its_client),
         IN_DIR(a_reply_may_come_after_the_server),
         IN_DIR(a_waiting_request_may_be_shed),
+        IN_DIR(requests_that_wait_are_bounded),
         IN_DIR(every_failed_allocation_is_survived),
         IN_DIR(a_server_that_cannot_start_leaves_nothing),
     };
