@@ -163,10 +163,10 @@ void env_extras_write(struct pb_out *o, const struct model_env *m)
         pb_bytes(o, E_OWNER, m->owner);
     for (uint32_t i = 0; i < m->nsubjects; i++)
         pb_bytes(o, E_SUBJECTS, m->subjects[i].s);
-    for (uint32_t i = 0; i + 1 < m->nlabels; i += 2) {
+    for (uint32_t i = 0; i < m->nlabels; i++) {
         size_t at = pb_begin(o, E_LABELS);
-        pb_bytes(o, L_KEY, m->labels[i].s);
-        pb_bytes(o, L_VALUE, m->labels[i + 1].s);
+        pb_bytes(o, L_KEY, m->labels[2 * i].s);
+        pb_bytes(o, L_VALUE, m->labels[2 * i + 1].s);
         pb_end(o, at);
     }
 }
