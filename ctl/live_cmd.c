@@ -1,6 +1,8 @@
 /* The commands on a running proxy: one request each, its answer as it comes. */
 #include "ctl/live.h"
 #include "ctl/output.h"
+#include "lib/base/log.h"
+#include "lib/graph/hint.h"
 #include "lib/graph/snapshot.h"
 #include <errno.h>
 #include <jansson.h>
@@ -191,6 +193,12 @@ enum status live_drain(const struct call *c, struct err *e)
 enum status live_log_level(const struct call *c, struct err *e)
 {
     struct target t;
+    enum log_level level;
+    if (log_level_parse(c->words[0], &level)) {
+        err_set(e, -EINVAL, "unknown level '%.*s': want error, warn, info or debug",
+            STR_ARG(shown(str_c(c->words[0]))));
+        return STATUS_ERROR;
+    }
     target_start(&t, "/log-level", NULL);
     target_param(&t, "level", c->words[0]);
     return ask(c, LIVE_POST, &t, e);

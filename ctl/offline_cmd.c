@@ -193,7 +193,7 @@ static enum status show(const struct call *c, const struct snapshot *s, int64_t 
     }
     struct str near = snapshot_nearest_env(s, name);
     if (near.n)
-        err_set(e, -ENOENT, "there is no environment '%.*s', did you mean '%.*s'?",
+        err_set(e, -ENOENT, "there is no environment '%.*s'; did you mean '%.*s'?",
             STR_ARG(shown(name)), STR_ARG(near));
     else
         err_set(e, -ENOENT, "there is no environment '%.*s'", STR_ARG(shown(name)));
