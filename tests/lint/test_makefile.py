@@ -158,6 +158,11 @@ class MakefileTest(unittest.TestCase):
         said = self.deps("make\nno-such-package", "--dry-run")
         self.assertEqual("installing: no-such-package\n", said)
 
+    def test_continuous_integration_runs_what_the_readme_says(self):
+        command = "make deps && make check"
+        self.assertIn(command, (ROOT / ".ci/run").read_text())
+        self.assertIn(command, (ROOT / "README.md").read_text())
+
     def test_help_lists_the_targets(self):
         text = self.make("help")
         for target in ("all", "check", "lint", "fuzz", "install", "deps", "bench", "demo"):
