@@ -16,7 +16,7 @@ enum counter_kind { COUNTER_TOTAL, COUNTER_GAUGE };
 struct counter_desc {
     const char *family; /* "offshoot_refusals_total": prefix offshoot_, base unit, _total */
     const char *labels; /* "reason=\"removed\"" or "" */
-    const char *help; /* one sentence */
+    const char *help;   /* one sentence */
     enum counter_kind kind;
 };
 
@@ -24,7 +24,8 @@ typedef _Atomic uint64_t counter_cell; /* an element of an array indexed by the 
 
 static inline void counter_add(counter_cell *c, uint64_t n)
 {
-    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
+    atomic_store_explicit(
+        c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
 }
 static inline void counter_inc(counter_cell *c)
 {

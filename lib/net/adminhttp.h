@@ -21,7 +21,7 @@ struct admin_server;
 struct admin_request;
 
 enum admin_flag {
-    ADMIN_POST = 1, /* route answers POST; without it GET (and HEAD) */
+    ADMIN_POST = 1,   /* route answers POST; without it GET (and HEAD) */
     ADMIN_PUBLIC = 2, /* also on TCP listeners */
     ADMIN_PREFIX = 4, /* path is a prefix ending in '/'; the rest is admin_rest */
 };
@@ -38,9 +38,10 @@ struct admin_server *admin_new(struct event_base *base, const struct admin_route
     size_t nroutes, void *arg, struct err *e);
 /* Adds a listener. group: NULL, or the group whose members may read. */
 int admin_listen_unix(struct admin_server *s, const char *path, const char *group, struct err *e);
-int admin_listen_tcp(struct admin_server *s, const struct addr *a, struct addr *ret_bound,
-    struct err *e);
-/* Closes listeners and connections, unlinks the unix socket; replies that come later are dropped. */
+int admin_listen_tcp(
+    struct admin_server *s, const struct addr *a, struct addr *ret_bound, struct err *e);
+/* Closes listeners and connections, unlinks the unix socket; replies that come later are dropped.
+ */
 void admin_free(struct admin_server *s);
 
 /* Connections shut down so far to make room for others. */

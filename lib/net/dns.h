@@ -19,18 +19,19 @@ struct dns_answer {
     const struct addr *addrs; /* IP4 and IP6, port 0; valid during the callback; sorted by bytes */
     uint32_t naddrs;
     uint32_t left_out; /* addresses beyond DNS_ADDRS_MAX */
-    uint32_t ttl_s; /* smallest of the records; at least 1; 0 TTL counts as 1 */
-    const char *text; /* for a log line when error is set */
+    uint32_t ttl_s;    /* smallest of the records; at least 1; 0 TTL counts as 1 */
+    const char *text;  /* for a log line when error is set */
 };
 typedef void dns_fn(void *arg, const struct dns_answer *a);
 
 /* servers: "IP:port,IP:port" to use instead of resolv.conf (tests), or NULL. timeout_ms is for a
  * whole look-up, all tries of it. */
-struct dns *dns_new(struct event_base *base, const char *servers, uint32_t timeout_ms,
-    struct err *e);
+struct dns *dns_new(
+    struct event_base *base, const char *servers, uint32_t timeout_ms, struct err *e);
 /* Outstanding queries get no callback. */
 void dns_free(struct dns *d);
-/* name is copied. fn runs exactly once, from the event loop, never inside this call. 0 or -ENOMEM. */
+/* name is copied. fn runs exactly once, from the event loop, never inside this call. 0 or -ENOMEM.
+ */
 int dns_resolve(struct dns *d, struct str name, dns_fn *fn, void *arg);
 
 #endif
