@@ -165,8 +165,10 @@ void env_extras_write(struct pb_out *o, const struct model_env *m)
         pb_bytes(o, E_SUBJECTS, m->subjects[i].s);
     for (uint32_t i = 0; i < m->nlabels; i++) {
         size_t at = pb_begin(o, E_LABELS);
-        pb_bytes(o, L_KEY, m->labels[2 * i].s);
-        pb_bytes(o, L_VALUE, m->labels[2 * i + 1].s);
+        if (m->labels[2 * i].s.n)
+            pb_bytes(o, L_KEY, m->labels[2 * i].s);
+        if (m->labels[2 * i + 1].s.n)
+            pb_bytes(o, L_VALUE, m->labels[2 * i + 1].s);
         pb_end(o, at);
     }
 }
