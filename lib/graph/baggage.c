@@ -196,7 +196,8 @@ static bool write_field(struct writer *w, struct str rest)
 size_t context_write_baggage(struct field *fields, unsigned nfields, struct str token, char *out,
     size_t size, bool *ret_ours)
 {
-    struct writer w = {.out = out, .size = size < BAGGAGE_BYTES_MAX ? size : BAGGAGE_BYTES_MAX};
+    struct writer w = {.size = size < BAGGAGE_BYTES_MAX ? size : BAGGAGE_BYTES_MAX};
+    w.out = out;
     bool room = true;
     for (unsigned i = 0; i < nfields; i++) {
         struct field *f = &fields[i];

@@ -16,17 +16,20 @@
 #define BAGGAGE_BYTES_MAX   8192
 
 enum context_flag {
-    CONTEXT_DARK = 0x01, CONTEXT_CANDIDATE = 0x02, CONTEXT_SECONDARY = 0x04,
-    CONTEXT_NO_EFFECTS = 0x08, CONTEXT_EXPLAIN = 0x10
+    CONTEXT_DARK = 0x01,
+    CONTEXT_CANDIDATE = 0x02,
+    CONTEXT_SECONDARY = 0x04,
+    CONTEXT_NO_EFFECTS = 0x08,
+    CONTEXT_EXPLAIN = 0x10
 };
 
 struct token {
     char use; /* 'e' or 'm' */
     uint8_t flags;
     uint64_t pin;
-    struct str env; /* inside the parsed bytes */
-    bool is_signed; /* has exp, kid and mac; they are not verified here */
-    uint64_t exp; /* Unix seconds; signed only */
+    struct str env;      /* inside the parsed bytes */
+    bool is_signed;      /* has exp, kid and mac; they are not verified here */
+    uint64_t exp;        /* Unix seconds; signed only */
     struct str kid, mac; /* signed only */
 };
 /* Strict. 0 or -EINVAL. */
@@ -36,7 +39,11 @@ size_t token_write(struct str env, uint64_t pin, uint8_t flags, char *out);
 
 /* Which carrier gave the context. */
 enum context_source {
-    SOURCE_NONE, SOURCE_BAGGAGE, SOURCE_X_OFFSHOOT_CONTEXT, SOURCE_UBERCTX, SOURCE_OT_BAGGAGE,
+    SOURCE_NONE,
+    SOURCE_BAGGAGE,
+    SOURCE_X_OFFSHOOT_CONTEXT,
+    SOURCE_UBERCTX,
+    SOURCE_OT_BAGGAGE,
     SOURCE_SELECTOR, /* context.selector says which */
     SOURCE_DEFAULT
 };
@@ -47,7 +54,11 @@ const char *context_rule_word(enum context_rule r); /* "explicit" "selector" "de
 
 /* Why a carrier made the request refused with `context`. */
 enum context_fault {
-    FAULT_NONE, FAULT_MALFORMED, FAULT_TWO_VALUES, FAULT_EDGE_TOKEN, FAULT_UNKNOWN_KEY,
+    FAULT_NONE,
+    FAULT_MALFORMED,
+    FAULT_TWO_VALUES,
+    FAULT_EDGE_TOKEN,
+    FAULT_UNKNOWN_KEY,
     FAULT_TOO_LONG, /* own carrier longer than a token may be */
     FAULT_SELECTOR_TWO_VALUES,
     FAULT_SELECTOR_VALUE, /* broken percent-encoding */
@@ -58,14 +69,14 @@ const char *context_fault_word(enum context_fault f);
 struct context {
     struct str env; /* name asked for; may be no valid name when it came from a selector */
     uint64_t pin;
-    uint8_t flags; /* enum context_flag */
-    uint8_t source; /* enum context_source */
-    uint8_t rule; /* enum context_rule */
-    uint8_t fault; /* enum context_fault; not NONE: refuse */
+    uint8_t flags;    /* enum context_flag */
+    uint8_t source;   /* enum context_source */
+    uint8_t rule;     /* enum context_rule */
+    uint8_t fault;    /* enum context_fault; not NONE: refuse */
     int16_t selector; /* index into the gateway's selectors, -1 */
-    uint8_t foreign; /* own carriers removed without being believed (untrusted listeners) */
+    uint8_t foreign;  /* own carriers removed without being believed (untrusted listeners) */
     bool baggage_cut; /* baggage beyond the limits was not scanned and is not passed on */
-    bool explain; /* asked for by flag 10, or by x-offshoot-explain: 1 on a trusted listener */
+    bool explain;     /* asked for by flag 10, or by x-offshoot-explain: 1 on a trusted listener */
 };
 
 /* Bump area for rewritten values; the caller gives memory at least as large as the head. */

@@ -15,22 +15,22 @@
 struct ask {
     struct field *fields; /* edited: see context_pick */
     unsigned nfields;
-    struct str authority; /* "" when there is none */
-    struct str path; /* with query */
-    bool trusted; /* the listener */
-    bool refuse_missing; /* onMissing: refuse (trusted listeners) */
+    struct str authority;          /* "" when there is none */
+    struct str path;               /* with query */
+    bool trusted;                  /* the listener */
+    bool refuse_missing;           /* onMissing: refuse (trusted listeners) */
     const struct gateway *gateway; /* may be NULL on trusted listeners */
-    int64_t now; /* Unix seconds */
+    int64_t now;                   /* Unix seconds */
     struct scratch *scratch;
 };
 
 struct answer {
     uint8_t refusal; /* enum refusal; REFUSAL_NONE: forward to decision.endpoints */
-    bool bad_path; /* with REFUSAL_BAD_REQUEST: dot segments climb above the root */
+    bool bad_path;   /* with REFUSAL_BAD_REQUEST: dot segments climb above the root */
     struct context context;
     struct route route;
     struct decision decision; /* filled as far as it came; env/service NUMBER_NONE else */
-    struct str path; /* to forward: ask.path, without a query selector's parameter */
+    struct str path;          /* to forward: ask.path, without a query selector's parameter */
 };
 
 void decide(const struct snapshot *s, const struct ask *a, struct answer *ret);

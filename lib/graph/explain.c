@@ -347,8 +347,7 @@ static void text_facts(
         text_add(out, STR("\n"));
     }
     text_lineage(out, s, d->env);
-    if (epoch)
-        text_fmt(out, "  epoch: %" PRIu64 "\n", epoch);
+    text_fmt(out, "  epoch: %" PRIu64 "\n", epoch);
 }
 
 static void text_expiry(

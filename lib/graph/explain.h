@@ -8,7 +8,8 @@
 #include "lib/base/counters.h"
 #include "lib/graph/decide.h"
 
-/* One line, keys in this order, no newline: {"environment","service","outcome":"provider"|"refused",
+/* One line, keys in this order, no newline:
+ * {"environment","service","outcome":"provider"|"refused",
  * "class","provider","distance","origin":"file:line"|null,"epoch","endpoints":["a:p"],
  * "refusal":word|null,"status":int|null}. env and service: as asked for. */
 void decision_json(struct text *out, const struct snapshot *s, const struct decision *d,

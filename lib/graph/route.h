@@ -19,8 +19,7 @@ struct snapshot;
 typedef uint32_t service_number_fn(void *arg, struct str name);
 
 /* Returns new with one reference; copies all it needs. NULL when memory is out. */
-struct gateway *gateway_new(
-    const struct model_gateway *m, service_number_fn *number, void *arg);
+struct gateway *gateway_new(const struct model_gateway *m, service_number_fn *number, void *arg);
 void gateway_ref(struct gateway *g);
 void gateway_unref(struct gateway *g);
 size_t gateway_bytes(const struct gateway *g);
@@ -32,8 +31,8 @@ void hosts_unref(struct hosts *h);
 size_t hosts_bytes(const struct hosts *h);
 
 struct route {
-    uint32_t service; /* NUMBER_NONE: none */
-    uint8_t by; /* enum route_by */
+    uint32_t service;      /* NUMBER_NONE: none */
+    uint8_t by;            /* enum route_by */
     struct str host, path; /* of the matched route as written; empty when matched by service host */
 };
 enum route_by { ROUTE_NONE, ROUTE_SERVICE_HOST, ROUTE_GATEWAY };
