@@ -21,7 +21,7 @@ from shopclient import Mismatch, ask, check_record, check_told, expected, hops, 
 from stack import Broken, Stack
 from terminal import chapter, command, indented, of, say, style, table
 
-WAIT_SECONDS = 5
+WAIT_SECONDS = 10
 PREVIEW = "preview.localhost"
 FAILURES = (Broken, Mismatch, OSError, HTTPException, subprocess.SubprocessError)
 

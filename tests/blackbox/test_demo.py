@@ -99,7 +99,8 @@ class CrossCheck(unittest.TestCase):
 
     WANT = {"web": ("main", "baseline"), "cart": ("feat-42", "local"), "promo": (None, "removed")}
     RECORD = ("web@main;class=baseline;rule=selector;epoch=1, "
-              "cart@feat-42;class=local;rule=explicit;epoch=1, promo@-;refused=removed;rule=explicit;epoch=1")
+              "cart@feat-42;class=local;rule=explicit;epoch=1, "
+              "promo@-;refused=removed;rule=explicit;epoch=1")
 
     def reply(self, cart="feat-42", promo=None, record=RECORD):
         body = {"service": "web", "variant": "main", "called": [
