@@ -46,12 +46,12 @@ static inline unsigned agree_cuts(const uint8_t *data, uint32_t n, uint32_t cuts
 static inline void agree_run(struct run *whole, const uint8_t *data, uint32_t n, char **ret_bytes)
 {
     static struct run cut;
-    uint32_t cuts[AGREE_CUTS];
+    uint32_t cuts[AGREE_CUTS] = {0};
     char *a = malloc(n ? n : 1), *b = malloc(n ? n : 1);
     agree_require(a && b);
     memcpy(a, data, n);
     memcpy(b, data, n);
-    run_cuts(whole, a, n, NULL, 0);
+    run_whole(whole, a, n);
     cut.reply = whole->reply;
     cut.request_method = whole->request_method;
     cut.limits = whole->limits;
@@ -122,7 +122,7 @@ static inline void agree_again(const struct run *r)
     again.request_method = r->request_method;
     again.limits = r->limits;
     again.limits.head_bytes = sizeof(out);
-    run_cuts(&again, out, (uint32_t)n + 2, NULL, 0);
+    run_whole(&again, out, (uint32_t)n + 2);
     agree_require(again.head_done && again.head.size == n + 2);
     const struct h1_head *g = &again.head;
     agree_require(g->framing == h->framing && g->length == h->length);

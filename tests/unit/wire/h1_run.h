@@ -135,7 +135,7 @@ static inline void run_cuts(
     struct run *r, char *data, uint32_t n, const uint32_t *cuts, unsigned ncuts)
 {
     struct h1_parser p;
-    struct h1_body b;
+    struct h1_body b = {0};
     uint32_t at = 0;
     bool going = true;
     r->text_len = 0;
@@ -167,6 +167,11 @@ static inline void run_cuts(
     r->rest = n - at;
     r->eof_ends = r->head_done && h1_body_eof(&b);
     run_say(r, "\n%s eof=%d rest=%u", r->status == H1_DONE ? "done" : "more", r->eof_ends, r->rest);
+}
+
+static inline void run_whole(struct run *r, char *data, uint32_t n)
+{
+    run_cuts(r, data, n, &n, 0);
 }
 
 #endif

@@ -11,7 +11,7 @@ static void run_message(const char *message, size_t n, enum h1_method asked)
     assert_true(n <= sizeof(bytes));
     memcpy(bytes, message, n);
     r.request_method = asked;
-    run_cuts(&r, bytes, (uint32_t)n, NULL, 0);
+    run_whole(&r, bytes, (uint32_t)n);
 }
 
 static const struct h1_head *take_for(const char *message, enum h1_method asked)

@@ -11,7 +11,7 @@ static const struct h1_head *take(const char *message)
     size_t n = strlen(message);
     assert_true(n <= sizeof(bytes));
     memcpy(bytes, message, n);
-    run_cuts(&r, bytes, (uint32_t)n, NULL, 0);
+    run_whole(&r, bytes, (uint32_t)n);
     if (!r.head_done)
         fail_msg("no head: %s", r.text);
     return &r.head;
@@ -35,7 +35,7 @@ static enum h1_error refused(const char *message)
 {
     size_t n = strlen(message);
     memcpy(bytes, message, n);
-    run_cuts(&r, bytes, (uint32_t)n, NULL, 0);
+    run_whole(&r, bytes, (uint32_t)n);
     return r.error;
 }
 

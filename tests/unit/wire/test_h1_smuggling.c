@@ -605,7 +605,7 @@ static void each_variant_has_its_one_verdict(void **state)
         for (size_t i = 0; i < tables[t].count; i++) {
             const struct variant *v = &tables[t].variants[i];
             memcpy(copy, v->bytes, v->n);
-            run_cuts(&r, copy, v->n, NULL, 0);
+            run_whole(&r, copy, v->n);
             wrong += !judged_rightly(tables[t].name, i, v);
         }
     }
@@ -644,7 +644,7 @@ static void a_stray_control_byte_is_refused_anywhere(void **state)
             if (head[at] != strays[s]) {
                 memcpy(copy, head, n);
                 copy[at] = strays[s];
-                run_cuts(&r, copy, n, NULL, 0);
+                run_whole(&r, copy, n);
                 assert_int_equal(r.status, H1_ERROR);
             }
             if (at == n - 1 && strays[s] == '\n')
@@ -652,7 +652,7 @@ static void a_stray_control_byte_is_refused_anywhere(void **state)
             memcpy(copy, head, at);
             copy[at] = strays[s];
             memcpy(copy + at + 1, head + at, n - at);
-            run_cuts(&r, copy, n + 1, NULL, 0);
+            run_whole(&r, copy, n + 1);
             assert_int_equal(r.status, H1_ERROR);
         }
     }
