@@ -56,7 +56,7 @@ const struct model_statement *check_find(
 static inline const uint32_t *check_chain(const struct check *c, uint32_t env, uint32_t *ret_n)
 {
     *ret_n = c->ix->state[env] == LINEAGE_OK ? c->ix->length[env] : 0;
-    return c->ix->chain + c->ix->at[env];
+    return *ret_n ? c->ix->chain + c->ix->at[env] : NULL;
 }
 
 #endif

@@ -139,6 +139,16 @@ static struct piece *add_piece(struct source *s)
     return p;
 }
 
+/* Gives back what the array grew too large; when that fails it stays. */
+static void trim_pieces(struct source *s)
+{
+    struct piece *pieces = s->n ? mem_realloc(s->pieces, s->n * sizeof(*pieces)) : NULL;
+    if (!pieces)
+        return;
+    s->pieces = pieces;
+    s->size = s->n;
+}
+
 static bool within_documents(struct loader *l, struct place at, struct findings *findings)
 {
     if (l->documents++ < l->limits.documents)
@@ -184,13 +194,14 @@ static int cut_bytes(struct loader *l, struct source *s, uint32_t file, struct s
             r = -ENOMEM;
             break;
         }
-        p->at = (size_t)(part.p - bytes.p);
-        p->n = part.n;
+        p->at = (uint32_t)(part.p - bytes.p);
+        p->n = (uint32_t)part.n;
         p->line = line;
         p->hash = XXH3_128bits(part.p, part.n);
         r = match_piece(s, file, &kept, p);
     }
     mem_free(kept.slots);
+    trim_pieces(s);
     return r;
 }
 

@@ -80,11 +80,27 @@ static int decode_into_scratch(
     }
 }
 
-/* Gives the document that lies in the scratch memory a block of its own. */
-static struct document *keep(struct arena *a)
+/* Of a document whose kind cannot be read only the name counts. */
+static struct document *keep_name(const struct document *from)
 {
-    struct move mv = {.from = (uintptr_t)a->p};
-    struct document *doc;
+    size_t head = offsetof(struct document, service), n = from->name.s.p ? from->name.s.n + 1 : 0;
+    struct document *doc = mem_alloc(head + n);
+    if (!doc)
+        return NULL;
+    memcpy(doc, from, head);
+    doc->size = head + n;
+    if (n)
+        doc->name.s.p = memcpy((char *)doc + head, from->name.s.p, n);
+    return doc;
+}
+
+/* Gives the document that lies in the scratch memory a block of its own. */
+static struct document *keep(struct arena *a, uint32_t file)
+{
+    struct move mv = {.from = (uintptr_t)a->p, .file = file};
+    struct document *doc = (struct document *)(void *)a->p;
+    if (doc->kind == DOCUMENT_UNKNOWN)
+        return keep_name(doc);
     if (a->n > MOVE_MAX) {
         doc = mem_realloc(a->p, a->n);
         if (!doc)
@@ -100,7 +116,6 @@ static struct document *keep(struct arena *a)
         doc->size = a->n;
     }
     mv.to = (uintptr_t)doc;
-    mv.file = doc->name.at.file;
     document_move(doc, &mv);
     return doc;
 }
@@ -133,7 +148,7 @@ static int parse(
         refuse(p, file, found);
         return 0;
     }
-    doc = keep(&l->scratch);
+    doc = keep(&l->scratch, file);
     if (!doc)
         return -ENOMEM;
     p->doc = doc;

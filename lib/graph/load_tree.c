@@ -25,6 +25,7 @@ struct builder {
     size_t max_nodes;
     bool ascii;
     size_t cursor_index, cursor; /* character and byte that are the same */
+    size_t line, line_start;     /* first byte of the line of the last mark */
 };
 
 int tree_init(struct tree *t, uint32_t nesting)
@@ -87,8 +88,11 @@ static struct place place_of(struct builder *b, const yaml_mark_t *mark)
     struct place at = b->at;
     size_t column = mark->column;
     if (!b->ascii && column <= mark->index) {
-        size_t end = byte_of(b, mark->index);
-        column = end - byte_of(b, mark->index - column);
+        if (mark->line != b->line) {
+            b->line_start = byte_of(b, mark->index - column);
+            b->line = mark->line;
+        }
+        column = byte_of(b, mark->index) - b->line_start;
     }
     at.line += (uint32_t)mark->line;
     at.column = (uint32_t)column + 1;
@@ -110,11 +114,9 @@ static int refuse_parser(struct builder *b, const yaml_parser_t *p)
 {
     if (p->error == YAML_MEMORY_ERROR)
         return -ENOMEM;
-    struct place at = b->at;
-    if (p->error == YAML_READER_ERROR)
-        bytes_place(b->bytes, p->problem_offset, &at);
-    else
-        at = place_of(b, &p->problem_mark);
+    struct place at = b->at; /* the mark itself invents a line at the end of a file */
+    bool reader = p->error == YAML_READER_ERROR;
+    bytes_place(b->bytes, reader ? p->problem_offset : byte_of(b, p->problem_mark.index), &at);
     const char *problem = p->problem ? p->problem : "cannot be read";
     if (p->context)
         findings_add(b->found, F_SYNTAX, at, NULL, "not YAML: %s: %s", p->context, problem);

@@ -7,13 +7,13 @@
 #include "lib/graph/model_index.h"
 #include <xxhash.h>
 
-/* A stretch of a file that holds one document at the most. */
+/* A stretch of a file that holds one document at the most. Kept small: there may be a million. */
 struct piece {
     XXH128_hash_t hash;
-    size_t at, n;                      /* bytes of its file */
+    struct document *doc;              /* owned; NULL: nothing in it that could be understood */
+    uint32_t at, n;                    /* bytes of its file */
     uint32_t line;                     /* of its first byte */
     uint32_t placed_line, placed_file; /* what the places in doc count from */
-    struct document *doc;              /* owned; NULL: nothing in it that could be understood */
     bool unread;                       /* not parsed yet in this load */
     bool faulty; /* has findings: parsed again at every load, so that they are repeated */
 };
