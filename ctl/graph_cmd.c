@@ -101,7 +101,7 @@ enum status graph_diff_command(const struct call *c, struct err *e)
 {
     struct offline a, b;
     if (c->nwords + c->args->graph.n != 2) {
-        err_set(e, -EINVAL, "want graph diff BEFORE AFTER: two paths, each a file or a folder");
+        err_set(e, -EINVAL, "want graph diff BEFORE AFTER: each a file or a folder");
         return STATUS_ERROR;
     }
     struct values before = {c->graph.item, 1}, after = {c->graph.item + 1, 1};

@@ -7,12 +7,20 @@
 #include <errno.h>
 #include <jansson.h>
 
+/* A JSON answer is one line. */
+static void end_line(struct text *t)
+{
+    if (t->n && t->p[t->n - 1] != '\n')
+        text_add(t, STR("\n"));
+}
+
 /* Prints the answer; a status other than 200 becomes e. */
 static enum status ask(const struct call *c, enum live_method m, struct target *t, struct err *e)
 {
     struct live_reply r;
     if (live_ask(c, m, t, c->json, &r, e))
         return STATUS_ERROR;
+    end_line(&r.body);
     if (r.status == 200)
         return out_plain(&r.body, STATUS_YES, e);
     enum status s = live_refused(&r, e);
@@ -142,8 +150,7 @@ enum status live_check(const struct call *c, struct err *e)
         return STATUS_ERROR;
     enum status s = verdict(c, &r, e);
     if (c->json && !e->code) {
-        if (r.body.n && r.body.p[r.body.n - 1] != '\n')
-            text_add(&r.body, STR("\n"));
+        end_line(&r.body);
         return out_plain(&r.body, s, e);
     }
     text_release(&r.body);

@@ -73,7 +73,7 @@ static int choose(const struct command *c, struct call *call, const struct ctl_c
         return err_set(e, -EINVAL, "--graph and --socket together: ask files or a proxy");
     if (a->graph.n)
         socket = NULL;
-    if (c->live && socket && *socket) {
+    if (c->live && socket) {
         call->socket = socket;
         return 0;
     }
@@ -93,7 +93,7 @@ static int need_place(const struct command *c, const struct call *call, struct e
             "which proxy? say --socket PATH, or set OFFSHOOT_ADMIN to the path of its admin "
             "socket");
     if (!c->live)
-        return err_set(e, -EINVAL, "want %s %s", c->name, c->takes);
+        return err_set(e, -EINVAL, "want %s %s: each a file or a folder", c->name, c->takes);
     return err_set(e, -EINVAL,
         "which graph? say --graph PATH for files, or --socket PATH for a running proxy");
 }
@@ -147,6 +147,8 @@ static enum status print_config(
 static enum status with_config(const struct args *a, struct ctl_conf *conf, struct err *e)
 {
     const char *socket = args_have(a, OPT_SOCKET) ? a->value[OPT_SOCKET] : getenv("OFFSHOOT_ADMIN");
+    if (socket && !*socket)
+        socket = NULL; /* an empty variable is an unset one */
     if (ctl_conf_init(conf, a, e))
         return STATUS_ERROR;
     if (args_have(a, OPT_PRINT_CONFIG))
