@@ -1,11 +1,13 @@
 /* The main of a fuzz target in an ordinary build: every file of the folders and files named on the
  * command line goes through the target, whole and as its two halves.
  *
- * Input lies in a block of exactly its size, so that a sanitizer sees a read past the end. The
- * last line says how many inputs ran; a fault ends the program before it. */
+ * Input lies in a block of exactly its size, so that a sanitizer sees a read past the end. What the
+ * first input left allocated is the target's to keep; an input that leaves more is a failure. The
+ * last line says how many files ran; a fault ends the program before it. */
 #include "lib/base/mem.h"
 #include <dirent.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* A target may set something up once, as libFuzzer allows. */
 int LLVMFuzzerInitialize(int *argc, char ***argv) __attribute__((weak));
 
+/* -ENOTEMPTY when there are more blocks than after the first input. */
+static int judge_live(void)
+{
+    static bool first = true;
+    static size_t kept;
+    if (first)
+        kept = mem_live();
+    first = false;
+    return mem_live() > kept ? -ENOTEMPTY : 0;
+}
+
 static int run_one(const uint8_t *data, size_t size)
 {
     uint8_t *copy = malloc(size ? size : 1);
@@ -28,7 +41,7 @@ static int run_one(const uint8_t *data, size_t size)
         memcpy(copy, data, size);
     LLVMFuzzerTestOneInput(copy, size);
     free(copy);
-    return 0;
+    return judge_live();
 }
 
 static int run_parts(const uint8_t *data, size_t size)
@@ -63,7 +76,9 @@ static int run_file(const char *path, size_t size)
 static int run_counted(const char *path, size_t size, size_t *count)
 {
     int r = run_file(path, size);
-    if (r < 0)
+    if (r == -ENOTEMPTY)
+        (void)fprintf(stderr, "'%s' leaves blocks allocated\n", path);
+    else if (r < 0)
         (void)fprintf(stderr, "cannot replay '%s': %s\n", path, strerror(-r));
     else
         *count += 1;
@@ -116,10 +131,6 @@ int main(int argc, char **argv)
             return 1;
         }
     }
-    if (mem_live() != 0) {
-        (void)fprintf(stderr, "%zu blocks still allocated\n", mem_live());
-        return 1;
-    }
-    printf("replayed %zu inputs\n", count);
+    printf("replayed %zu files\n", count);
     return count > 0 ? 0 : 1;
 }
