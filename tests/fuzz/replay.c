@@ -1,18 +1,17 @@
 /* The main of a fuzz target in an ordinary build: every file of the folders and files named on the
  * command line goes through the target, whole and as its two halves.
  *
- * Input lies in a block of exactly its size, so that a sanitizer sees a read past the end. What the
- * first input left allocated is the target's to keep; an input that leaves more is a failure. The
- * last line says how many files ran; a fault ends the program before it. */
+ * Input lies in a block of exactly its size, so that a sanitizer sees a read past the end. A target
+ * that keeps something from input to input frees it by atexit: nothing may be left after that. */
 #include "lib/base/mem.h"
 #include <dirent.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define FILE_MAX  (16u << 20)
 #define PATH_SIZE 4096
@@ -20,17 +19,6 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* A target may set something up once, as libFuzzer allows. */
 int LLVMFuzzerInitialize(int *argc, char ***argv) __attribute__((weak));
-
-/* -ENOTEMPTY when there are more blocks than after the first input. */
-static int judge_live(void)
-{
-    static bool first = true;
-    static size_t kept;
-    if (first)
-        kept = mem_live();
-    first = false;
-    return mem_live() > kept ? -ENOTEMPTY : 0;
-}
 
 static int run_one(const uint8_t *data, size_t size)
 {
@@ -41,7 +29,7 @@ static int run_one(const uint8_t *data, size_t size)
         memcpy(copy, data, size);
     LLVMFuzzerTestOneInput(copy, size);
     free(copy);
-    return judge_live();
+    return 0;
 }
 
 static int run_parts(const uint8_t *data, size_t size)
@@ -76,9 +64,7 @@ static int run_file(const char *path, size_t size)
 static int run_counted(const char *path, size_t size, size_t *count)
 {
     int r = run_file(path, size);
-    if (r == -ENOTEMPTY)
-        (void)fprintf(stderr, "'%s' leaves blocks allocated\n", path);
-    else if (r < 0)
+    if (r < 0)
         (void)fprintf(stderr, "cannot replay '%s': %s\n", path, strerror(-r));
     else
         *count += 1;
@@ -118,16 +104,27 @@ static int run_path(const char *path, size_t *count)
     return run_counted(path, (size_t)st.st_size, count);
 }
 
+/* Registered first, so that it runs after what a target registers. */
+static void judge_live(void)
+{
+    if (mem_live() == 0)
+        return;
+    (void)fprintf(stderr, "%zu blocks still allocated\n", mem_live());
+    (void)fflush(NULL);
+    _exit(1);
+}
+
 int main(int argc, char **argv)
 {
     size_t count = 0;
 
+    if (atexit(judge_live) != 0)
+        return 1;
     if (LLVMFuzzerInitialize)
         LLVMFuzzerInitialize(&argc, &argv);
     for (int i = 1; i < argc; i++) {
-        int r = run_path(argv[i], &count);
-        if (r < 0) {
-            (void)fprintf(stderr, "replay of '%s' stopped: %s\n", argv[i], strerror(-r));
+        if (run_path(argv[i], &count) < 0) {
+            (void)fprintf(stderr, "replay of '%s' stopped\n", argv[i]);
             return 1;
         }
     }
