@@ -72,9 +72,11 @@ static void status_json(struct control *c, struct text *t)
         c->invalid ? "false" : "true", graphsrc_errors(c->graph), graphsrc_warnings(c->graph),
         graphsrc_files(c->graph), loaded, tried, slots_used(&c->slots),
         c->delayed ? "true" : "false");
-    text_fmt(t, ",\"workers\":%u,\"clients\":%llu,\"requests_now\":%llu,\"listeners\":[",
-        c->nworkers, (unsigned long long)sum(c, STAT_CLIENTS),
-        (unsigned long long)sum(c, STAT_REQUESTS_NOW));
+    text_fmt(t,
+        ",\"workers\":%u,\"workers_current\":%u,\"clients\":%llu,\"requests_now\":%llu,"
+        "\"listeners\":[",
+        c->nworkers, slots_current(&c->slots, c->readers, c->nworkers),
+        (unsigned long long)sum(c, STAT_CLIENTS), (unsigned long long)sum(c, STAT_REQUESTS_NOW));
     for (size_t i = 0; i < c->nbound; i++) {
         addr_format(&c->bound[i], at);
         text_add(t, i ? STR(",\"") : STR("\""));
@@ -104,7 +106,8 @@ static void status_text(struct control *c, struct text *t)
         graphsrc_warnings(c->graph));
     text_fmt(t, "snapshots     %u of %u slots used%s\n", slots_used(&c->slots), SLOTS,
         c->delayed ? ", a newer graph waits for one" : "");
-    text_fmt(t, "workers       %u; %llu client connections, %llu requests now\n", c->nworkers,
+    text_fmt(t, "workers       %u, %u on this epoch; %llu client connections, %llu requests now\n",
+        c->nworkers, slots_current(&c->slots, c->readers, c->nworkers),
         (unsigned long long)sum(c, STAT_CLIENTS), (unsigned long long)sum(c, STAT_REQUESTS_NOW));
     for (size_t i = 0; i < c->nbound; i++) {
         addr_format(&c->bound[i], at);

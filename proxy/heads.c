@@ -269,7 +269,10 @@ static void put_route(struct request *r, struct out *o)
     struct text t = {0};
     if (!r->is_explain)
         return;
-    traces_join(r->w->shared->traces, str_of(r->trace_id, TRACE_ID_LEN), r->trace_order, &t, 16384);
+    text_add(&t, str_of(r->hop, r->hop_len));
+    if (r->trace_order) /* without a place of its own nobody can tell what came after */
+        traces_join(
+            r->w->shared->traces, str_of(r->trace_id, TRACE_ID_LEN), r->trace_order, &t, 16384);
     if (t.n && !t.failed) {
         PUT(o, "x-offshoot-route: ");
         put(o, t.p, t.n);

@@ -316,15 +316,15 @@ static enum step step_head(struct request *r)
 static void record_hop(struct request *r)
 {
     const struct answer *a = &r->answer;
-    char text[320];
     struct str env = r->provider_env;
     const char *word = a->refusal ? refusal_word(a->refusal) : decision_class_word(a->decision.cls);
-    int n = snprintf(text, sizeof text, "%.*s@%.*s;%s=%s;rule=%s;epoch=%llu",
+    int n = snprintf(r->hop, sizeof r->hop, "%.*s@%.*s;%s=%s;rule=%s;epoch=%llu",
         STR_ARG(r->service.n ? r->service : STR("-")), STR_ARG(env.n ? env : STR("-")),
         a->refusal ? "refused" : "class", word, context_rule_word(a->context.rule),
         (unsigned long long)r->epoch);
+    r->hop_len = (uint16_t)n;
     r->trace_order = traces_add(r->w->shared->traces, str_of(r->trace_id, TRACE_ID_LEN),
-        str_of(text, (size_t)n), r->w->now_ms);
+        str_of(r->hop, r->hop_len), r->w->now_ms);
     counter_inc(&r->w->stats[r->trace_order ? STAT_TRACE_RECORDS : STAT_TRACE_LOST]);
 }
 

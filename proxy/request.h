@@ -12,6 +12,7 @@
 #include "proxy/client.h"
 #include "proxy/flow.h"
 #include "proxy/provider.h"
+#include "proxy/trace.h"
 
 #define REQUEST_MAGIC 0x52455155u
 #define TRACE_ID_LEN  32
@@ -74,7 +75,9 @@ struct request {
     char token[TOKEN_MAX];
     uint16_t token_len;
     bool is_explain;
-    uint64_t trace_order; /* own place among the trace's records */
+    uint64_t trace_order;       /* own place among the trace's records; 0: it had no room */
+    char hop[TRACE_RECORD_MAX]; /* own hop record, when is_explain */
+    uint16_t hop_len;
 
     /* bodies */
     struct flow up;    /* client to provider */

@@ -52,3 +52,12 @@ unsigned slots_used(const struct slot_writer *w)
         n += w->slot[i].snapshot != NULL;
     return n;
 }
+
+unsigned slots_current(
+    const struct slot_writer *w, struct slot_reader *const *readers, unsigned nreaders)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < nreaders; i++)
+        n += atomic_load_explicit(&readers[i]->acked, memory_order_acquire) == w->serial;
+    return n;
+}

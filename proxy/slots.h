@@ -38,6 +38,9 @@ int slots_reserve(struct slot_writer *w, struct slot_reader *const *readers, uns
 uint64_t slots_publish(struct slot_writer *w, int slot, struct snapshot *s);
 /* Drops every reference; the workers have ended. */
 void slots_release(struct slot_writer *w);
+/* Workers that have taken the newest publication. */
+unsigned slots_current(
+    const struct slot_writer *w, struct slot_reader *const *readers, unsigned nreaders);
 /* Slots in use now. */
 unsigned slots_used(const struct slot_writer *w);
 

@@ -4,9 +4,8 @@
 #include <pthread.h>
 #include <string.h>
 
-#define SHARDS     64
-#define ID_LEN     32
-#define RECORD_MAX 320
+#define SHARDS 64
+#define ID_LEN 32
 
 struct record {
     struct record *next;
@@ -117,7 +116,7 @@ static struct trace *make(struct shard *s, uint32_t limit, struct str id)
 
 static uint64_t add(struct trace *t, struct str text)
 {
-    if (t->nrecords >= TRACE_RECORDS || text.n > RECORD_MAX)
+    if (t->nrecords >= TRACE_RECORDS || text.n > TRACE_RECORD_MAX)
         return 0;
     struct record *r = mem_alloc(sizeof *r + text.n);
     if (!r)
@@ -152,20 +151,17 @@ uint64_t traces_add(struct traces *t, struct str trace_id, struct str record, ui
 }
 
 void traces_join(
-    struct traces *t, struct str trace_id, uint64_t from_order, struct text *out, size_t room)
+    struct traces *t, struct str trace_id, uint64_t order, struct text *out, size_t room)
 {
-    if (from_order == 0)
-        return;
     struct shard *s = shard_of(t, trace_id);
     pthread_mutex_lock(&s->lock);
     struct trace *at = find(s, trace_id);
     for (struct record *r = at ? at->first : NULL; r; r = r->next) {
-        if (r->order < from_order)
+        if (r->order <= order)
             continue;
         if (out->n + r->n + 2 > room)
             break;
-        if (out->n)
-            text_add(out, STR(", "));
+        text_add(out, STR(", "));
         text_add(out, str_of(r->text, r->n));
     }
     pthread_mutex_unlock(&s->lock);

@@ -10,8 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TRACE_RECORDS 64
-#define TRACE_LIFE_MS 30000u
+#define TRACE_RECORDS    64
+#define TRACE_RECORD_MAX 320 /* bytes of one */
+#define TRACE_LIFE_MS    30000u
 
 struct traces;
 
@@ -20,10 +21,10 @@ void traces_free(struct traces *t);
 /* Adds a record ("cart@feat-42;class=local;rule=explicit;epoch=3"). Returns its order within the
  * trace (from 1), 0 when it was not kept. */
 uint64_t traces_add(struct traces *t, struct str trace_id, struct str record, uint64_t now_ms);
-/* Appends own record and all later ones of the trace, ", " between; at most `room` bytes, whole
- * records only. */
+/* Appends the records of the trace that came after `order`, each with ", " before it; at most
+ * `room` bytes, whole records only. */
 void traces_join(
-    struct traces *t, struct str trace_id, uint64_t from_order, struct text *out, size_t room);
+    struct traces *t, struct str trace_id, uint64_t order, struct text *out, size_t room);
 /* For the admin socket: every record, a line (or JSON array) each. False: unknown trace-id. */
 bool traces_show(struct traces *t, struct str trace_id, bool json, struct text *out);
 
