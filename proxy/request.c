@@ -328,6 +328,15 @@ static void record_hop(struct request *r)
     counter_inc(&r->w->stats[r->trace_order ? STAT_TRACE_RECORDS : STAT_TRACE_LOST]);
 }
 
+/* A call within an explained trace that came without the token: its application dropped the
+ * context. Its record is what shows the leak. */
+static bool lost_explained_context(const struct request *r)
+{
+    struct traces *t = r->w->shared->traces;
+    return r->ask.trusted && !r->trace_made && traces_any(t) &&
+           traces_known(t, str_of(r->trace_id, TRACE_ID_LEN), r->w->now_ms);
+}
+
 static void count_decision(struct request *r)
 {
     counter_cell *stats = r->w->stats;
@@ -383,7 +392,7 @@ static enum step step_decide(struct request *r)
     r->is_explain = a->context.explain;
     count_decision(r);
     heads_trace(r);
-    if (r->is_explain)
+    if (r->is_explain || lost_explained_context(r))
         record_hop(r);
     if (a->refusal)
         return request_refuse(r, a->refusal);

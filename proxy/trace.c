@@ -2,6 +2,7 @@
 #include "lib/base/list.h"
 #include "lib/base/mem.h"
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define SHARDS 64
@@ -30,6 +31,7 @@ struct shard {
 
 struct traces {
     uint32_t shard_limit;
+    _Atomic uint32_t count; /* traces in all shards */
     struct shard shard[SHARDS];
 };
 
@@ -46,7 +48,7 @@ struct traces *traces_new(uint32_t limit)
     return t;
 }
 
-static void trace_free(struct shard *s, struct trace *t)
+static void trace_free(struct traces *all, struct shard *s, struct trace *t)
 {
     while (t->first) {
         struct record *r = t->first;
@@ -55,6 +57,7 @@ static void trace_free(struct shard *s, struct trace *t)
     }
     list_remove(&t->link);
     s->count--;
+    atomic_fetch_sub_explicit(&all->count, 1, memory_order_relaxed);
     mem_free(t);
 }
 
@@ -65,7 +68,7 @@ void traces_free(struct traces *t)
     for (unsigned i = 0; i < SHARDS; i++) {
         struct shard *s = &t->shard[i];
         list_for_each (it, &s->traces)
-            trace_free(s, list_entry(it, struct trace, link));
+            trace_free(t, s, list_entry(it, struct trace, link));
         pthread_mutex_destroy(&s->lock);
     }
     mem_free(t);
@@ -90,19 +93,19 @@ static struct trace *find(struct shard *s, struct str id)
     return NULL;
 }
 
-static void expire(struct shard *s, uint64_t now_ms)
+static void expire(struct traces *all, struct shard *s, uint64_t now_ms)
 {
     while (!list_empty(&s->traces)) {
         struct trace *t = list_entry(s->traces.next, struct trace, link);
         if (t->used_ms + TRACE_LIFE_MS > now_ms)
             return;
-        trace_free(s, t);
+        trace_free(all, s, t);
     }
 }
 
-static struct trace *make(struct shard *s, uint32_t limit, struct str id)
+static struct trace *make(struct traces *all, struct shard *s, struct str id)
 {
-    if (s->count >= limit || id.n != ID_LEN)
+    if (s->count >= all->shard_limit || id.n != ID_LEN)
         return NULL;
     struct trace *t = mem_zalloc(sizeof *t);
     if (!t)
@@ -111,6 +114,7 @@ static struct trace *make(struct shard *s, uint32_t limit, struct str id)
     t->last = &t->first;
     list_append(&s->traces, &t->link);
     s->count++;
+    atomic_fetch_add_explicit(&all->count, 1, memory_order_relaxed);
     return t;
 }
 
@@ -135,10 +139,10 @@ uint64_t traces_add(struct traces *t, struct str trace_id, struct str record, ui
 {
     struct shard *s = shard_of(t, trace_id);
     pthread_mutex_lock(&s->lock);
-    expire(s, now_ms);
+    expire(t, s, now_ms);
     struct trace *at = find(s, trace_id);
     if (!at)
-        at = make(s, t->shard_limit, trace_id);
+        at = make(t, s, trace_id);
     uint64_t order = 0;
     if (at) {
         at->used_ms = now_ms;
@@ -148,6 +152,21 @@ uint64_t traces_add(struct traces *t, struct str trace_id, struct str record, ui
     }
     pthread_mutex_unlock(&s->lock);
     return order;
+}
+
+bool traces_any(const struct traces *t)
+{
+    return atomic_load_explicit(&t->count, memory_order_relaxed) != 0;
+}
+
+bool traces_known(struct traces *t, struct str trace_id, uint64_t now_ms)
+{
+    struct shard *s = shard_of(t, trace_id);
+    pthread_mutex_lock(&s->lock);
+    expire(t, s, now_ms);
+    bool known = find(s, trace_id) != NULL;
+    pthread_mutex_unlock(&s->lock);
+    return known;
 }
 
 void traces_join(

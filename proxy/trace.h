@@ -21,6 +21,11 @@ void traces_free(struct traces *t);
 /* Adds a record ("cart@feat-42;class=local;rule=explicit;epoch=3"). Returns its order within the
  * trace (from 1), 0 when it was not kept. */
 uint64_t traces_add(struct traces *t, struct str trace_id, struct str record, uint64_t now_ms);
+/* True when some trace is remembered: one relaxed load, for the hot path. */
+bool traces_any(const struct traces *t);
+/* True when this trace is: a request of it that does not ask to be explained has lost its context,
+ * and its record shows where. */
+bool traces_known(struct traces *t, struct str trace_id, uint64_t now_ms);
 /* Appends the records of the trace that came after `order`, each with ", " before it; at most
  * `room` bytes, whole records only. */
 void traces_join(
