@@ -18,8 +18,11 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define ROUNDS  4000000u
-#define APPLIES 2000u
+/* Of several readings the lowest counts: the others had more of the machine's other work in them.
+ */
+#define READINGS 8u
+#define ROUNDS   500000u /* questions of one reading */
+#define APPLIES  2000u
 
 /* CPU time: other work on the machine should not count. */
 static double now_ns(void)
@@ -67,14 +70,15 @@ static struct load_source *sources_of(struct files *f, size_t *ret_n)
     return s;
 }
 
-static double resolve_ns(const struct snapshot *s, bool empty)
+/* One reading: nanoseconds a question. `empty` does all but resolve. */
+static double resolve_reading(const struct snapshot *s, uint64_t *state, bool empty)
 {
-    uint64_t state = 88172645463325252u, sum = 0;
+    uint64_t sum = 0;
     uint32_t envs = snapshot_env_limit(s), services = snapshot_service_limit(s);
     double from = now_ns();
     for (unsigned i = 0; i < ROUNDS; i++) {
         struct decision d = {0};
-        uint32_t env = below(&state, envs), service = below(&state, services);
+        uint32_t env = below(state, envs), service = below(state, services);
         if (!empty)
             snapshot_resolve(s, env, service, 1700000000, &d);
         sum += d.provider + env + service;
@@ -83,34 +87,53 @@ static double resolve_ns(const struct snapshot *s, bool empty)
     return sum == 0 ? 0 : ns;
 }
 
+static double resolve_ns(const struct snapshot *s, bool empty)
+{
+    uint64_t state = 88172645463325252u;
+    double best = 1e9;
+    for (unsigned i = 0; i < READINGS; i++) {
+        double ns = resolve_reading(s, &state, empty);
+        best = ns < best ? ns : best;
+    }
+    return best;
+}
+
 #define PROBES 65536u
 struct probe {
-    char token[TOKEN_MAX], host[80];
-    size_t token_len, host_len;
+    uint8_t token_len, host_len;
+    char token[78], host[48];
 };
 
 static struct probe *probes_of(const struct snapshot *s)
 {
     uint64_t state = 123456789;
+    char token[TOKEN_MAX];
     struct probe *p = calloc(PROBES, sizeof(*p));
     if (!p)
         die("out of memory");
     for (unsigned i = 0; i < PROBES; i++) {
         struct str env = snapshot_env_name(s, below(&state, snapshot_env_limit(s)));
         struct str service = snapshot_service_name(s, below(&state, snapshot_service_limit(s)));
-        p[i].token_len = token_write(env, 1, 0, p[i].token);
-        p[i].host_len =
-            (size_t)snprintf(p[i].host, sizeof(p[i].host), "%.*s:8080", STR_ARG(service));
+        size_t n = token_write(env, 1, 0, token);
+        if (n > sizeof(p[i].token))
+            die("names are too long for this bench");
+        memcpy(p[i].token, token, n);
+        p[i].token_len = (uint8_t)n;
+        int h = snprintf(p[i].host, sizeof(p[i].host), "%.*s:8080", STR_ARG(service));
+        if (h < 0 || (size_t)h >= sizeof(p[i].host))
+            die("names are too long for this bench");
+        p[i].host_len = (uint8_t)h;
     }
     return p;
 }
 
-static double from_bytes_ns(const struct snapshot *s, const struct probe *probes)
+/* The probes are read in a row, as bytes that just came from a socket are at hand. */
+static double from_bytes_reading(const struct snapshot *s, const struct probe *probes, unsigned at)
 {
     uint64_t sum = 0;
     double from = now_ns();
     for (unsigned i = 0; i < ROUNDS; i++) {
-        const struct probe *p = &probes[i * 2654435761u % PROBES];
+        const struct probe *p = &probes[(at + i) % PROBES];
         struct token t;
         struct route r;
         struct decision d;
@@ -122,6 +145,16 @@ static double from_bytes_ns(const struct snapshot *s, const struct probe *probes
     }
     double ns = (now_ns() - from) / ROUNDS;
     return sum == 0 ? 0 : ns;
+}
+
+static double from_bytes_ns(const struct snapshot *s, const struct probe *probes)
+{
+    double best = 1e9;
+    for (unsigned i = 0; i < READINGS; i++) {
+        double ns = from_bytes_reading(s, probes, i * ROUNDS);
+        best = ns < best ? ns : best;
+    }
+    return best;
 }
 
 /* Changes one overlay's endpoints in the model, as an edit of its document would. */

@@ -148,7 +148,7 @@ int build_remove_env(struct build *b, uint32_t env)
 
 static int add_words(struct build *b, const uint32_t *words, uint32_t n, uint32_t *ret_at)
 {
-    if (b->words_size - b->nwords < n) {
+    if (!b->words || b->words_size - b->nwords < n) {
         uint32_t size = b->words_size + b->words_size / 2 + n + 64;
         uint32_t *p = mem_realloc(b->words, size * sizeof(*p));
         if (!p)
