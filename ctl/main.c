@@ -71,16 +71,12 @@ static int choose(const struct command *c, struct call *call, const struct ctl_c
     const struct args *a = call->args;
     if (args_have(a, OPT_GRAPH) && args_have(a, OPT_SOCKET))
         return err_set(e, -EINVAL, "--graph and --socket together: ask files or a proxy");
-    if (a->graph.n)
-        socket = NULL;
-    if (c->live && socket) {
+    if (!socket)
+        socket = conf->socket;
+    if (c->live && socket && !a->graph.n)
         call->socket = socket;
-        return 0;
-    }
-    if (c->offline)
+    else if (c->offline)
         call->graph = a->graph.n ? a->graph : (struct values){conf->graph.item, conf->graph.n};
-    if (c->live && !call->graph.n && conf->socket)
-        call->socket = conf->socket;
     return 0;
 }
 
