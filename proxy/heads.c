@@ -240,9 +240,11 @@ int heads_request(struct request *r, struct buf *b)
 
 static void put_status(struct out *o, unsigned status, struct str reason)
 {
-    PUT(o, "HTTP/1.1 ");
-    put_u64(o, status);
-    PUT(o, " ");
+    char line[] = "HTTP/1.1 000 ";
+    line[9] = (char)('0' + status / 100);
+    line[10] = (char)('0' + status / 10 % 10);
+    line[11] = (char)('0' + status % 10);
+    put(o, line, sizeof line - 1);
     put_str(o, reason.n ? reason : h1_reason(status));
     PUT(o, "\r\n");
 }

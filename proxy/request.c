@@ -89,11 +89,13 @@ struct request *request_new(struct client *c)
     struct request *r = request_alloc(w);
     if (!r)
         return NULL;
-    /* Only what stands before `fields` is cleared: parsed heads and names are written before use.
-     */
-    memset(r, 0, offsetof(struct request, token));
-    memset((char *)r + offsetof(struct request, token_len), 0,
-        offsetof(struct request, names) - offsetof(struct request, token_len));
+    memset(r, 0, offsetof(struct request, w));
+    r->up.decoded = r->up.done = false;
+    r->up.body.error = 0;
+    r->up.sent = r->up.stamp_us = 0;
+    r->head.size = r->head.nfields = 0;
+    r->head.minor = 1;
+    r->head.method_id = H1_METHOD_OTHER;
     r->magic = REQUEST_MAGIC;
     r->w = w;
     r->client = c;

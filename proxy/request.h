@@ -45,58 +45,49 @@ struct request {
     bool fresh;                      /* this try must not reuse a connection */
     bool half_closed;                /* the client ended its side after a whole request */
     bool send_failed;                /* the provider takes no more of the request */
+    bool trace_made;                 /* no valid traceparent came: we wrote one */
+    bool is_explain;
     uint8_t tries;
-    uint8_t interim; /* 1xx passed on */
-    struct worker *w;
+    uint8_t interim;        /* 1xx passed on */
+    uint8_t refusal;        /* enum refusal of a reply of our own */
+    uint8_t provider_fault; /* enum provider_error + 1 of the last failed try */
+    uint8_t client_fault;   /* enum client_close + 1 */
+    uint16_t status;        /* sent to the client; 0: none yet */
+    uint16_t token_len, hop_len;
     struct client *client;
     struct pconn *pconn;
     struct provider *provider;
     struct list wait;
     struct timer timer; /* name, connect, reply and stream time-outs */
     uint64_t deadline_ms;
-
-    /* the request */
-    struct buf head_block; /* owns the head's bytes; scratch behind them */
-    struct scratch scratch;
-    struct h1_parser parser;
-    struct h1_head head;
-    struct ask ask;
-    struct answer answer;
-    const struct snapshot *snapshot; /* valid while `holding` */
-    struct addr endpoint;            /* chosen; name points into the snapshot */
-    struct str service; /* names in the snapshot; copied to name_block when it is let go */
-    struct str provider_env;
     uint64_t epoch;
+    uint64_t trace_order; /* own place among the trace's records; 0: it had no room */
+    uint64_t t_start, t_decided, t_connected, t_reply; /* worker's clock, us; 0: not reached */
+    const struct snapshot *snapshot;                   /* valid while `holding` */
     uint32_t tried; /* endpoints of the set tried, from `first` on */
     uint32_t first;
     uint32_t reply_timeout_ms, connect_timeout_ms, retries_max;
-    char trace_id[TRACE_ID_LEN];
-    bool trace_made; /* no valid traceparent came: we wrote one */
-    char token[TOKEN_MAX];
-    uint16_t token_len;
-    bool is_explain;
-    uint64_t trace_order;       /* own place among the trace's records; 0: it had no room */
-    char hop[TRACE_RECORD_MAX]; /* own hop record, when is_explain */
-    uint16_t hop_len;
-
-    /* bodies */
-    struct flow up;    /* client to provider */
-    struct flow down;  /* provider to client */
-    struct buf replay; /* raw request body kept for a retry */
-
-    /* the reply */
-    struct h1_parser reply_parser;
-    struct h1_head reply;
-    uint8_t refusal;         /* enum refusal of a reply of our own */
-    uint16_t status;         /* sent to the client; 0: none yet */
-    uint8_t provider_fault;  /* enum provider_error + 1 of the last failed try */
-    uint8_t client_fault;    /* enum client_close + 1 */
     uint32_t reply_head_end; /* client out: bytes [0, this) are the unsent reply head */
+    struct addr endpoint;    /* chosen; name points into the snapshot */
+    struct str service;      /* names in the snapshot; copied to `names` when it is let go */
+    struct str provider_env;
+    struct buf head_block; /* owns the head's bytes; scratch behind them */
+    struct buf replay;     /* raw request body kept for a retry */
+    struct answer answer;
+    struct flow down; /* provider to client */
 
-    /* times, microseconds of the worker's clock; 0: not reached */
-    uint64_t t_start, t_decided, t_connected, t_reply;
-
+    /* From here on nothing is cleared for a new request: each is written before it is read. */
+    struct worker *w;
     struct request *next_free;
+    struct flow up; /* client to provider; set up with the head */
+    struct scratch scratch;
+    struct h1_parser parser, reply_parser;
+    struct h1_head head; /* size 0: not parsed yet */
+    struct h1_head reply;
+    struct ask ask;
+    char trace_id[TRACE_ID_LEN];
+    char token[TOKEN_MAX];
+    char hop[TRACE_RECORD_MAX]; /* own hop record, when is_explain */
     char names[3 * 64];   /* service, environment and provider names once the snapshot is gone */
     struct field *fields; /* limits.fields of the request */
     struct field *reply_fields;   /* as many, for reply heads and trailers */
