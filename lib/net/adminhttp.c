@@ -19,11 +19,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PORT_MAGIC  0x41444d02u
-#define BACKLOG     64
-#define PATH_LIMIT  107   /* bytes of a unix socket's path */
-#define GROUPS_MAX  65536 /* of one user, as the kernel has it */
-#define PASSWD_SIZE 16384
+#define PORT_MAGIC     0x41444d02u
+#define BACKLOG        64
+#define PATH_LIMIT     107   /* bytes of a unix socket's path */
+#define GROUPS_MAX     65536 /* of one user, as the kernel has it */
+#define ENTRY_SIZE     16384 /* of the user and group data bases */
+#define ENTRY_SIZE_MAX (ENTRY_SIZE * 64)
 
 /* ---- connections ---------------------------------------------------------------------------- */
 
@@ -142,8 +143,8 @@ static bool in_groups(const char *name, gid_t own, gid_t wanted)
 static bool is_member(unsigned uid, gid_t group)
 {
     struct passwd entry, *found = NULL;
-    char *buf = mem_alloc(PASSWD_SIZE);
-    bool member = buf && getpwuid_r(uid, &entry, buf, PASSWD_SIZE, &found) == 0 && found &&
+    char *buf = mem_alloc(ENTRY_SIZE);
+    bool member = buf && getpwuid_r(uid, &entry, buf, ENTRY_SIZE, &found) == 0 && found &&
                   in_groups(found->pw_name, found->pw_gid, group);
     mem_free(buf);
     return member;
@@ -421,16 +422,35 @@ static struct admin_port *port_new(
     return p;
 }
 
+/* 0, -ENOENT, or another negative errno of the look-up. A group's members can take much room. */
+static int find_group(const char *name, gid_t *ret_gid)
+{
+    struct group entry, *found = NULL;
+    int rc = ERANGE;
+    for (size_t size = ENTRY_SIZE; rc == ERANGE && size <= ENTRY_SIZE_MAX; size *= 4) {
+        char *buf = mem_alloc(size);
+        if (!buf)
+            return -ENOMEM;
+        rc = getgrnam_r(name, &entry, buf, size, &found);
+        if (!rc && found)
+            *ret_gid = entry.gr_gid;
+        mem_free(buf);
+    }
+    return rc ? -rc : found ? 0 : -ENOENT;
+}
+
 static int give_to_group(const char *path, const char *group, gid_t *ret_gid, struct err *e)
 {
-    errno = 0;
-    const struct group *g = getgrnam(group);
-    if (!g)
-        return err_set(e, errno ? -errno : -ENOENT, "unknown admin group '%s'", group);
-    if (chown(path, (uid_t)-1, g->gr_gid) < 0 || chmod(path, 0660) < 0)
+    gid_t gid = 0;
+    int rc = find_group(group, &gid);
+    if (rc == -ENOENT)
+        return err_set(e, rc, "unknown admin group '%s'", group);
+    if (rc)
+        return err_set(e, rc, "cannot look up admin group '%s': %s", group, strerror(-rc));
+    if (chown(path, (uid_t)-1, gid) < 0 || chmod(path, 0660) < 0)
         return err_set(e, -errno, "cannot give admin socket '%s' to group '%s': %s", path, group,
             strerror(errno));
-    *ret_gid = g->gr_gid;
+    *ret_gid = gid;
     return 0;
 }
 

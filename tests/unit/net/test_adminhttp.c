@@ -317,10 +317,11 @@ static void others_may_do_nothing_and_the_group_may_read(void **state)
     (void)state;
     if (geteuid() != 0)
         skip();
-    const struct group *g = getgrnam("daemon");
-    if (!g)
+    struct group entry, *g = NULL;
+    char buf[4096];
+    if (getgrnam_r("daemon", &entry, buf, sizeof(buf), &g) || !g)
         skip();
-    gid_t daemon = g->gr_gid;
+    gid_t daemon = entry.gr_gid;
     struct fixture *f = start();
     assert_int_equal(chmod(dir, 0755), 0);
     ask_as(f, 1234, 1234, REQUEST("GET /status"), out, sizeof(out));
