@@ -218,8 +218,17 @@ class Program:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still runs after {seconds} s: {self.describe()}") from None
 
+    def end(self, seconds=SECONDS):
+        """For a program whose end is not judged. Politely first: it has children to take along."""
+        if self.running():
+            self.process.terminate()
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
     def kill(self):
-        """For programs whose end is not judged, and for tests of a sudden death."""
+        """For tests of a sudden death."""
         if self.running():
             self.process.kill()
         self.process.wait()
@@ -273,8 +282,8 @@ class Case(unittest.TestCase):
             for program in reversed(self.programs):
                 self.judge(program)
         finally:
-            for program in self.programs:
-                program.kill()
+            for program in reversed(self.programs):
+                program.end(self.end_seconds)
             if not os.environ.get("OFFSHOOT_KEEP"):
                 shutil.rmtree(self.folder, ignore_errors=True)
 
