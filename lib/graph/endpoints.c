@@ -166,10 +166,19 @@ static uint64_t hash_of(const void *set, size_t size)
     return XXH3_64bits((const char *)set + HASHED_FROM, size - HASHED_FROM);
 }
 
-static uint32_t home_of(const struct endpoints *s, uint32_t handle)
+/* An entry of the table: the handle, and above it two bits of the hash, which spare three of four
+ * looks at a set that is another one. 0: free. */
+#define ENTRY_HANDLE ((1u << 30) - 1)
+
+static uint32_t entry_make(uint32_t handle, uint64_t hash)
+{
+    return handle | (uint32_t)(hash >> 62) << 30;
+}
+
+static uint64_t hash_at(const struct endpoints *s, uint32_t handle)
 {
     const struct endpoint_set *set = endpoints_at(s, handle);
-    return (uint32_t)hash_of(set, set_size(set)) & (s->size - 1);
+    return hash_of(set, set_size(set));
 }
 
 int endpoints_reserve(struct endpoints *s, size_t more)
@@ -181,30 +190,32 @@ int endpoints_reserve(struct endpoints *s, size_t more)
         size *= 2;
     if (size == s->size)
         return 0;
-    struct endpoints old = *s;
     uint32_t *table = mem_zalloc(size * sizeof(*table));
     if (!table)
         return -ENOMEM;
+    for (uint32_t i = 0; i < s->size; i++) {
+        if (!s->table[i])
+            continue;
+        size_t at = hash_at(s, s->table[i] & ENTRY_HANDLE) & (size - 1);
+        while (table[at])
+            at = (at + 1) & (size - 1);
+        table[at] = s->table[i];
+    }
+    mem_free(s->table);
     s->table = table;
     s->size = (uint32_t)size;
-    for (uint32_t i = 0; i < old.size; i++) {
-        if (!old.table[i])
-            continue;
-        uint32_t at = home_of(s, old.table[i]);
-        while (table[at])
-            at = (at + 1) & (s->size - 1);
-        table[at] = old.table[i];
-    }
-    mem_free(old.table);
     return 0;
 }
 
 /* The place of an equal set, or the free place where it belongs. */
-static uint32_t lookup(const struct endpoints *s, const char *packed, size_t size)
+static uint32_t lookup(const struct endpoints *s, const char *packed, size_t size, uint64_t hash)
 {
-    uint32_t at = (uint32_t)hash_of(packed, size) & (s->size - 1);
+    uint32_t at = (uint32_t)hash & (s->size - 1);
     for (; s->table[at]; at = (at + 1) & (s->size - 1)) {
-        const struct endpoint_set *set = endpoints_at(s, s->table[at]);
+        uint32_t handle = s->table[at] & ENTRY_HANDLE;
+        if (s->table[at] != entry_make(handle, hash))
+            continue;
+        const struct endpoint_set *set = endpoints_at(s, handle);
         if (set_size(set) == size &&
             memcmp((const char *)set + HASHED_FROM, packed + HASHED_FROM, size - HASHED_FROM) == 0)
             break;
@@ -227,7 +238,8 @@ int endpoints_intern(struct endpoints *s, const struct endpoint *list, uint32_t 
     if (!packed)
         return -ENOMEM;
     pack(packed, &head, &any, list, artifact, region);
-    uint32_t at = lookup(s, packed, size), handle = s->table[at];
+    uint64_t hash = hash_of(packed, size);
+    uint32_t at = lookup(s, packed, size, hash), handle = s->table[at] & ENTRY_HANDLE;
     int r = 0;
     if (handle) {
         endpoints_hold(s, handle);
@@ -235,7 +247,7 @@ int endpoints_intern(struct endpoints *s, const struct endpoint *list, uint32_t 
         void *block = slab_alloc(&s->slab, size, &handle);
         if (block) {
             memcpy(block, packed, size);
-            s->table[at] = handle;
+            s->table[at] = entry_make(handle, hash);
             s->count++;
         } else {
             r = -ENOMEM;
@@ -257,11 +269,11 @@ void endpoints_hold(struct endpoints *s, uint32_t handle)
 /* Removal from linear probing: later entries of the run move up into the gap where they may. */
 static void table_remove(struct endpoints *s, uint32_t handle)
 {
-    uint32_t mask = s->size - 1, gap = home_of(s, handle);
-    while (s->table[gap] != handle)
+    uint32_t mask = s->size - 1, gap = (uint32_t)hash_at(s, handle) & mask;
+    while ((s->table[gap] & ENTRY_HANDLE) != handle)
         gap = (gap + 1) & mask;
     for (uint32_t i = (gap + 1) & mask; s->table[i]; i = (i + 1) & mask) {
-        uint32_t home = home_of(s, s->table[i]);
+        uint32_t home = (uint32_t)hash_at(s, s->table[i] & ENTRY_HANDLE) & mask;
         if (((i - home) & mask) >= ((i - gap) & mask)) {
             s->table[gap] = s->table[i];
             gap = i;

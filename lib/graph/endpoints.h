@@ -15,7 +15,7 @@
 
 struct endpoints {
     struct slab slab;
-    uint32_t *table; /* handles by hash, 0: free */
+    uint32_t *table; /* handles by hash, see endpoints.c; 0: free */
     uint32_t size, count;
 };
 
