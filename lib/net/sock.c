@@ -144,7 +144,7 @@ int sock_connect(const struct addr *a, bool *ret_pending)
 
 int sock_accept(int listener, struct addr *ret_peer)
 {
-    struct sockaddr_storage ss;
+    struct sockaddr_storage ss = {0};
     socklen_t len;
     int fd;
     do {

@@ -245,7 +245,7 @@ static bool follow(struct walk *walk, const char *link)
     walk->rest[n] = '/';
     memcpy(walk->rest + n + 1, rest, left + 1);
     if (target[0] == '/')
-        strcpy(walk->at, "/");
+        memcpy(walk->at, "/", 2);
     return true;
 }
 
@@ -280,7 +280,7 @@ static int walk_path(struct watch *w, struct stations *s, const char *path)
     if (n >= sizeof(walk.rest))
         return 0;
     memcpy(walk.rest, path, n + 1);
-    strcpy(walk.at, path[0] == '/' ? "/" : ".");
+    memcpy(walk.at, path[0] == '/' ? "/" : ".", 2);
     while (next_part(&walk, part, &last)) {
         bool dots = strcmp(part, ".") == 0 || strcmp(part, "..") == 0;
         int rc = dots ? 0 : watch_here(w, s, &walk, part, last);

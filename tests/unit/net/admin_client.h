@@ -55,7 +55,7 @@ static inline bool is_whole(struct reply *r, bool head)
         return false;
     r->body = end + 4;
     r->nbody = r->n - (size_t)(r->body - r->p);
-    r->status = atoi(r->p + 9);
+    r->status = (int)strtol(r->p + 9, NULL, 10);
     return head || (length && length < end && r->nbody >= strtoul(length + 18, NULL, 10));
 }
 
@@ -99,7 +99,8 @@ static inline void answers_at(
 {
     int fd = client(a);
     struct reply r = ask(f, fd, request);
-    if (r.status != status || (body && (r.nbody != strlen(body) || memcmp(r.body, body, r.nbody))))
+    if (r.status != status ||
+        (body && (r.nbody != strlen(body) || memcmp(r.body, body, r.nbody) != 0)))
         fail_msg("to '%s': %s", request, r.p);
     free(r.p);
     close(fd);
