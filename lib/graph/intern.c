@@ -168,14 +168,14 @@ int intern_add(struct intern *n, struct str name, uint32_t max, uint32_t *ret)
 
 int intern_put(struct intern *n, struct str name, uint32_t number)
 {
+    if (number >= NUMBER_CEILING)
+        return -ENOSPC;
     uint64_t hash = intern_hash(name);
     uint32_t known = find_hashed(n, name, hash);
     if (known == number)
         return 0;
     if (known != INTERN_NONE || (number < n->limit && n->view->offsets[number]))
         return -EEXIST;
-    if (number >= NUMBER_CEILING)
-        return -ENOSPC;
     return add(n, name, hash, number);
 }
 
