@@ -2,8 +2,8 @@
 """Writes a valid environment graph of any size, the same for the same arguments.
 
 The graph has one baseline `main` that provides every service, overlays `team-N` on it, and overlays
-`feat-N` on one team or, for the asked share of them, on two. A team overrides one slot of `overrides`
-services; two parents always come from different slots, so that they never contradict each other.
+`feat-N` on one team or, for the asked share of them, on two. A team overrides one slot of
+`overrides` services; two parents come from different slots, so that they never contradict.
 
     bench/make_graph.py --environments 100000 --services 1000 --overrides 8 --files 1 --out DIR
 """
@@ -31,6 +31,7 @@ def arguments():
     p.add_argument("--files", type=int, default=1)
     p.add_argument("--two-parents", type=percent, default=20.0, metavar="PERCENT",
                    help="share of the feature environments with two parents")
+    p.add_argument("--endpoint", metavar="ADDRESS", help="of every provider, not one for each")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--out", required=True, metavar="DIR", help="made when it is missing")
     a = p.parse_args()
@@ -50,6 +51,8 @@ class Graph:
         self.host = 0
 
     def endpoint(self):
+        if self.a.endpoint:
+            return f'["{self.a.endpoint}"]'
         self.host += 1
         h = self.host
         return f'["10.{h >> 16 & 255}.{h >> 8 & 255}.{h & 255}:{8080 + (h >> 24)}"]'

@@ -1,4 +1,5 @@
 #define XXH_INLINE_ALL
+#include "lib/graph/check.h"
 #include "lib/base/mem.h"
 #include "lib/graph/check_internal.h"
 #include "lib/graph/gateway.h"

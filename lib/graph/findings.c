@@ -102,8 +102,8 @@ static size_t clean(char *message, size_t n)
     return n;
 }
 
-static void add(struct findings *f, enum finding_code code, struct place at, struct place related,
-    struct place related2, const char *fmt, va_list ap)
+__attribute__((format(printf, 6, 0))) static void add(struct findings *f, enum finding_code code,
+    struct place at, struct place related, struct place related2, const char *fmt, va_list ap)
 {
     count(f, code);
     struct finding *slot = new_slot(f);

@@ -285,9 +285,10 @@ static void equal_routes_clash(void **state)
         BASE GATE("routes: [" ROUTE("host: A.b, path: /") ", " ROUTE("path: /, host: a.b.") "]"),
         "route-claimed-twice 27:61 27:35");
     assert_found(
-        BASE GATE("routes: [" ROUTE("path: /a") ", " ROUTE("path: /A") ", " ROUTE("path: /, host: "
-                                                                                  "a.b") ", " ROUTE(
-            "path: /, host: \"*.a.b\"") ", " ROUTE("path: /") ", " ROUTE("path: /a%2F") "]"),
+        BASE GATE("routes: [" ROUTE("path: /a") ", " ROUTE("path: /A") ", " ROUTE(
+            "path: /, host: "
+            "a.b") ", " ROUTE("path: /, host: \"*.a.b\"") ", " ROUTE("path: /") ", " ROUTE("path: "
+                                                                                           "/a%2F") "]"),
         "");
     assert_found(
         BASE GATE("routes: [" ROUTE("path: /") "]") "kind: Gateway\nmetadata: {name: other}\nspec: "
