@@ -229,18 +229,37 @@ void findings_json(const struct findings *f, const char *const *files, struct te
     text_add(out, STR("}"));
 }
 
+/* A file name may hold anything; it must not look like another line. */
+static void name_text(struct text *out, const char *name)
+{
+    for (; *name; name++) {
+        bool control = (unsigned char)*name < 0x20 || *name == 0x7f;
+        text_add(out, control ? STR("?") : str_of(name, 1));
+    }
+}
+
+static void place_text(struct text *out, struct place at, const char *const *files)
+{
+    name_text(out, files[at.file]);
+    text_fmt(out, ":%u:%u", at.line, at.column);
+}
+
 static void related_text(struct text *out, struct place at, const char *const *files)
 {
-    if (at.line)
-        text_fmt(out, "    see %s:%u:%u\n", files[at.file], at.line, at.column);
+    if (!at.line)
+        return;
+    text_add(out, STR("    see "));
+    place_text(out, at, files);
+    text_add(out, STR("\n"));
 }
 
 void findings_text(const struct findings *f, const char *const *files, struct text *out)
 {
     for (size_t i = 0; i < f->n; i++) {
         const struct finding *x = &f->list[i];
-        text_fmt(out, "%s:%u:%u: %s: %s: %s\n", files[x->at.file], x->at.line, x->at.column,
-            finding_is_warning(x->code) ? "warning" : "error", finding_word(x->code), x->message);
+        place_text(out, x->at, files);
+        text_fmt(out, ": %s: %s: %s\n", finding_is_warning(x->code) ? "warning" : "error",
+            finding_word(x->code), x->message);
         related_text(out, x->related, files);
         related_text(out, x->related2, files);
     }

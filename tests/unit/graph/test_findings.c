@@ -85,8 +85,8 @@ static void prints_lines_with_what_is_related(void **state)
                                "    see a.yaml:3:4\n"
                                "a.yaml:11:12: error: conflict: two of them\n"
                                "    see a.yaml:5:6\n"
-                               "    see b\n.yaml:7:8\n"
-                               "b\n.yaml:1:2: warning: unprovided-service: nobody\n");
+                               "    see b?.yaml:7:8\n"
+                               "b?.yaml:1:2: warning: unprovided-service: nobody\n");
     text_release(&out);
     findings_release(&f);
 }

@@ -380,6 +380,51 @@ static void documents_have_a_limit(void **state)
     }
 }
 
+/* `count` short texts in one list, and the findings of that. */
+static void judge_list(struct judged *j, const char *head, int count, bool distinct)
+{
+    size_t size = 200 + (size_t)count * 8;
+    char *text = mem_alloc(size);
+    assert_non_null(text);
+    size_t n = (size_t)snprintf(text, size, "%s", head);
+    for (int i = 0; i < count; i++)
+        n += (size_t)snprintf(text + n, size - n, distinct ? "%x," : "a,", (unsigned)i);
+    snprintf(text + n, size - n, "]\n");
+    judge(j, text);
+    mem_free(text);
+}
+
+static void values_have_a_limit_by_the_size_of_the_document(void **state)
+{
+    (void)state;
+    static const char head[] = ENV "  expires: [";
+    for (int excess = 0; excess <= 1; excess++) {
+        struct judged j;
+        /* 13 nodes stand before the list's items: 13 + n = 43690 + (bytes = 2 n + head + 2) / 5 */
+        int n = 0;
+        while (13 + n < 43690 + (int)(sizeof(head) + 1 + 2 * (size_t)n) / 5)
+            n++;
+        judge_list(&j, head, n + excess, false);
+        assert_int_equal(j.findings.n, 1);
+        assert_int_equal(j.findings.list[0].code, excess ? F_SYNTAX : F_TYPE);
+        judged_release(&j);
+    }
+}
+
+static void memory_has_a_limit_by_the_size_of_the_input(void **state)
+{
+    (void)state;
+    struct judged j;
+    judge_list(&j, ENV "  remove: [", 30000, true);
+    assert_int_equal(j.findings.by_code[F_UNKNOWN_SERVICE], 30000);
+    judged_release(&j);
+    judge_list(&j, ENV "  remove: [", 200000, true);
+    assert_int_equal(j.findings.n, 1);
+    assert_int_equal(j.findings.list[0].code, F_SYNTAX);
+    assert_non_null(strstr(j.findings.list[0].message, "more memory"));
+    judged_release(&j);
+}
+
 /* ---- fields -------------------------------------------------------------------------------- */
 
 static void unknown_fields_are_named_with_the_nearest(void **state)
@@ -652,6 +697,8 @@ int main(void)
         cmocka_unit_test(nesting_has_a_limit),
         cmocka_unit_test(a_hundred_thousand_brackets_are_refused_early),
         cmocka_unit_test(documents_have_a_limit),
+        cmocka_unit_test(values_have_a_limit_by_the_size_of_the_document),
+        cmocka_unit_test(memory_has_a_limit_by_the_size_of_the_input),
         cmocka_unit_test(unknown_fields_are_named_with_the_nearest),
         cmocka_unit_test(missing_fields_are_found_at_the_mapping_that_lacks_them),
         cmocka_unit_test(names_follow_the_grammar),
