@@ -48,7 +48,7 @@ static uint32_t below(uint64_t *state, uint32_t n)
     return (uint32_t)((next_random(state) >> 32) * n >> 32);
 }
 
-static void die(const char *what)
+static _Noreturn void die(const char *what)
 {
     fprintf(stderr, "resolve_bench: %s\n", what);
     exit(1);

@@ -122,8 +122,10 @@ static int gateway_doc(struct build *b, struct str bytes, struct str name, struc
 static int compile_gateways(struct build *b, const struct model *m)
 {
     struct gateway_doc **docs = mem_zalloc((m->ngateways + (size_t)1) * sizeof(*docs));
-    int r = docs ? 0 : build_no_memory(b);
+    int r = 0;
     uint32_t n = 0;
+    if (!docs)
+        return build_no_memory(b);
     while (r == 0 && n < m->ngateways) {
         b->canonical.n = 0;
         gateway_write(&b->canonical, m->gateways[n]);

@@ -268,14 +268,16 @@ static void merge(
     uint32_t i = 0, j = 0;
     while (i < na || j < nb) {
         int c = i == na ? 1 : j == nb ? -1 : str_cmp(a[i].name, b[j].name);
-        const struct item *x = c <= 0 ? &a[i++] : NULL, *y = c >= 0 ? &b[j++] : NULL;
-        if (x && y && memcmp(x->hash, y->hash, HASH_SIZE) == 0)
-            continue;
-        out->added += !x;
-        out->removed += !y;
-        out->changed += x && y;
-        out->list[out->n++] =
-            (struct pair){x ? x->name : y->name, x ? x->at : NUMBER_NONE, y ? y->at : NUMBER_NONE};
+        struct pair p = {c <= 0 ? a[i].name : b[j].name, c <= 0 ? a[i].at : NUMBER_NONE,
+            c >= 0 ? b[j].at : NUMBER_NONE};
+        if (c != 0 || memcmp(a[i].hash, b[j].hash, HASH_SIZE) != 0) {
+            out->added += c > 0;
+            out->removed += c < 0;
+            out->changed += c == 0;
+            out->list[out->n++] = p;
+        }
+        i += c <= 0;
+        j += c >= 0;
     }
 }
 
@@ -416,12 +418,14 @@ static void put_statement(
 {
     struct text before = {0}, after = {0};
     struct origin from = {0}, to = {0};
-    struct str name = x ? x->name : y->name;
+    struct str name = {0};
     if (x) {
+        name = x->name;
         statement_text(&before, d->a, env->a, x->at);
         snapshot_place(d->a, env->a, x->at, &from);
     }
     if (y) {
+        name = y->name;
         statement_text(&after, d->b, env->b, y->at);
         snapshot_place(d->b, env->b, y->at, &to);
     }

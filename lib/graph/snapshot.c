@@ -1,7 +1,8 @@
 /* Reading a snapshot, and its end of life. build.c makes snapshots, resolve.c is the hot path. */
-#include "lib/graph/snapshot_int.h"
+#include "lib/graph/snapshot.h"
 
 #include "lib/base/mem.h"
+#include "lib/graph/snapshot_int.h"
 
 /* ---- life ---- */
 

@@ -20,31 +20,50 @@
 
 struct snapshot;
 struct gateway; /* route.h */
-struct hosts; /* route.h */
+struct hosts;   /* route.h */
 
 enum decision_class {
     CLASS_NONE, /* refused */
-    CLASS_LOCAL, CLASS_EXPLICIT, CLASS_ANCESTOR, CLASS_BASELINE, CLASS_SHARED
+    CLASS_LOCAL,
+    CLASS_EXPLICIT,
+    CLASS_ANCESTOR,
+    CLASS_BASELINE,
+    CLASS_SHARED
 };
 const char *decision_class_word(enum decision_class c);
 
 /* Every reason to refuse, with its word and its statuses. Order is stable. */
 enum refusal {
     REFUSAL_NONE,
-    REFUSAL_NO_ENVIRONMENT, REFUSAL_UNKNOWN_ENVIRONMENT, REFUSAL_EXPIRED, REFUSAL_NO_ROUTE,
-    REFUSAL_NO_SERVICE, REFUSAL_REMOVED, REFUSAL_NO_PROVIDER, REFUSAL_FORBIDDEN, REFUSAL_CONTEXT,
-    REFUSAL_EPOCH, REFUSAL_RESIDENCY, REFUSAL_UNHEALTHY, REFUSAL_CONNECT, REFUSAL_BAD_REPLY,
-    REFUSAL_TIMEOUT, REFUSAL_OVERLOAD, REFUSAL_TOO_LARGE, REFUSAL_LOOP, REFUSAL_DARK_BLOCKED,
+    REFUSAL_NO_ENVIRONMENT,
+    REFUSAL_UNKNOWN_ENVIRONMENT,
+    REFUSAL_EXPIRED,
+    REFUSAL_NO_ROUTE,
+    REFUSAL_NO_SERVICE,
+    REFUSAL_REMOVED,
+    REFUSAL_NO_PROVIDER,
+    REFUSAL_FORBIDDEN,
+    REFUSAL_CONTEXT,
+    REFUSAL_EPOCH,
+    REFUSAL_RESIDENCY,
+    REFUSAL_UNHEALTHY,
+    REFUSAL_CONNECT,
+    REFUSAL_BAD_REPLY,
+    REFUSAL_TIMEOUT,
+    REFUSAL_OVERLOAD,
+    REFUSAL_TOO_LARGE,
+    REFUSAL_LOOP,
+    REFUSAL_DARK_BLOCKED,
     /* beyond the table of the context: what the HTTP side adds */
-    REFUSAL_BAD_REQUEST, /* 400: not HTTP as we read it */
+    REFUSAL_BAD_REQUEST,     /* 400: not HTTP as we read it */
     REFUSAL_REQUEST_TIMEOUT, /* 408: the client was too slow with its request */
-    REFUSAL_UNSUPPORTED, /* 501: upgrade, CONNECT, a tcp service over HTTP */
-    REFUSAL_EXPECTATION, /* 417 */
+    REFUSAL_UNSUPPORTED,     /* 501: upgrade, CONNECT, a tcp service over HTTP */
+    REFUSAL_EXPECTATION,     /* 417 */
     REFUSAL_COUNT
 };
 const char *refusal_word(enum refusal r); /* "no-environment", "" for NONE */
-unsigned refusal_status(enum refusal r); /* HTTP */
-unsigned refusal_grpc(enum refusal r); /* gRPC status code */
+unsigned refusal_status(enum refusal r);  /* HTTP */
+unsigned refusal_grpc(enum refusal r);    /* gRPC status code */
 
 struct endpoint {
     struct addr addr; /* name points into the snapshot */
@@ -58,12 +77,12 @@ void endpoint_set_at(const struct endpoint_set *s, uint32_t i, struct endpoint *
 uint32_t endpoint_set_weight(const struct endpoint_set *s); /* sum */
 
 struct decision {
-    uint32_t env; /* asked; NUMBER_NONE when unknown */
-    uint32_t service; /* NUMBER_NONE when unknown */
-    uint32_t provider; /* environment number; NUMBER_NONE when refused */
-    int16_t distance; /* in the asked lineage, of whose statement decided; -1 for shared */
-    uint8_t cls; /* enum decision_class */
-    uint8_t refusal; /* enum refusal */
+    uint32_t env;       /* asked; NUMBER_NONE when unknown */
+    uint32_t service;   /* NUMBER_NONE when unknown */
+    uint32_t provider;  /* environment number; NUMBER_NONE when refused */
+    int16_t distance;   /* in the asked lineage, of whose statement decided; -1 for shared */
+    uint8_t cls;        /* enum decision_class */
+    uint8_t refusal;    /* enum refusal */
     uint32_t cause_env; /* whose statement or expiry decided, for snapshot_origin; or NUMBER_NONE */
     uint8_t cause_is_expires; /* the origin is that environment's `expires`, not its statement */
     const struct endpoint_set *endpoints; /* NULL when refused */
@@ -78,7 +97,7 @@ struct decision {
 struct snapshot_changes {
     uint32_t envs_added, envs_removed, envs_changed;
     uint32_t services_changed, gateways_changed; /* added, removed and changed together */
-    bool origins_only; /* nothing but places moved */
+    bool origins_only;                           /* nothing but places moved */
 };
 int snapshot_compile(struct snapshot **ret, const struct snapshot *base, const struct model *m,
     uint64_t epoch, struct snapshot_changes *ret_changes, struct err *e);
@@ -95,7 +114,8 @@ uint32_t snapshot_service_limit(const struct snapshot *s);
 size_t snapshot_bytes(const struct snapshot *s); /* memory of everything it reaches */
 /* Memory that it shares with no other snapshot: what its release would give back. */
 size_t snapshot_own_bytes(const struct snapshot *s);
-const unsigned char *snapshot_root(const struct snapshot *s); /* 32 bytes: content hash; NULL: no memory */
+const unsigned char *snapshot_root(
+    const struct snapshot *s); /* 32 bytes: content hash; NULL: no memory */
 const unsigned char *snapshot_digest(const struct snapshot *s); /* 32 bytes, see codec.h */
 
 uint32_t snapshot_find_env(const struct snapshot *s, struct str name); /* or NUMBER_NONE */
@@ -118,7 +138,8 @@ struct service_info {
 /* Valid while the snapshot is; NULL when there is no such service in it. */
 const struct service_info *snapshot_service(const struct snapshot *s, uint32_t service);
 
-/* An environment as compiled, for env list|show|tree and explain. Arrays point into the snapshot. */
+/* An environment as compiled, for env list|show|tree and explain. Arrays point into the snapshot.
+ */
 struct env_info {
     struct str name, owner;
     uint8_t mode, access;
@@ -136,8 +157,8 @@ bool snapshot_env(const struct snapshot *s, uint32_t env, struct env_info *ret);
 
 struct statement_info {
     uint32_t service;
-    uint8_t kind; /* enum statement_kind */
-    uint32_t use; /* USE: environment number */
+    uint8_t kind;                         /* enum statement_kind */
+    uint32_t use;                         /* USE: environment number */
     const struct endpoint_set *endpoints; /* PROVIDES */
     struct str artifact, region;
 };
@@ -151,8 +172,8 @@ bool snapshot_find_statement(
 const uint32_t *snapshot_pools(const struct snapshot *s, uint32_t *ret_n);
 
 /* now: Unix seconds. Always fills *ret. env or service may be NUMBER_NONE. */
-void snapshot_resolve(const struct snapshot *s, uint32_t env, uint32_t service, int64_t now,
-    struct decision *ret);
+void snapshot_resolve(
+    const struct snapshot *s, uint32_t env, uint32_t service, int64_t now, struct decision *ret);
 /* Highest epoch that changed anything the environment's decisions depend on. 0 when unknown. */
 uint64_t snapshot_revision(const struct snapshot *s, uint32_t env);
 
@@ -164,7 +185,6 @@ struct origin {
 };
 void snapshot_origin(const struct snapshot *s, const struct decision *d, struct origin *ret);
 /* Place of an environment's statement about a service, or of its name (service NUMBER_NONE). */
-void snapshot_place(
-    const struct snapshot *s, uint32_t env, uint32_t service, struct origin *ret);
+void snapshot_place(const struct snapshot *s, uint32_t env, uint32_t service, struct origin *ret);
 
 #endif

@@ -151,8 +151,9 @@ class Graph:
         raise AssertionError("a `use` that meets nothing")
 
     def _shared(self, name, service, now):
-        pools = [e for e in self.environments.values() if e.mode == "shared"
-                 and service in e.statements and e.statements[service].kind == PROVIDES]  # fmt: skip
+        pools = [e for e in self.environments.values() if e.mode == "shared"]
+        pools = [e for e in pools if service in e.statements]
+        pools = [e for e in pools if e.statements[service].kind == PROVIDES]
         if not pools:
             return refusal(name, service, "no-provider")
         pool = max(pools, key=lambda e: e.priority)

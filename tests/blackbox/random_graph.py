@@ -1,9 +1,9 @@
 """Random environment graphs that are valid and use every feature of resolution.
 
-Several baselines (with `use` and `remove`), overlays of one to three parents, pools with priorities,
-pinned services, expiry around a given instant, and every way to write the same thing. What would
-make a graph invalid is repaired while it is made: a child of parents that contradict each other
-says something itself, a lineage that has no order is not taken, and so on.
+Several baselines (with `use` and `remove`), overlays of one to three parents, pools with
+priorities, pinned services, expiry around a given instant, and every way to write the same thing.
+What would make a graph invalid is repaired while it is made: a child of parents that contradict
+each other says something itself, a lineage that has no order is not taken, and so on.
 """
 
 import json
@@ -308,6 +308,7 @@ def write_graph(rng, documents, folder):
                 with open(path, "w", encoding="utf-8") as f:
                     json.dump(d, f, indent=rng.choice([None, 1, 4]))
             continue
-        text = "".join(rng.choice(["---\n", "--- # next\n"]) + document_text(rng, d) for d in content)
+        marks = ["---\n", "--- # next\n"]
+        text = "".join(rng.choice(marks) + document_text(rng, d) for d in content)
         with open(os.path.join(folder, f"{i}.yaml"), "w", encoding="utf-8") as f:
             f.write(text)

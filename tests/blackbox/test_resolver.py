@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import unittest
+from datetime import datetime, timezone
 from pathlib import Path
 
 from naive_resolver import Graph
@@ -33,8 +34,6 @@ def ctl(*arguments, **more):
 
 
 def rfc3339(t):
-    from datetime import datetime, timezone
-
     return datetime.fromtimestamp(t, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -60,7 +59,7 @@ class Resolver(unittest.TestCase):
         asked = "".join(f"{e} {s}\n" for e, s in pairs)
         done = ctl("--graph", path, "resolve", "--batch", "--json", "--now", rfc3339(now),
                    input=asked)  # fmt: skip
-        self.assertEqual(done.returncode, 0, f"seed {seed}, {path}: {done.stdout[:2000]}{done.stderr}")
+        self.assertEqual(done.returncode, 0, f"seed {seed}: {done.stdout[:2000]}{done.stderr}")
         answers = done.stdout.splitlines()
         self.assertEqual(len(answers), len(pairs), f"seed {seed}")
         for (env, service), line in zip(pairs, answers):

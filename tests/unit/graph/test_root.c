@@ -11,7 +11,7 @@
     "{endpoints: ['a:1', 'b:2']}, pay: {endpoints: ['c:3']}}}\n---\n"
 #define FEAT(rest)                                                                                 \
     "kind: Environment\nmetadata: {name: feat}\nspec: {mode: overlay, parent: main" rest "}\n---"  \
-                                                                                         "\n"
+    "\n"
 #define POOL(priority)                                                                             \
     "kind: Environment\nmetadata: {name: pool}\nspec: {mode: shared, priority: " priority          \
     ", providers: {pay: {endpoints: ['d:1']}}}\n---\n"
