@@ -303,6 +303,8 @@ static void on_environments(struct admin_request *r, void *arg)
         env_tree(&t, c->active, admin_wants_json(r), now_s());
     else
         env_list(&t, c->active, admin_wants_json(r), now_s());
+    if (t.n && t.p[t.n - 1] != '\n')
+        text_add(&t, STR("\n"));
     reply_text(r, &t);
 }
 

@@ -89,7 +89,9 @@ static int publish(struct control *c, struct snapshot *s, int slot)
     struct publication **p = mem_array(c->nworkers, sizeof *p);
     struct err e = {0};
     unsigned made = 0;
-    while (p && made < c->nworkers && (p[made] = mem_zalloc(sizeof **p)))
+    if (!p)
+        return -ENOMEM;
+    while (made < c->nworkers && (p[made] = mem_zalloc(sizeof **p)))
         made++;
     if (made < c->nworkers) {
         while (made > 0)

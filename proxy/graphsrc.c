@@ -11,8 +11,8 @@ struct graphsrc {
     struct load_source *sources;
     const char **names;
     size_t nsources;
+    const char *first_path; /* of the settings */
     struct findings findings;
-    bool compiled; /* the last load that was valid is the active graph */
 };
 
 struct graphsrc *graphsrc_new(const struct settings *set, struct err *e)
@@ -24,6 +24,7 @@ struct graphsrc *graphsrc_new(const struct settings *set, struct err *e)
     fl.total_bytes = set->limit_graph_total;
     if (g) {
         findings_init(&g->findings);
+        g->first_path = set->graph.n ? set->graph.item[0] : "";
         g->files = files_new(set->graph.item, set->graph.n, &fl);
         g->loader = loader_new(&ll);
     }
@@ -63,6 +64,7 @@ static int gather(struct graphsrc *g)
         mem_free(names);
         return -ENOMEM;
     }
+    names[n] = g->first_path; /* where `empty` is told when there is no file at all */
     for (size_t i = 0; i < n; i++) {
         const struct file *f = files_at(g->files, i);
         names[i] = f->name;

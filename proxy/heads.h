@@ -7,12 +7,12 @@
 
 /* Fills r->trace_id from the request's traceparent, or makes one. Marks what must not pass. */
 void heads_trace(struct request *r);
-int heads_request(struct request *r, struct buf *out);
+int heads_request(struct request *r, struct buf *b);
 /* An interim reply (1xx). */
-int heads_interim(const struct request *r, struct buf *out);
+int heads_interim(const struct request *r, struct buf *b);
 /* The final reply's head; *ret_framing: how the body is written. */
-int heads_reply(struct request *r, struct buf *out, uint8_t *ret_framing);
+int heads_reply(struct request *r, struct buf *b, uint8_t *ret_framing);
 /* A whole reply of our own: the refusal's statuses, x-offshoot-error, a body by Accept. */
-int heads_refusal(struct request *r, struct buf *out);
+int heads_refusal(struct request *r, struct buf *b);
 
 #endif

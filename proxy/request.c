@@ -349,6 +349,8 @@ static void count_decision(struct request *r)
         counter_inc(&stats[STAT_FAULTS + c->fault]);
     if (c->foreign)
         counter_add(&stats[STAT_CONTEXT_FOREIGN], c->foreign);
+    if (c->baggage_cut)
+        counter_inc(&stats[STAT_BAGGAGE_CUT]);
     if (c->pin)
         counter_inc(&stats[STAT_PINS_IGNORED]);
 }

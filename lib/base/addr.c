@@ -102,7 +102,7 @@ static bool is_number(struct str label)
 /* NULL when s is a DNS name, else what is wrong. */
 static const char *judge_dns_name(struct str s)
 {
-    struct str last = s;
+    struct str last;
 
     if (s.n > DNS_NAME_MAX)
         return "name longer than 253 bytes";

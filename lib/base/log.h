@@ -11,8 +11,8 @@
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
-/* program is kept by pointer and must stay valid. Lines go to standard error until log_to. */
-void log_init(const char *program);
+/* name is kept by pointer and must stay valid. Lines go to standard error until log_to. */
+void log_init(const char *name);
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 /* fd is borrowed. json: one object a line with ts, level, program, message. */

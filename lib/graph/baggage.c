@@ -193,19 +193,16 @@ static bool write_field(struct writer *w, struct str rest)
     return true;
 }
 
-size_t context_write_baggage(struct field *fields, unsigned nfields, struct str token, char *out,
-    size_t size, bool *ret_ours)
+size_t context_write_baggage(const struct field *fields, unsigned nfields, struct str token,
+    char *out, size_t size, bool *ret_ours)
 {
     struct writer w = {.size = size < BAGGAGE_BYTES_MAX ? size : BAGGAGE_BYTES_MAX};
     w.out = out;
     bool room = true;
     for (unsigned i = 0; i < nfields; i++) {
-        struct field *f = &fields[i];
-        if (f->id != FIELD_BAGGAGE)
-            continue;
-        if (room && !(f->flags & FIELD_DROP))
+        const struct field *f = &fields[i];
+        if (f->id == FIELD_BAGGAGE && room && !(f->flags & FIELD_DROP))
             room = write_field(&w, field_value(f));
-        f->flags |= FIELD_DROP;
     }
     *ret_ours = room && token.n && write_member(&w, STR("offshoot="), token);
     return w.n;

@@ -97,10 +97,10 @@ void context_pick(struct context *ret, struct field *fields, unsigned nfields, b
 /* Writes one baggage value into out[0..size): the members left in the fields, in order, then
  * "offshoot=<token>" last. *ret_ours is false when ours would break the limits of 64 members or
  * 8,192 bytes (then it was left out). token empty: only the others. Returns the length (0: no
- * baggage field needed). size must be at least BAGGAGE_BYTES_MAX. Marks the baggage fields
- * FIELD_DROP. */
-size_t context_write_baggage(struct field *fields, unsigned nfields, struct str token, char *out,
-    size_t size, bool *ret_ours);
+ * baggage field needed). size must be at least BAGGAGE_BYTES_MAX. The caller leaves the baggage
+ * fields themselves out. */
+size_t context_write_baggage(const struct field *fields, unsigned nfields, struct str token,
+    char *out, size_t size, bool *ret_ours);
 
 /* W3C trace context: true when version-traceid-parentid-flags is well formed (version 00 strictly;
  * higher versions at least that prefix). *ret_trace_id: the 32 hex digits inside value. */

@@ -134,33 +134,48 @@ size_t token_write(struct str env, uint64_t pin, uint8_t flags, char *out)
     return n;
 }
 
-/* n lower-case hex digits; *ret_zero: all of them are 0. */
-static bool hex_run(const char *p, size_t n, bool *ret_zero)
+/* p[0..n) as lower-case hex digits. *ret_any: a bit of some digit that is not zero. */
+static inline bool hex_run(const char *p, unsigned n, unsigned *ret_any)
 {
-    bool zero = true;
-    for (size_t i = 0; i < n; i++) {
-        if (hex_digit(p[i]) < 0)
-            return false;
-        zero = zero && p[i] == '0';
+    static const uint8_t lower_hex[256] = {['0'] = 0x80,
+        ['1'] = 0x81,
+        ['2'] = 0x81,
+        ['3'] = 0x81,
+        ['4'] = 0x81,
+        ['5'] = 0x81,
+        ['6'] = 0x81,
+        ['7'] = 0x81,
+        ['8'] = 0x81,
+        ['9'] = 0x81,
+        ['a'] = 0x81,
+        ['b'] = 0x81,
+        ['c'] = 0x81,
+        ['d'] = 0x81,
+        ['e'] = 0x81,
+        ['f'] = 0x81};
+    unsigned all = 0x80, any = 0;
+    for (unsigned i = 0; i < n; i++) {
+        uint8_t c = lower_hex[(uint8_t)p[i]];
+        all &= c;
+        any |= c;
     }
-    *ret_zero = zero;
-    return true;
+    *ret_any = any & 1;
+    return all != 0;
 }
 
 bool traceparent_valid(struct str value, struct str *ret_trace_id)
 {
     enum { VERSION = 0, TRACE = 3, PARENT = 36, FLAGS = 53, LENGTH = 55 };
     const char *p = value.p;
-    bool zero, trace_zero, parent_zero;
+    unsigned version, trace, parent, flags;
     if (value.n < LENGTH || p[TRACE - 1] != '-' || p[PARENT - 1] != '-' || p[FLAGS - 1] != '-')
         return false;
-    if (!hex_run(p + VERSION, 2, &zero) || !hex_run(p + TRACE, 32, &trace_zero) ||
-        !hex_run(p + PARENT, 16, &parent_zero) || trace_zero || parent_zero)
+    if (!hex_run(p + VERSION, 2, &version) || !hex_run(p + TRACE, 32, &trace) ||
+        !hex_run(p + PARENT, 16, &parent) || !hex_run(p + FLAGS, 2, &flags))
         return false;
-    bool version_zero = zero;
-    if (!hex_run(p + FLAGS, 2, &zero) || memcmp(p, "ff", 2) == 0)
+    if (!trace || !parent || memcmp(p, "ff", 2) == 0)
         return false;
-    if (value.n > LENGTH && (version_zero || p[LENGTH] != '-'))
+    if (value.n > LENGTH && (!version || p[LENGTH] != '-'))
         return false;
     *ret_trace_id = str_of(p + TRACE, 32);
     return true;

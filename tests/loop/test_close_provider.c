@@ -169,6 +169,22 @@ static void p5_a_stale_connection_is_replaced(void **state)
     end(c);
 }
 
+static void p5_the_baggage_is_said_again(void **state)
+{
+    (void)state;
+    int c = begin_used();
+    loop_send(
+        &l, c, "GET / HTTP/1.1\r\nHost: s\r\nbaggage: a=1,offshoot=v1m.main.0.00,b=2\r\n\r\n");
+    assert_non_null(
+        strstr(loop_recv(&l, l.provider[0]), "\r\nbaggage: a=1,b=2,offshoot=v1m.main.0.00\r\n"));
+    close(l.provider[0]);
+    l.provider[0] = -1;
+    loop_turns(&l);
+    assert_non_null(
+        strstr(loop_recv(&l, l.provider[1]), "\r\nbaggage: a=1,b=2,offshoot=v1m.main.0.00\r\n"));
+    end(c);
+}
+
 static void p5_an_idempotent_body_is_said_again(void **state)
 {
     (void)state;
@@ -514,6 +530,7 @@ int main(void)
         cmocka_unit_test(p2_a_connect_that_hangs_is_refused),
         cmocka_unit_test(p4_waiting_for_a_connection_is_bounded),
         cmocka_unit_test(p5_a_stale_connection_is_replaced),
+        cmocka_unit_test(p5_the_baggage_is_said_again),
         cmocka_unit_test(p5_an_idempotent_body_is_said_again),
         cmocka_unit_test(p5_a_chunked_body_is_said_again_and_goes_on),
         cmocka_unit_test(p5_a_body_too_large_to_keep_is_not_said_again),

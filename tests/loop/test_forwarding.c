@@ -59,11 +59,11 @@ static void serves_a_pipeline_in_order(void **state)
         "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nPOST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: "
         "1\r\n\r\nx"
         "GET /3 HTTP/1.1\r\nHost: a\r\n\r\n");
-    for (char i = '1'; i <= '3'; i++) {
+    for (int i = '1'; i <= '3'; i++) {
         char want[] = "ET /1 ", reply[] = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1";
-        want[4] = i;
+        want[4] = (char)i;
         memcpy(want, i == '2' ? "ST" : "ET", 2);
-        reply[sizeof reply - 2] = i;
+        reply[sizeof reply - 2] = (char)i;
         assert_non_null(strstr(loop_recv(&l, l.provider[0]), want));
         loop_send(&l, l.provider[0], reply);
     }

@@ -37,7 +37,8 @@ static void configuration_page_is_what_the_table_says(void **state)
             "A file is one YAML mapping, nested or with dotted keys, read with `-c FILE`. A flag "
             "wins over the file.\n`offshoot-proxy --print-config` prints every key with its value "
             "in effect; `--check-config` judges configuration and graph without serving.\n"
-            "Durations: `250ms` `15s` `5m` `4h` `7d`. Sizes: `4096` `64k` `16MiB` `1GiB` (powers of "
+            "Durations: `250ms` `15s` `5m` `4h` `7d`. Sizes: `4096` `64k` `16MiB` `1GiB` (powers "
+            "of "
             "1024).\n\n"));
     conf_markdown(settings_keys, settings_keys_count, &t);
     compare("docs/configuration.md", &t);
@@ -49,10 +50,10 @@ static void counters_page_is_what_the_table_says(void **state)
     const struct counter_desc *table = stats_table();
     (void)state;
     assert_non_null(table);
-    text_add(&t,
-        STR("# Counters of offshoot-proxy\n\nMade from the table in `proxy/stats.c`. Served as "
-            "Prometheus text at `/metrics` (admin socket, and `--metrics ADDRESS`); "
-            "`offshootctl counters` lists those that are not zero.\n\n"));
+    text_add(
+        &t, STR("# Counters of offshoot-proxy\n\nMade from the table in `proxy/stats.c`. Served as "
+                "Prometheus text at `/metrics` (admin socket, and `--metrics ADDRESS`); "
+                "`offshootctl counters` lists those that are not zero.\n\n"));
     counters_markdown(&t, table, STAT_COUNT);
     stats_table_free(table);
     compare("docs/counters.md", &t);
