@@ -1,0 +1,106 @@
+"""What is read from the system, and how numbers are put together."""
+
+import os
+import statistics
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid):
+    """User and system time of a process, all threads, in seconds."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def memory(pid):
+    """{Rss, Pss, Private} in bytes. Counted page by page: the numbers in statm lag behind."""
+    found = {}
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii", errors="replace") as f:
+        for line in f:
+            word = line.split()
+            if len(word) == 3 and word[2] == "kB":
+                found[word[0].rstrip(":")] = int(word[1]) * 1024
+    return {"Rss": found["Rss"], "Pss": found["Pss"],
+            "Private": found["Private_Clean"] + found["Private_Dirty"]}
+
+
+def peak_memory(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as f:
+        return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
+
+
+class PeakWatch(threading.Thread):
+    """The largest resident memory of a process while the block runs."""
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.pid, self.peak, self.ended = pid, 0, threading.Event()
+
+    def run(self):
+        while not self.ended.wait(0.02):
+            self.peak = max(self.peak, memory(self.pid)["Rss"])
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.join()
+
+
+@dataclass
+class Usage:
+    """What a command used."""
+
+    wall: float
+    cpu: float
+    peak: int
+    code: int
+    output: str
+
+
+def run_measured(argv):
+    started = time.monotonic()
+    popen = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    output = popen.stdout.read()
+    _, status, used = os.wait4(popen.pid, 0)
+    popen.returncode = os.waitstatus_to_exitcode(status)
+    popen.stdout.close()
+    return Usage(time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024,
+                 popen.returncode, output)
+
+
+@dataclass
+class Row:
+    """A line of the table. `budget` is what the value may be at most."""
+
+    what: str
+    values: list
+    unit: str = ""
+    budget: float = None
+    aim: float = None
+    note: str = ""
+    value: float = field(init=False)
+
+    def __post_init__(self):
+        self.value = statistics.median(self.values)
+
+    @property
+    def met(self):
+        return None if self.budget is None else self.value <= self.budget
+
+    def as_dict(self):
+        return {"what": self.what, "unit": self.unit, "median": self.value,
+                "min": min(self.values), "max": max(self.values), "values": self.values,
+                "budget": self.budget, "aim": self.aim, "met": self.met, "note": self.note}
+
+
+def ratios(ours, theirs):
+    """Pair by pair: what disturbs a round disturbs both of it."""
+    return [a / b for a, b in zip(ours, theirs)]
