@@ -115,6 +115,10 @@ static void add_text(struct text *t, const struct request *r, const struct line 
 void accesslog_add(struct worker *w, const struct request *r)
 {
     struct line l;
+    bool fault =
+        r->refusal || r->provider_fault || r->client_fault || r->status >= 500 || r->status == 0;
+    if (w->set->access_log_errors && !fault)
+        return;
     gather(r, &l);
     size_t before = w->log.lines.n;
     if (w->log.json)

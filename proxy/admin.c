@@ -159,15 +159,23 @@ static void on_ready(struct admin_request *r, void *arg)
 static void metrics(struct control *c, struct text *t)
 {
     const counter_cell **sets = mem_array(c->nworkers + 1, sizeof *sets);
-    if (!sets) {
+    struct usage **usage = mem_array(2 * (size_t)c->nworkers + 1, sizeof *usage);
+    if (!sets || !usage) {
+        mem_free(sets);
+        mem_free(usage);
         t->failed = -ENOMEM;
         return;
     }
     sets[0] = c->stats;
-    for (unsigned i = 0; i < c->nworkers; i++)
+    for (unsigned i = 0; i < c->nworkers; i++) {
         sets[i + 1] = c->workers[i].stats;
+        usage[i] = &c->workers[i].by_env;
+        usage[c->nworkers + i] = &c->workers[i].by_service;
+    }
     counters_prometheus(t, c->stats_desc, STAT_COUNT, sets, c->nworkers + 1);
+    usage_prometheus(t, c->active, usage, usage + c->nworkers, c->nworkers, c->set->limit_busiest);
     mem_free(sets);
+    mem_free(usage);
 }
 
 static void on_metrics(struct admin_request *r, void *arg)

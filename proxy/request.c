@@ -400,6 +400,8 @@ static enum step step_decide(struct request *r)
         record_hop(r);
     if (a->refusal)
         return request_refuse(r, a->refusal);
+    usage_add(&w->by_env, a->decision.env);
+    usage_add(&w->by_service, a->decision.service);
     take_policy(r, s);
     return STEP_NAME;
 }

@@ -16,6 +16,7 @@ struct settings {
     uint32_t on_missing; /* enum on_missing */
     struct conf_list inject;
     struct conf_list endpoints_allow, endpoints_unix;
+    bool access_log_errors; /* only refusals, faults and 5xx */
     const char *access_log; /* "off", "-" (standard output) or a path */
     uint32_t access_log_format, log_level, log_format;
     const char *dns_servers;
@@ -24,7 +25,7 @@ struct settings {
     uint32_t limit_connections, limit_fields, limit_interim;
     uint64_t limit_head, limit_chunk_ext, limit_trailer, limit_retry;
     uint32_t limit_provider_connections, limit_provider_pending, limit_provider_idle;
-    uint32_t limit_buffers, limit_traces;
+    uint32_t limit_buffers, limit_traces, limit_busiest;
     uint64_t limit_graph_file, limit_graph_total;
     uint32_t limit_graph_documents, limit_graph_nesting;
 

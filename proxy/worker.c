@@ -131,6 +131,8 @@ void worker_release(struct worker *w)
     names_release(w);
     requests_release(w);
     accesslog_release(&w->log);
+    usage_release(&w->by_env);
+    usage_release(&w->by_service);
     bufpool_release(&w->bufs);
     event_free(w->tick);
     event_base_free(w->base);

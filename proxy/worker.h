@@ -16,6 +16,7 @@
 #include "proxy/settings.h"
 #include "proxy/slots.h"
 #include "proxy/stats.h"
+#include "proxy/usage.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -75,6 +76,7 @@ struct worker {
 
     pthread_t thread;
     counter_cell stats[STAT_COUNT];
+    struct usage by_env, by_service;
 };
 
 int worker_init(struct worker *w, unsigned id, struct shared *shared, struct err *e);

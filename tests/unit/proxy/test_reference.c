@@ -55,6 +55,10 @@ static void counters_page_is_what_the_table_says(void **state)
                 "Prometheus text at `/metrics` (admin socket, and `--metrics ADDRESS`); "
                 "`offshootctl counters` lists those that are not zero.\n\n"));
     counters_markdown(&t, table, STAT_COUNT);
+    text_add(&t,
+        STR("\nBesides, from `proxy/usage.c`: `offshoot_environment_requests_total{environment=}` "
+            "and `offshoot_service_requests_total{service=}`, forwarded requests of the busiest "
+            "(`limits.busiest`) of each; the rest together is `other`.\n"));
     stats_table_free(table);
     compare("docs/counters.md", &t);
 }
