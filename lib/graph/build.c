@@ -418,7 +418,7 @@ static int settle_record(struct build *b, const struct draft *d, struct env_reco
 {
     const struct env_record *old = snapshot_record(b->s, d->number);
     bool same = old && memcmp(record_hash(old), record_hash(r), HASH_SIZE) == 0 &&
-                (!b->exact || d->from_base || d->changed == old->changed);
+                (!b->exact || d->from_base || d->changed == record_changed(old));
     bool same_lines = same && record_same_lines(old, r);
     b->places_moved |= same && !same_lines;
     if (same && same_lines && record_same_lineage(old, r)) {
@@ -426,7 +426,7 @@ static int settle_record(struct build *b, const struct draft *d, struct env_reco
         return 0;
     }
     if (same)
-        r->changed = old->changed;
+        record_set_changed(r, record_changed(old));
     else
         b->pools_touched |=
             record_mode(r) == MODE_SHARED || (old && record_mode(old) == MODE_SHARED);

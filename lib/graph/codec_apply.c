@@ -399,7 +399,7 @@ static int upsert_env(struct build *b, struct str bytes, void *arg)
     if (!u.has_lines)
         return build_move_env(b, u.number, place, 0);
     const uint32_t *kept = record_parents(old, &n);
-    d.changed = old->changed;
+    d.changed = record_changed(old);
     return build_env(b, d, kept, n);
 }
 

@@ -37,7 +37,7 @@ static struct env_view view_of(const struct snapshot *s, uint32_t env)
 
 static bool content_differs(const struct env_record *old, const struct env_record *new)
 {
-    return !old || old->changed != new->changed ||
+    return !old || record_changed(old) != record_changed(new) ||
            memcmp(record_hash(old), record_hash(new), HASH_SIZE) != 0;
 }
 
@@ -119,7 +119,7 @@ static int put_env(
     size_t at = pb_begin(o, D_ENVIRONMENTS);
     put_uint(o, EU_NUMBER, env);
     if (content) {
-        put_uint(o, EU_CHANGED, r->changed);
+        put_uint(o, EU_CHANGED, record_changed(r));
         size_t record = pb_begin(o, EU_RECORD);
         env_write(o, &en->names, env, r);
         pb_end(o, record);

@@ -1,13 +1,13 @@
 #include "lib/graph/record.h"
 
 /* Words between the targets and the lines. */
-static const uint32_t *after_hash(const struct env_record *r)
+static const uint32_t *after_changed(const struct env_record *r)
 {
-    return record_targets(r) + r->nstatements + HASH_SIZE / 4;
+    return record_targets(r) + r->nstatements + HASH_SIZE / 4 + 2;
 }
 static const uint32_t *priority_at(const struct env_record *r)
 {
-    return after_hash(r) + (r->nparents > 1 ? r->nparents : 0);
+    return after_changed(r) + (r->nparents > 1 ? r->nparents : 0);
 }
 static const uint32_t *extras_at(const struct env_record *r)
 {
@@ -21,15 +21,19 @@ static uint32_t nlines(const struct env_record *r)
 {
     return 1 + ((r->flags & RECORD_EXPIRES) != 0) + r->nstatements;
 }
+static size_t line_size(const struct env_record *r)
+{
+    return r->flags & RECORD_LINES_32 ? 4 : r->flags & RECORD_LINES_16 ? 2 : 1;
+}
 static size_t lines_size(const struct env_record *r)
 {
-    return (size_t)nlines(r) * (r->flags & RECORD_WIDE ? 4 : 2);
+    return nlines(r) * line_size(r);
 }
 
 const uint32_t *record_parents(const struct env_record *r, uint32_t *ret_n)
 {
     *ret_n = r->nparents;
-    return r->nparents > 1 ? after_hash(r) : record_lineage(r) + 1;
+    return r->nparents > 1 ? after_changed(r) : record_lineage(r) + 1;
 }
 
 int32_t record_priority(const struct env_record *r)
@@ -47,7 +51,14 @@ struct str record_extras(const struct env_record *r)
 static uint32_t line_at(const struct env_record *r, uint32_t i)
 {
     const void *lines = lines_at(r);
-    return r->flags & RECORD_WIDE ? ((const uint32_t *)lines)[i] : ((const uint16_t *)lines)[i];
+    switch (line_size(r)) {
+    case 1:
+        return ((const uint8_t *)lines)[i];
+    case 2:
+        return ((const uint16_t *)lines)[i];
+    default:
+        return ((const uint32_t *)lines)[i];
+    }
 }
 
 uint32_t record_name_line(const struct env_record *r)
@@ -95,35 +106,46 @@ static uint8_t flags_of(const struct env_content *c)
         if (target_kind(c->statements[i].target) == STATEMENT_USE)
             flags |= RECORD_USES;
     }
-    return widest > UINT16_MAX ? flags | RECORD_WIDE : flags;
+    if (widest > UINT8_MAX)
+        flags |= widest > UINT16_MAX ? RECORD_LINES_32 : RECORD_LINES_16;
+    return flags;
 }
 
-static void *put_line(void *at, bool wide, uint32_t line)
+static void *put_line(void *at, size_t size, uint32_t line)
 {
-    if (wide) {
+    if (size == 4)
         *(uint32_t *)at = line;
-        return (uint32_t *)at + 1;
-    }
-    *(uint16_t *)at = (uint16_t)line;
-    return (uint16_t *)at + 1;
+    else if (size == 2)
+        *(uint16_t *)at = (uint16_t)line;
+    else
+        *(uint8_t *)at = (uint8_t)line;
+    return (char *)at + size;
 }
 
 static void put_lines_and_extras(struct env_record *r, const struct env_content *c, void *at)
 {
-    bool wide = r->flags & RECORD_WIDE;
-    at = put_line(at, wide, c->name_line);
+    size_t size = line_size(r);
+    at = put_line(at, size, c->name_line);
     if (c->has_expires)
-        at = put_line(at, wide, c->expires_line);
+        at = put_line(at, size, c->expires_line);
     for (uint32_t i = 0; i < c->nstatements; i++)
-        at = put_line(at, wide, c->statements[i].line);
+        at = put_line(at, size, c->statements[i].line);
     if (c->extras.n)
         memcpy(at, c->extras.p, c->extras.n);
+}
+
+static uint64_t filter_of(const struct env_content *c)
+{
+    uint64_t filter = 0;
+    for (uint32_t i = 0; i < c->nstatements; i++)
+        filter |= record_filter(c->statements[i].service);
+    return filter;
 }
 
 struct env_record *record_new(struct slab *slab, const struct env_content *c,
     const uint32_t *lineage, uint32_t nlineage, uint64_t changed)
 {
-    struct env_record head = {.changed = changed,
+    struct env_record head = {.filter = filter_of(c),
         .expires = c->has_expires ? c->expires : INT64_MAX,
         .refs = 1,
         .nstatements = c->nstatements,
@@ -132,8 +154,8 @@ struct env_record *record_new(struct slab *slab, const struct env_content *c,
         .kinds = (uint8_t)(c->mode | c->access << 4),
         .flags = flags_of(c)};
     uint32_t several = c->nparents > 1 ? c->nparents : 0, pool = c->mode == MODE_SHARED;
-    size_t words =
-        nlineage + 2 * (size_t)c->nstatements + HASH_SIZE / 4 + several + pool + (c->extras.n != 0);
+    size_t words = nlineage + 2 * (size_t)c->nstatements + HASH_SIZE / 4 + 2 + several + pool +
+                   (c->extras.n != 0);
     head.size = (uint32_t)(sizeof(head) + 4 * words + lines_size(&head) + c->extras.n);
     struct env_record *r = slab_alloc(slab, head.size, NULL);
     if (!r)
@@ -148,7 +170,8 @@ struct env_record *record_new(struct slab *slab, const struct env_content *c,
     }
     w += 2 * (size_t)c->nstatements;
     memset(w, 0, HASH_SIZE);
-    w += HASH_SIZE / 4;
+    w += HASH_SIZE / 4 + 2;
+    record_set_changed(r, changed);
     for (uint32_t i = 0; i < several; i++)
         *w++ = c->parents[i];
     if (pool)
@@ -162,6 +185,13 @@ struct env_record *record_new(struct slab *slab, const struct env_content *c,
 void record_set_hash(struct env_record *r, const unsigned char *hash)
 {
     memcpy(record_words(r) + r->nlineage + 2 * (size_t)r->nstatements, hash, HASH_SIZE);
+}
+
+void record_set_changed(struct env_record *r, uint64_t changed)
+{
+    uint32_t *w = record_words(r) + r->nlineage + 2 * (size_t)r->nstatements + HASH_SIZE / 4;
+    w[0] = (uint32_t)changed;
+    w[1] = (uint32_t)(changed >> 32);
 }
 
 void record_unref(struct slab *slab, struct endpoints *sets, struct env_record *r)

@@ -5,10 +5,11 @@
  *   services[nstatements]    sorted                                }
  *   targets[nstatements]     kind << 30 | endpoint handle or environment number
  *   hash[8]                  SHA-256 of the canonical form
+ *   changed[2]               epoch, low word first
  *   parents[nparents]        only when there are several: a single one is lineage[1]
  *   priority                 pools only
  *   extras                   length of the text at the end, only with RECORD_EXTRAS
- * then lines, 16 bits each (32 with RECORD_WIDE), relative to the first line of the document:
+ * then lines, one, two or four bytes each, relative to the first line of the document:
  *   name, expires (only with RECORD_EXPIRES), statements
  * then extras: owner, subjects and labels in their canonical encoding.
  *
@@ -28,14 +29,15 @@
 enum record_flag {
     RECORD_STRICT = 1,
     RECORD_EXPIRES = 2,
-    RECORD_WIDE = 4,
-    RECORD_EXTRAS = 8,
-    RECORD_USES = 16, /* has a `use` statement */
+    RECORD_EXTRAS = 4,
+    RECORD_USES = 8,      /* has a `use` statement */
+    RECORD_LINES_16 = 16, /* lines take two bytes */
+    RECORD_LINES_32 = 32, /* lines take four bytes */
 };
 
 struct env_record {
-    uint64_t changed; /* epoch */
-    int64_t expires;  /* INT64_MAX: never */
+    uint64_t filter; /* the bits of record_filter for each service that it states something about */
+    int64_t expires; /* INT64_MAX: never */
     uint32_t refs;
     uint32_t nstatements;
     uint32_t size; /* of the block, bytes */
@@ -63,6 +65,20 @@ static inline const uint32_t *record_targets(const struct env_record *r)
 static inline const unsigned char *record_hash(const struct env_record *r)
 {
     return (const unsigned char *)(record_targets(r) + r->nstatements);
+}
+static inline uint64_t record_changed(const struct env_record *r)
+{
+    const uint32_t *w = record_targets(r) + r->nstatements + HASH_SIZE / 4;
+    return (uint64_t)w[1] << 32 | w[0];
+}
+/* Two bits a service: with 8 statements one service of 20 is looked for in vain. */
+static inline uint64_t record_filter(uint32_t service)
+{
+    return 1ull << service % 64 | 1ull << (service * 0x9e3779b1u >> 26);
+}
+static inline bool record_may_state(const struct env_record *r, uint32_t service)
+{
+    return (r->filter & record_filter(service)) == record_filter(service);
 }
 static inline uint8_t record_mode(const struct env_record *r)
 {
@@ -134,6 +150,7 @@ struct env_record *record_new(struct slab *slab, const struct env_content *c,
     const uint32_t *lineage, uint32_t nlineage, uint64_t changed);
 void record_unref(struct slab *slab, struct endpoints *sets, struct env_record *r);
 void record_set_hash(struct env_record *r, const unsigned char *hash);
+void record_set_changed(struct env_record *r, uint64_t changed);
 /* The content of a record, for a new one of another lineage: copies into statements (room for
  * nstatements) and takes references. */
 void record_content(const struct env_record *r, struct endpoints *sets,

@@ -3,47 +3,55 @@
  * Nothing here allocates, locks or loops over more than one lineage and, for `use`, the lineage of
  * its target. A record that a lineage or a `use` names but that does not exist (only in a graph
  * that no check has seen) states nothing. */
-#include "lib/graph/check.h"
 #include "lib/graph/snapshot_int.h"
 
 #define CACHE_LINE 64
 
-/* The records of a lineage, nearest first. */
+/* What one walk through a lineage finds: the nearest expired environment and the nearest statement
+ * about a service. Both in one pass from the far end to the near one, so that the nearest is what
+ * stays and no step waits for a branch on the one before. */
 struct walk {
-    const struct env_record *records[LINEAGE_MAX];
     const uint32_t *lineage;
     uint32_t n;
-    uint32_t expired; /* position of the nearest expired one, or n */
+    uint32_t expired;  /* position, or n */
+    uint32_t position; /* of the environment with the statement */
+    uint32_t target;   /* 0: no statement */
+    uint8_t mode;      /* of that environment */
 };
 
-static void walk_lineage(
-    struct walk *w, const struct snapshot *s, const struct env_record *first, int64_t now)
+/* A number out of a lineage: below the limit of every snapshot that has the lineage. */
+static inline const struct env_record *ancestor(const struct snapshot *s, uint32_t env)
 {
-    w->lineage = record_lineage(first);
-    w->n = first->nlineage;
-    w->expired = w->n;
-    w->records[0] = first;
-    for (uint32_t i = 1; i < w->n; i++)
-        w->records[i] = snapshot_record(s, w->lineage[i]);
-    for (uint32_t i = w->n; i-- > 0;)
-        if (w->records[i] && now >= w->records[i]->expires)
-            w->expired = i;
+    const struct page *p = s->pages[env / PAGE_SIZE_ENVS];
+    return p ? p->records[env % PAGE_SIZE_ENVS] : NULL;
 }
 
-/* The nearest statement about a service: its target, 0 when there is none. */
-static uint32_t walk_find(const struct walk *w, uint32_t service, uint32_t *ret_position)
+static inline void visit(
+    struct walk *w, const struct env_record *r, uint32_t i, uint32_t service, int64_t now)
 {
-    for (uint32_t i = 0; i < w->n; i++) {
-        const struct env_record *r = w->records[i];
-        if (!r)
-            continue;
-        uint32_t at = record_find(r, service);
-        if (at < r->nstatements) {
-            *ret_position = i;
-            return record_targets(r)[at];
-        }
+    w->expired = now >= r->expires ? i : w->expired;
+    if (!record_may_state(r, service))
+        return;
+    uint32_t at = record_find(r, service);
+    if (at < r->nstatements) {
+        w->position = i;
+        w->target = record_targets(r)[at];
+        w->mode = record_mode(r);
     }
-    return 0;
+}
+
+static inline struct walk walk_lineage(
+    const struct snapshot *s, const struct env_record *first, uint32_t service, int64_t now)
+{
+    struct walk w = {.lineage = record_lineage(first), .n = first->nlineage};
+    w.expired = w.n;
+    for (uint32_t i = w.n - 1; i > 0; i--) {
+        const struct env_record *r = ancestor(s, w.lineage[i]);
+        if (r)
+            visit(&w, r, i, service, now);
+    }
+    visit(&w, first, 0, service, now);
+    return w;
 }
 
 static void provided(struct decision *d, const struct snapshot *s, enum decision_class cls,
@@ -71,15 +79,11 @@ static void resolve_use(
         refused(d, REFUSAL_NO_PROVIDER, by, false);
         return;
     }
-    struct walk w;
-    walk_lineage(&w, s, r, now);
-    if (w.expired < w.n) {
+    struct walk w = walk_lineage(s, r, d->service, now);
+    if (w.expired < w.n)
         refused(d, REFUSAL_EXPIRED, by, false);
-        return;
-    }
-    uint32_t position = 0, target = walk_find(&w, d->service, &position);
-    if (target_kind(target) == STATEMENT_PROVIDES)
-        provided(d, s, CLASS_EXPLICIT, w.lineage[position], target);
+    else if (target_kind(w.target) == STATEMENT_PROVIDES)
+        provided(d, s, CLASS_EXPLICIT, w.lineage[w.position], w.target);
     else
         refused(d, REFUSAL_NO_PROVIDER, by, false);
 }
@@ -103,22 +107,22 @@ static void resolve_shared(const struct snapshot *s, int64_t now, struct decisio
     provided(d, s, CLASS_SHARED, pool, record_targets(r)[record_find(r, d->service)]);
 }
 
-static void decide_by_statement(const struct snapshot *s, const struct walk *w, uint32_t position,
-    uint32_t target, int64_t now, struct decision *d)
+static void decide_by_statement(
+    const struct snapshot *s, const struct walk *w, int64_t now, struct decision *d)
 {
-    uint32_t by = w->lineage[position];
-    d->distance = (int16_t)position;
+    uint32_t by = w->lineage[w->position];
+    d->distance = (int16_t)w->position;
     d->cause_env = by;
-    switch (target_kind(target)) {
+    switch (target_kind(w->target)) {
     case STATEMENT_PROVIDES:
         provided(d, s,
-            position == 0                                        ? CLASS_LOCAL
-            : record_mode(w->records[position]) == MODE_BASELINE ? CLASS_BASELINE
-                                                                 : CLASS_ANCESTOR,
-            by, target);
+            w->position == 0           ? CLASS_LOCAL
+            : w->mode == MODE_BASELINE ? CLASS_BASELINE
+                                       : CLASS_ANCESTOR,
+            by, w->target);
         break;
     case STATEMENT_USE:
-        resolve_use(s, target & TARGET_MASK, by, now, d);
+        resolve_use(s, w->target & TARGET_MASK, by, now, d);
         break;
     default:
         refused(d, REFUSAL_REMOVED, by, false);
@@ -142,19 +146,13 @@ void snapshot_resolve(
     /* Its statements lie a cache line further, at a place known only once the first line is here;
      * fetched together, a cold record costs one wait instead of two. */
     __builtin_prefetch((const char *)r + CACHE_LINE);
-    struct walk w;
-    walk_lineage(&w, s, r, now);
-    if (w.expired < w.n) {
+    struct walk w = walk_lineage(s, r, service, now);
+    if (w.expired < w.n)
         refused(ret, REFUSAL_EXPIRED, w.lineage[w.expired], true);
-        return;
-    }
-    if (!doc) {
+    else if (!doc)
         ret->refusal = REFUSAL_NO_SERVICE;
-        return;
-    }
-    uint32_t position = 0, target = walk_find(&w, service, &position);
-    if (target)
-        decide_by_statement(s, &w, position, target, now, ret);
+    else if (w.target)
+        decide_by_statement(s, &w, now, ret);
     else
         resolve_shared(s, now, ret);
 }
@@ -166,8 +164,8 @@ static uint64_t lineage_changed(const struct snapshot *s, const struct env_recor
     uint64_t changed = 0;
     for (uint32_t i = 0; i < r->nlineage; i++) {
         const struct env_record *a = snapshot_record(s, record_lineage(r)[i]);
-        if (a && a->changed > changed)
-            changed = a->changed;
+        if (a && record_changed(a) > changed)
+            changed = record_changed(a);
     }
     return changed;
 }

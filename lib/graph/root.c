@@ -24,10 +24,10 @@ int digest_page(struct sha *sha, struct page *p)
         if (!r)
             continue;
         struct entry *e = &entries[n++];
-        uint64_t number = i;
+        uint64_t number = i, changed = record_changed(r);
         for (unsigned j = 0; j < 8; j++) {
             e->number[j] = (unsigned char)(number >> (8 * j));
-            e->changed[j] = (unsigned char)(r->changed >> (8 * j));
+            e->changed[j] = (unsigned char)(changed >> (8 * j));
         }
         memcpy(e->hash, record_hash(r), HASH_SIZE);
     }

@@ -236,7 +236,7 @@ bool snapshot_env(const struct snapshot *s, uint32_t env, struct env_info *ret)
         .lineage = record_lineage(r),
         .nlineage = r->nlineage,
         .nstatements = r->nstatements,
-        .changed = r->changed};
+        .changed = record_changed(r)};
     e.expires = e.has_expires ? r->expires : 0;
     e.parents = record_parents(r, &e.nparents);
     *ret = e;
