@@ -9,7 +9,7 @@ import time
 
 import load
 import stack as stacks
-from measure import Row, cpu_seconds, peak_memory, ratios, run_measured
+from measure import Row, cpu_seconds, peak_memory, profiled, ratios, run_measured, yardstick
 from rig import HERE, Broken, Rig
 
 LARGE, SERVICES, OVERRIDES = 100_000, 1000, 8
@@ -17,6 +17,7 @@ SIZES = (10, 1000, LARGE)
 PAIRS = 20_000  # different requests of the load over many environments
 
 RESOLVE_NS, BYTES_NS, SNAPSHOT_MB = 50, 150, 40
+APPLY_US, APPLY_BYTES = 50, 16384
 FLAT = 1.05
 LOAD_SECONDS, LOAD_MB = 3, 1000
 EDIT_SECONDS = {1: 2.0, 1000: 0.5}
@@ -38,25 +39,35 @@ def graph_files(folder):
 
 def resolve(a):
     """the resolver alone, at 100,000 environments, 1,000 services, 8 overrides"""
-    found = []
+    found, notes = [], []
     with Rig(a.keep) as rig:
-        folder = make_graph(rig.path("graph"), LARGE)
-        for _ in range(1 if a.quick else 3):
-            used = run_measured([os.path.join(a.build, "bench", "resolve_bench"), folder])
+        argv = [os.path.join(a.build, "bench", "resolve_bench"),
+                make_graph(rig.path("graph"), LARGE)]
+        for _ in range(1 if a.quick else 5):
+            machine = yardstick(a.build)
+            used = run_measured(argv)
             if used.code:
                 raise Broken(used.output)
-            found.append(json.loads(used.output))
+            found.append({**json.loads(used.output), **machine})
+        if a.profile:
+            notes = profiled(argv, rig.path("perf.data"))
 
     def row(what, key, unit, budget=None, scale=1.0):
         return Row(what, [f[key] * scale for f in found], unit, budget)
 
+    def reads(what, key):
+        return Row(what, [f[key] / f["read_ns"] for f in found], "x")
+
     return [row("resolve from numbers", "resolve_ns", "ns", RESOLVE_NS),
             row("resolve from token and authority bytes", "from_bytes_ns", "ns", BYTES_NS),
+            row("yardstick: one dependent random read of 40 MB", "read_ns", "ns"),
+            reads("resolve from numbers : such a read", "resolve_ns"),
+            reads("resolve from bytes : such a read", "from_bytes_ns"),
             row("snapshot", "snapshot_bytes", "MB", SNAPSHOT_MB, 1e-6),
             row("compile from nothing", "compile_ms", "ms"),
             row("compile after one changed environment", "recompile_ms", "ms"),
-            row("apply a difference of one environment", "apply_us", "us", 50),
-            row("memory of that difference", "apply_bytes", "B", 16384)], []
+            row("apply a difference of one environment", "apply_us", "us", APPLY_US),
+            row("memory of that difference", "apply_bytes", "B", APPLY_BYTES)], notes
 
 
 # ---- requests spread over environments ----
@@ -119,7 +130,7 @@ def environments(a):
 
 def load_graph(a):
     """reading, checking and compiling a graph of 50 MB with 100,000 environments"""
-    rows = []
+    rows, notes = [], []
     with Rig(a.keep) as rig:
         for files in (1, 1000):
             folder = make_graph(rig.path(f"graph-{files}"), LARGE, files)
@@ -140,7 +151,10 @@ def load_graph(a):
                  Row("offshoot-proxy, 1 file: peak memory", [peak_memory(proxy.pid) / 1e6], "MB",
                      LOAD_MB)]
         proxy.stop()
-    return rows, []
+        if a.profile:
+            notes = profiled([os.path.join(a.build, "offshootctl"), "graph", "check",
+                              rig.path("graph-1")], rig.path("perf.data"))
+    return rows, notes
 
 
 # ---- editing ----

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import load
-from measure import Row, cpu_seconds, memory, ratios
+from measure import Profile, Row, cpu_seconds, memory, ratios
 from rig import Broken
 from stack import OURS, PEERS, Stack
 
@@ -52,12 +52,15 @@ def http(a):
                 rate[proxy.name].append(each)
         for proxy in stack.proxies:
             proxy.check()
+        first = stack.proxies[0]
+        with Profile(first.pid, stack.path("perf.data"), a.profile) as profile:
+            load.wrk(first.port, seconds)
         rows = [Row(f"{n}: CPU a request", cpu[n], "us") for n in cpu]
         rows += [Row(f"{n}: requests a second", rate[n], "/s") for n in rate]
         for peer in list(cpu)[1:]:
             gate = (CPU_BUDGET, CPU_AIM) if peer == "haproxy" else (None, None)
             rows.append(Row(f"CPU of {OURS} : {peer}", ratios(cpu[OURS], cpu[peer]), "x", *gate))
-        return rows, installed(stack)
+        return rows, profile.lines + installed(stack)
 
 
 # ---- instructions ----

@@ -1,6 +1,9 @@
 """What is read from the system, and how numbers are put together."""
 
+import json
 import os
+import re
+import shutil
 import statistics
 import subprocess
 import threading
@@ -74,6 +77,54 @@ def run_measured(argv):
     popen.stdout.close()
     return Usage(time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024,
                  popen.returncode, output)
+
+
+def yardstick(build):
+    """What the machine does just now, apart from Offshoot: {read_ns, work_ns}."""
+    done = subprocess.run([os.path.join(build, "bench", "yardstick")], stdout=subprocess.PIPE,
+                          check=True)
+    return json.loads(done.stdout)
+
+
+class Profile:
+    """Samples a process while the block runs; then `lines` are its costliest functions."""
+
+    def __init__(self, pid, path, wanted, n=10):
+        self.path, self.n, self.lines, self.popen = path, n, [], None
+        if wanted and shutil.which("perf"):
+            self.popen = subprocess.Popen(
+                ["perf", "record", "-q", "-e", "cpu-clock", "-F", "999", "-o", path,
+                 "-p", str(pid)],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        elif wanted:
+            self.lines = ["perf is not installed: no profile"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.popen:
+            self.popen.send_signal(2)
+            self.popen.wait()
+            self.lines = top_functions(self.path, self.n)
+
+
+def top_functions(path, n=10):
+    done = subprocess.run(["perf", "report", "-i", path, "--stdio", "--no-children",
+                           "-s", "symbol"], stdout=subprocess.PIPE, text=True, check=False,
+                          stderr=subprocess.DEVNULL)
+    found = re.findall(r"^ *([\d.]+%) +\[(.)\] (\S+)", done.stdout, re.MULTILINE)
+    return [f"{share:>7}  {name}{' (kernel)' if place == 'k' else ''}"
+            for share, place, name in found[:n]]
+
+
+def profiled(argv, path):
+    """The costliest functions of a command, as lines."""
+    if not shutil.which("perf"):
+        return ["perf is not installed: no profile"]
+    subprocess.run(["perf", "record", "-q", "-e", "cpu-clock", "-F", "999", "-o", path, *argv],
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    return top_functions(path)
 
 
 @dataclass

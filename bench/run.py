@@ -57,6 +57,8 @@ def arguments():
     p.add_argument("--rounds", type=int, help="interleaved rounds; 7, or 3 with --quick")
     p.add_argument("--build", default=build, help="where the programs are; $OFFSHOOT_BUILD, build")
     p.add_argument("--json", help="where numbers go; bench.json in the build folder")
+    p.add_argument("--profile", action="store_true",
+                   help="name the costliest functions of http, resolve and load (needs perf)")
     p.add_argument("--keep", action="store_true", help="keep the temporary folders")
     a = p.parse_args()
     a.build = os.path.abspath(a.build)
