@@ -83,7 +83,9 @@ static void family_text(struct text *out, const struct snapshot *s, const struct
     uint64_t told = 0;
     for (uint32_t i = 0; i < limit; i++) {
         uint64_t requests = of_number(tables, nworkers, i);
-        if (requests && f->name_of(s, i).n)
+        struct str name = f->name_of(s, i);
+        /* One that is called "other" goes with the rest: a sample must not stand twice. */
+        if (requests && name.n && !str_eq(name, STR("other")))
             list[n++] = (struct busy){requests, i};
     }
     qsort(list, n, sizeof(*list), by_requests);

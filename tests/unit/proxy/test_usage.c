@@ -14,6 +14,8 @@ static struct snapshot *graph(void)
         "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: a}\n"
         "spec: {mode: overlay, parent: main}\n---\n"
         "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: b}\n"
+        "spec: {mode: overlay, parent: main}\n---\n"
+        "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: other}\n"
         "spec: {mode: overlay, parent: main}\n";
     struct load_source src = {.name = "g", .bytes = str_c(text)};
     struct loader *l = loader_new(NULL);
@@ -49,6 +51,8 @@ static void names_the_busiest_and_sums_the_rest(void **state)
     for (int i = 0; i < 3; i++)
         usage_add(envs[0], main_);
     usage_add(envs[1], b);
+    for (int i = 0; i < 9; i++) /* a name that stands for the rest goes with it */
+        usage_add(envs[1], snapshot_find_env(s, STR("other")));
     usage_add(envs[1], USAGE_PAGE * USAGE_PAGES); /* too large a number */
     mem_fail_nth(1);
     usage_add(services[0], 0); /* no memory for a page: counted all the same */
@@ -62,7 +66,7 @@ static void names_the_busiest_and_sums_the_rest(void **state)
     assert_non_null(second);
     assert_true(first < second);
     assert_null(strstr(t.p, "environment=\"b\""));
-    assert_non_null(strstr(t.p, "requests_total{environment=\"other\"} 2\n"));
+    assert_non_null(strstr(t.p, "requests_total{environment=\"other\"} 11\n"));
     assert_non_null(strstr(t.p, "requests_total{service=\"other\"} 1\n"));
     text_release(&t);
     for (int i = 0; i < 2; i++) {
