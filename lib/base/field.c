@@ -3,6 +3,7 @@
  * is looked at, and mostly one comparison of a number says "other". Two names in one slot would be
  * an initialiser given twice, which does not compile; the unit test walks all names. */
 #include "lib/base/field.h"
+#include "lib/base/bytes.h"
 
 #define MAGIC              0xcf019ed9u
 #define KEY(n, a, z)       ((uint32_t)(n) << 16 | (uint32_t)(uint8_t)(a) << 8 | (uint8_t)(z))
@@ -80,7 +81,7 @@ static const struct entry {
 /* name equals known, '_' in name standing for '-'. */
 static bool same_loosely(const char *name, const char *known, size_t n)
 {
-    if (memcmp(name, known, n) == 0)
+    if (bytes_eq(name, known, n))
         return true;
     for (size_t i = 0; i < n; i++) {
         if (name[i] != known[i] && !(name[i] == '_' && known[i] == '-'))
@@ -89,18 +90,14 @@ static bool same_loosely(const char *name, const char *known, size_t n)
     return true;
 }
 
-/* The rest of field_id for names whose table entry has their key, and those that may be ours. Kept
- * apart so that field_id, which says "other" to most names, saves no registers. */
+/* Names that may be ours in another spelling. Kept apart so that field_id saves no registers. */
 static enum field_id __attribute__((noinline))
-look_closer(const char *name, size_t len, const struct entry *e, bool same_key)
+look_closer(const char *name, size_t len, enum field_id nearest)
 {
     static const struct str prefix = STR("x-offshoot-");
 
-    if (same_key && names[e->id].n == len) {
-        const char *known = names[e->id].p;
-        if (OURS(e->id) ? same_loosely(name, known, len) : memcmp(name, known, len) == 0)
-            return (enum field_id)e->id;
-    }
+    if (OURS(nearest) && names[nearest].n == len && same_loosely(name, names[nearest].p, len))
+        return nearest;
     /* Two bytes turn away x-request-id and its like before the walk. */
     if (len >= prefix.n && name[2] == 'o' && name[9] == 't' &&
         same_loosely(name, prefix.p, prefix.n))
@@ -114,9 +111,13 @@ enum field_id field_id(const char *name, size_t len)
         return FIELD_OTHER;
     uint32_t key = KEY(len, name[0], name[len - 1]);
     const struct entry *e = &entries[SLOT(key)];
-    if (e->key != key && name[0] != 'x')
-        return FIELD_OTHER;
-    return look_closer(name, len, e, e->key == key);
+    if (e->key == key) {
+        struct str known = names[e->id];
+        if (known.n == len && bytes_eq(name, known.p, len))
+            return (enum field_id)e->id;
+        return look_closer(name, len, (enum field_id)e->id);
+    }
+    return name[0] == 'x' ? look_closer(name, len, FIELD_OTHER) : FIELD_OTHER;
 }
 
 struct str field_id_name(enum field_id id)
