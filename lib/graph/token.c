@@ -2,6 +2,9 @@
 #include "lib/base/parse.h"
 #include "lib/graph/context.h"
 #include <errno.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #define TOKEN_VALUE_MAX (TOKEN_MAX - (sizeof("offshoot=") - 1))
 #define FLAGS_KNOWN     0x1f
@@ -59,10 +62,11 @@ static int parse_signature(struct str rest, struct token *t)
     return 0;
 }
 
-static inline bool is_name_byte(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-}
+static const bool name_byte[256] = {
+    ['a' ... 'z'] = true,
+    ['0' ... '9'] = true,
+    ['-'] = true,
+};
 
 /* Takes the environment and the dot behind it off *rest. The rules are those of name_valid, in the
  * same pass that looks for the dot: this runs for every request. */
@@ -70,7 +74,7 @@ static bool next_name(struct str *rest, struct str *ret)
 {
     const char *p = rest->p;
     size_t n = 0;
-    while (n < rest->n && is_name_byte(p[n]))
+    while (n < rest->n && name_byte[(uint8_t)p[n]])
         n++;
     if (n == 0 || n > NAME_LEN_MAX || n == rest->n || p[n] != '.' || p[0] == '-' || p[n - 1] == '-')
         return false;
@@ -85,7 +89,8 @@ static int parse_parts(struct str *rest, struct token *t)
     struct str pin;
     if (!next_name(rest, &t->env) || !next_part(rest, &pin) || !rest->p)
         return -EINVAL;
-    if (!str_eq(pin, STR("0")) && parse_base36(pin, &t->pin))
+    bool zero = pin.n == 1 && pin.p[0] == '0'; /* the usual one */
+    if (!zero && parse_base36(pin, &t->pin))
         return -EINVAL;
     if (rest->n < 2 || (rest->n > 2 && rest->p[2] != '.'))
         return -EINVAL;
@@ -134,48 +139,52 @@ size_t token_write(struct str env, uint64_t pin, uint8_t flags, char *out)
     return n;
 }
 
-/* p[0..n) as lower-case hex digits. *ret_any: a bit of some digit that is not zero. */
-static inline bool hex_run(const char *p, unsigned n, unsigned *ret_any)
+#if defined(__SSE2__)
+/* p[0..16) are lower-case hex digits. Clears the bits of *zeros whose digits are not '0'; all bits
+ * are left of zeros alone. A byte is at most x, unsigned, when it is the smaller one of both. */
+static inline bool hex_sixteen(const char *p, unsigned *zeros)
 {
-    static const uint8_t lower_hex[256] = {['0'] = 0x80,
-        ['1'] = 0x81,
-        ['2'] = 0x81,
-        ['3'] = 0x81,
-        ['4'] = 0x81,
-        ['5'] = 0x81,
-        ['6'] = 0x81,
-        ['7'] = 0x81,
-        ['8'] = 0x81,
-        ['9'] = 0x81,
-        ['a'] = 0x81,
-        ['b'] = 0x81,
-        ['c'] = 0x81,
-        ['d'] = 0x81,
-        ['e'] = 0x81,
-        ['f'] = 0x81};
-    unsigned all = 0x80, any = 0;
-    for (unsigned i = 0; i < n; i++) {
-        uint8_t c = lower_hex[(uint8_t)p[i]];
-        all &= c;
-        any |= c;
+    __m128i x = _mm_loadu_si128((const __m128i *)p);
+    __m128i digit = _mm_sub_epi8(x, _mm_set1_epi8('0'));
+    __m128i letter = _mm_sub_epi8(x, _mm_set1_epi8('a'));
+    __m128i good = _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(digit, _mm_set1_epi8(9)), digit),
+        _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(5)), letter));
+    *zeros &= (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(digit, _mm_setzero_si128()));
+    return _mm_movemask_epi8(good) == 0xffff;
+}
+#else
+static bool hex_sixteen(const char *p, unsigned *zeros)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        if (hex_digit(p[i]) < 0)
+            return false;
+        if (p[i] != '0')
+            *zeros &= ~(1u << i);
     }
-    *ret_any = any & 1;
-    return all != 0;
+    return true;
+}
+#endif
+
+static inline bool hex_two(const char *p)
+{
+    return hex_digit(p[0]) >= 0 && hex_digit(p[1]) >= 0;
 }
 
 bool traceparent_valid(struct str value, struct str *ret_trace_id)
 {
     enum { VERSION = 0, TRACE = 3, PARENT = 36, FLAGS = 53, LENGTH = 55 };
     const char *p = value.p;
-    unsigned version, trace, parent, flags;
+    unsigned trace_zeros = 0xffff, parent_zeros = 0xffff;
     if (value.n < LENGTH || p[TRACE - 1] != '-' || p[PARENT - 1] != '-' || p[FLAGS - 1] != '-')
         return false;
-    if (!hex_run(p + VERSION, 2, &version) || !hex_run(p + TRACE, 32, &trace) ||
-        !hex_run(p + PARENT, 16, &parent) || !hex_run(p + FLAGS, 2, &flags))
+    if (!hex_two(p + VERSION) || !hex_two(p + FLAGS) || memcmp(p, "ff", 2) == 0)
         return false;
-    if (!trace || !parent || memcmp(p, "ff", 2) == 0)
+    if (!hex_sixteen(p + TRACE, &trace_zeros) || !hex_sixteen(p + TRACE + 16, &trace_zeros) ||
+        !hex_sixteen(p + PARENT, &parent_zeros))
         return false;
-    if (value.n > LENGTH && (!version || p[LENGTH] != '-'))
+    if (trace_zeros == 0xffff || parent_zeros == 0xffff)
+        return false;
+    if (value.n > LENGTH && (memcmp(p, "00", 2) == 0 || p[LENGTH] != '-'))
         return false;
     *ret_trace_id = str_of(p + TRACE, 32);
     return true;
