@@ -1,4 +1,5 @@
 #include "proxy/heads.h"
+#include "lib/base/bytes.h"
 #include "lib/base/counters.h"
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
@@ -14,7 +15,24 @@ struct out {
     bool full;
 };
 
-static inline void put(struct out *o, const void *p, size_t n)
+static void put(struct out *o, const char *p, size_t n)
+{
+    char *to = o->p;
+    if ((size_t)(o->end - to) < n) {
+        o->full = true;
+        return;
+    }
+    o->p = to + n;
+    bytes_copy(to, p, n);
+}
+
+static void put_str(struct out *o, struct str s)
+{
+    put(o, s.p, s.n);
+}
+
+/* The compiler knows n here: a literal is stored without any call. */
+static inline __attribute__((always_inline)) void put_fixed(struct out *o, const char *p, size_t n)
 {
     if ((size_t)(o->end - o->p) < n) {
         o->full = true;
@@ -23,40 +41,62 @@ static inline void put(struct out *o, const void *p, size_t n)
     memcpy(o->p, p, n);
     o->p += n;
 }
-#define PUT(o, literal) put(o, literal, sizeof(literal) - 1)
-
-static inline void put_str(struct out *o, struct str s)
-{
-    put(o, s.p, s.n);
-}
+#define PUT(o, literal) put_fixed(o, literal, sizeof(literal) - 1)
 
 static void put_u64(struct out *o, uint64_t v)
 {
     char digits[20];
-    unsigned n = sizeof digits;
-    do
-        digits[--n] = (char)('0' + v % 10);
-    while (v /= 10);
-    put(o, digits + n, sizeof digits - n);
+    char *p = digits + sizeof digits;
+    while (v >= 10) {
+        *--p = (char)('0' + v % 10);
+        v /= 10;
+    }
+    *--p = (char)('0' + v);
+    put(o, p, (size_t)(digits + sizeof digits - p));
 }
 
-static inline void put_field(struct out *o, const struct field *f)
+static void put_field(struct out *o, const struct field *f)
 {
-    size_t n = (size_t)f->name_len + f->value_len + 4;
-    if ((size_t)(o->end - o->p) < n) {
-        o->full = true;
-        return;
+    put(o, f->name, f->name_len);
+    PUT(o, ": ");
+    put(o, f->value, f->value_len);
+    PUT(o, "\r\n");
+}
+
+/* Field lines that stand one behind the other in the head they came in, not written yet. */
+struct lines {
+    const char *p;
+    size_t n;
+};
+
+/* The length of f's line if it came as we would write it, "name: value" CRLF, else 0. A value that
+ * was edited lies elsewhere, or ends before its line does. */
+static inline size_t line_as_came(const struct field *f)
+{
+    const char *colon = f->name + f->name_len;
+    bool same = f->value == colon + 2 && colon[1] == ' ' && f->value[f->value_len] == '\r';
+    return same ? (size_t)f->name_len + f->value_len + 4 : 0;
+}
+
+/* All fields without a flag whose number is not in `back`. Nearly all lines pass as they came, so
+ * that most of a head is copied in few pieces. */
+static void put_fields(struct out *o, const struct field *f, unsigned n, uint64_t back)
+{
+    struct lines lines = {"", 0};
+    for (const struct field *end = f + n; f < end; f++) {
+        if (f->flags || (back >> f->id & 1))
+            continue;
+        size_t line = line_as_came(f);
+        if (line && lines.p + lines.n == f->name) {
+            lines.n += line;
+            continue;
+        }
+        put(o, lines.p, lines.n);
+        lines = (struct lines){f->name, line};
+        if (!line)
+            put_field(o, f);
     }
-    char *p = o->p;
-    memcpy(p, f->name, f->name_len);
-    p += f->name_len;
-    *p++ = ':';
-    *p++ = ' ';
-    memcpy(p, f->value, f->value_len);
-    p += f->value_len;
-    *p++ = '\r';
-    *p++ = '\n';
-    o->p = p;
+    put(o, lines.p, lines.n);
 }
 
 static struct out out_begin(struct buf *b)
@@ -150,8 +190,6 @@ static void put_forwarded(struct request *r, struct out *o)
 {
     struct addr peer;
     char text[ADDR_TEXT_MAX];
-    if (r->ask.trusted)
-        return;
     client_peer(r->client, &peer);
     size_t n = addr_format(&peer, text);
     if (peer.kind == ADDR_IP4 || peer.kind == ADDR_IP6) {
@@ -193,26 +231,20 @@ static void put_trace(const struct request *r, struct out *o)
     PUT(o, "-00\r\n");
 }
 
-static bool request_passes(const struct request *r, const struct field *f)
+#define BIT(id) (UINT64_C(1) << (id))
+_Static_assert(FIELD_ID_COUNT <= 64, "field numbers fit a bit set");
+
+/* Fields that are not passed on as they came: most of them we write ourselves. */
+static uint64_t request_fields_kept_back(const struct request *r)
 {
-    if (f->flags)
-        return false;
-    switch ((enum field_id)f->id) {
-    case FIELD_HOST:
-    case FIELD_CONTENT_LENGTH:
-    case FIELD_TRANSFER_ENCODING:
-    case FIELD_BAGGAGE: /* written by put_context */
-        return false;
-    case FIELD_EXPECT:
-        return r->head.expect_continue;
-    case FIELD_X_FORWARDED_FOR:
-    case FIELD_X_FORWARDED_PROTO:
-    case FIELD_X_FORWARDED_HOST:
-    case FIELD_FORWARDED:
-        return r->ask.trusted;
-    default:
-        return true;
-    }
+    uint64_t back = BIT(FIELD_HOST) | BIT(FIELD_CONTENT_LENGTH) | BIT(FIELD_TRANSFER_ENCODING) |
+                    BIT(FIELD_BAGGAGE); /* written by put_context */
+    if (!r->head.expect_continue)
+        back |= BIT(FIELD_EXPECT);
+    if (!r->ask.trusted)
+        back |= BIT(FIELD_X_FORWARDED_FOR) | BIT(FIELD_X_FORWARDED_PROTO) |
+                BIT(FIELD_X_FORWARDED_HOST) | BIT(FIELD_FORWARDED);
+    return back;
 }
 
 int heads_request(struct request *r, struct buf *b)
@@ -224,12 +256,11 @@ int heads_request(struct request *r, struct buf *b)
     PUT(&o, " HTTP/1.1\r\nhost: ");
     put_str(&o, r->head.authority.n ? r->head.authority : r->service);
     PUT(&o, "\r\n");
-    for (unsigned i = 0; i < r->head.nfields; i++)
-        if (request_passes(r, &r->fields[i]))
-            put_field(&o, &r->fields[i]);
+    put_fields(&o, r->fields, r->head.nfields, request_fields_kept_back(r));
     put_request_framing(r, &o);
     PUT(&o, "via: 1.1 offshoot\r\n");
-    put_forwarded(r, &o);
+    if (!r->ask.trusted)
+        put_forwarded(r, &o);
     put_trace(r, &o);
     put_context(r, &o);
     PUT(&o, "\r\n");
@@ -240,22 +271,22 @@ int heads_request(struct request *r, struct buf *b)
 
 static void put_status(struct out *o, unsigned status, struct str reason)
 {
-    char line[] = "HTTP/1.1 000 ";
-    line[9] = (char)('0' + status / 100);
-    line[10] = (char)('0' + status / 10 % 10);
-    line[11] = (char)('0' + status % 10);
-    put(o, line, sizeof line - 1);
+    PUT(o, "HTTP/1.1 000 ");
+    if (o->full)
+        return;
+    o->p[-4] = (char)('0' + status / 100);
+    o->p[-3] = (char)('0' + status / 10 % 10);
+    o->p[-2] = (char)('0' + status % 10);
     put_str(o, reason.n ? reason : h1_reason(status));
     PUT(o, "\r\n");
 }
 
-static bool reply_passes(const struct request *r, const struct field *f)
+static void put_reply_fields(const struct request *r, struct out *o)
 {
-    if (f->flags)
-        return false;
-    if (f->id == FIELD_CONTENT_LENGTH || f->id == FIELD_TRANSFER_ENCODING)
-        return false;
-    return f->id < FIELD_X_OFFSHOOT_CONTEXT || r->ask.trusted;
+    uint64_t back = BIT(FIELD_CONTENT_LENGTH) | BIT(FIELD_TRANSFER_ENCODING);
+    if (!r->ask.trusted)
+        back |= ~(BIT(FIELD_X_OFFSHOOT_CONTEXT) - 1); /* that and all after it */
+    put_fields(o, r->reply_fields, r->reply.nfields, back);
 }
 
 static void put_connection(const struct request *r, struct out *o)
@@ -269,8 +300,6 @@ static void put_connection(const struct request *r, struct out *o)
 static void put_route(struct request *r, struct out *o)
 {
     struct text t = {0};
-    if (!r->is_explain)
-        return;
     text_add(&t, str_of(r->hop, r->hop_len));
     if (r->trace_order) /* without a place of its own nobody can tell what came after */
         traces_join(
@@ -287,9 +316,7 @@ int heads_interim(const struct request *r, struct buf *b)
 {
     struct out o = out_begin(b);
     put_status(&o, r->reply.status, r->reply.reason);
-    for (unsigned i = 0; i < r->reply.nfields; i++)
-        if (reply_passes(r, &r->reply_fields[i]))
-            put_field(&o, &r->reply_fields[i]);
+    put_reply_fields(r, &o);
     PUT(&o, "\r\n");
     return out_end(&o, b);
 }
@@ -318,12 +345,11 @@ int heads_reply(struct request *r, struct buf *b, uint8_t *ret_framing)
 {
     struct out o = out_begin(b);
     put_status(&o, r->reply.status, r->reply.reason);
-    for (unsigned i = 0; i < r->reply.nfields; i++)
-        if (reply_passes(r, &r->reply_fields[i]))
-            put_field(&o, &r->reply_fields[i]);
+    put_reply_fields(r, &o);
     uint8_t framing = put_reply_framing(r, &o);
     put_connection(r, &o);
-    put_route(r, &o);
+    if (r->is_explain)
+        put_route(r, &o);
     PUT(&o, "\r\n");
     int rc = out_end(&o, b);
     if (rc == 0)
@@ -452,7 +478,8 @@ static void put_refusal_head(struct request *r, struct out *o, enum body_kind ki
         r->refusal == REFUSAL_UNHEALTHY)
         PUT(o, "retry-after: 1\r\n");
     put_connection(r, o);
-    put_route(r, o);
+    if (r->is_explain)
+        put_route(r, o);
     PUT(o, "\r\n");
 }
 
