@@ -99,6 +99,12 @@ static enum io push(struct flow *f, struct conn *from, struct conn *to)
     return io;
 }
 
+/* A body of known length ends without a byte of its own. */
+static bool length_reached(const struct flow *f)
+{
+    return f->body.framing == H1_LENGTH && f->body.left == 0;
+}
+
 /* Decodes one piece of from->in. FLOW_DONE: the end was written to to->out. FLOW_WAIT: more bytes
  * are needed. FLOW_TO_ERROR never. `*ret_full`: to->out must be flushed first. */
 static enum flow_result decode(struct flow *f, struct conn *from, struct conn *to,
@@ -125,11 +131,15 @@ static enum flow_result decode(struct flow *f, struct conn *from, struct conn *t
         consume(f, from, f->used);
         return FLOW_WAIT;
     case H1_DATA:
-        if (f->exclusive && f->body.framing == H1_LENGTH && f->body.left == 0 && extra)
+        if (f->exclusive && length_reached(f) && extra)
             return FLOW_EXTRA;
         f->span = data;
         place_span(f, from, to);
         *ret_piece = true;
+        if (length_reached(f) && f->framing != H1_CHUNKED) {
+            f->decoded = true; /* nothing is written behind it */
+            return FLOW_DONE;
+        }
         return FLOW_WAIT;
     case H1_DONE:
         if (f->exclusive && extra)
@@ -184,12 +194,6 @@ static enum flow_result fill(
         break;
     }
     return FLOW_WAIT;
-}
-
-/* A body of known length ends without a byte of its own. */
-static bool length_reached(const struct flow *f)
-{
-    return f->body.framing == H1_LENGTH && f->body.left == 0;
 }
 
 /* Decodes what from->in holds until a span must be sent in place, to->out is full, or bytes run

@@ -24,10 +24,8 @@ void bufpool_release(struct bufpool *bp)
         mem_free(take_free(bp));
 }
 
-int buf_hold(struct buf *b, struct bufpool *bp)
+int buf_take_block(struct buf *b, struct bufpool *bp)
 {
-    if (b->data)
-        return 0;
     if (bp->nused >= bp->limit)
         return -ENOBUFS;
     char *block = bp->free ? take_free(bp) : mem_alloc(bp->block);
@@ -38,19 +36,18 @@ int buf_hold(struct buf *b, struct bufpool *bp)
     return 0;
 }
 
-void buf_drop(struct buf *b, struct bufpool *bp)
+void buf_give_block(struct buf *b, struct bufpool *bp)
 {
-    if (!b->data)
-        return;
-    if (bp->nfree < bp->keep) {
-        memcpy(b->data, &bp->free, sizeof(bp->free));
-        bp->free = b->data;
-        bp->nfree++;
-    } else {
-        mem_free(b->data);
-    }
-    bp->nused--;
+    char *block = b->data;
     *b = (struct buf){0};
+    bp->nused--;
+    if (bp->nfree >= bp->keep) {
+        mem_free(block);
+        return;
+    }
+    memcpy(block, &bp->free, sizeof(bp->free));
+    bp->free = block;
+    bp->nfree++;
 }
 
 void buf_compact(struct buf *b)

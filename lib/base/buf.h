@@ -6,6 +6,7 @@
 #ifndef OFFSHOOT_BASE_BUF_H
 #define OFFSHOOT_BASE_BUF_H
 
+#include "lib/base/bytes.h"
 #include "lib/base/str.h"
 #include <stdint.h>
 #include <string.h>
@@ -30,10 +31,21 @@ void bufpool_init(struct bufpool *bp, uint32_t block, uint32_t keep, uint32_t li
 /* Gives every free block back; all blocks must have come home (nused == 0). */
 void bufpool_release(struct bufpool *bp);
 
+/* Gives b, which has none, a block, and takes it away again: for buf_hold and buf_drop. */
+int buf_take_block(struct buf *b, struct bufpool *bp);
+void buf_give_block(struct buf *b, struct bufpool *bp);
+
 /* Makes sure b has a block. 0, -ENOMEM, or -ENOBUFS at the limit. */
-int buf_hold(struct buf *b, struct bufpool *bp);
+static inline int buf_hold(struct buf *b, struct bufpool *bp)
+{
+    return b->data ? 0 : buf_take_block(b, bp);
+}
 /* Gives the block back whatever it holds. */
-void buf_drop(struct buf *b, struct bufpool *bp);
+static inline void buf_drop(struct buf *b, struct bufpool *bp)
+{
+    if (b->data)
+        buf_give_block(b, bp);
+}
 /* Moves the bytes to the start of the block. Invalidates pointers into it. */
 void buf_compact(struct buf *b);
 
@@ -60,12 +72,12 @@ static inline void buf_consume(struct buf *b, uint32_t n)
         b->start = b->end = 0;
 }
 /* Appends if it fits in buf_space; false (and nothing written) when it does not. */
-static inline bool buf_put(struct buf *b, const void *p, size_t n)
+static inline bool buf_put(struct buf *b, const char *p, size_t n)
 {
     if (n > buf_space(b))
         return false;
     if (n)
-        memcpy(b->data + b->end, p, n);
+        bytes_copy(b->data + b->end, p, n);
     b->end += (uint32_t)n;
     return true;
 }
