@@ -183,3 +183,31 @@ uint64_t loop_count(const struct loop *l, enum proxy_stat which)
 {
     return counter_get(&l->w.stats[which]);
 }
+
+int loop_begin(struct loop *l, const char *text)
+{
+    loop_start(l, NULL, NULL);
+    int fd = loop_client(l, l->trusted);
+    if (*text)
+        loop_send(l, fd, text);
+    return fd;
+}
+
+void loop_end(struct loop *l, int fd)
+{
+    if (fd >= 0)
+        close(fd);
+    loop_stop(l);
+}
+
+void loop_assert_refused(struct loop *l, int fd, const char *status, const char *word)
+{
+    const char *got = loop_recv(l, fd);
+    char want[64];
+    snprintf(want, sizeof want, "HTTP/1.1 %s ", status);
+    if (strncmp(got, want, strlen(want)) != 0)
+        fail_msg("want status %s, have \"%.80s\"", status, got);
+    snprintf(want, sizeof want, "\r\nx-offshoot-error: %s\r\n", word);
+    if (!strstr(got, want))
+        fail_msg("want the word %s, have \"%.400s\"", word, got);
+}

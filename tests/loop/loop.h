@@ -50,6 +50,12 @@ bool loop_closed(struct loop *l, int fd);
 /* Closes our end so that the worker sees a reset: with unread bytes in its direction. */
 void loop_close(struct loop *l, int *fd);
 void loop_shutdown(struct loop *l, int fd);
+/* Starts with the defaults and one client at the trusted listener that sends text; its end. */
+int loop_begin(struct loop *l, const char *text);
+/* Closes our end (unless -1), then loop_stop. */
+void loop_end(struct loop *l, int fd);
+/* The next bytes are a refusal with this status and word. */
+void loop_assert_refused(struct loop *l, int fd, const char *status, const char *word);
 uint64_t loop_count(const struct loop *l, enum proxy_stat which);
 
 #endif

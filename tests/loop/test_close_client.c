@@ -14,60 +14,32 @@ static uint64_t closes(enum client_close why)
     return loop_count(&l, STAT_CLIENT_CLOSES + why);
 }
 
-static int begin(const char *text)
-{
-    loop_start(&l, NULL, NULL);
-    int c = loop_client(&l, l.trusted);
-    if (*text)
-        loop_send(&l, c, text);
-    return c;
-}
-
-static void end(int c)
-{
-    if (c >= 0)
-        close(c);
-    loop_stop(&l);
-}
-
-static void assert_refused(int c, const char *status, const char *word)
-{
-    const char *got = loop_recv(&l, c);
-    char want[64];
-    snprintf(want, sizeof want, "HTTP/1.1 %s ", status);
-    if (strncmp(got, want, strlen(want)) != 0)
-        fail_msg("want status %s, have \"%.80s\"", status, got);
-    snprintf(want, sizeof want, "\r\nx-offshoot-error: %s\r\n", word);
-    if (!strstr(got, want))
-        fail_msg("want the word %s, have \"%.400s\"", word, got);
-}
-
 static void c1_eof_between_requests_closes(void **state)
 {
     (void)state;
-    int c = begin("");
+    int c = loop_begin(&l, "");
     loop_close(&l, &c);
     assert_int_equal(closes(CLIENT_CLOSE_CLIENT), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void c2_idling_too_long_closes_without_a_word(void **state)
 {
     (void)state;
-    int c = begin("");
+    int c = loop_begin(&l, "");
     loop_advance(&l, 74000);
     assert_false(loop_closed(&l, c));
     loop_advance(&l, 2000);
     assert_string_equal(loop_recv(&l, c), "");
     assert_true(loop_closed(&l, c));
     assert_int_equal(closes(CLIENT_CLOSE_IDLE), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void c2_idling_counts_from_the_last_reply(void **state)
 {
     (void)state;
-    int c = begin("");
+    int c = loop_begin(&l, "");
     loop_advance(&l, 50000);
     loop_send(&l, c, GET);
     loop_recv(&l, l.provider[0]);
@@ -77,47 +49,47 @@ static void c2_idling_counts_from_the_last_reply(void **state)
     assert_false(loop_closed(&l, c));
     loop_advance(&l, 30000);
     assert_true(loop_closed(&l, c));
-    end(c);
+    loop_end(&l, c);
 }
 
 static void c3_eof_in_a_head_closes_without_a_word(void **state)
 {
     (void)state;
-    int c = begin("GET / HT");
+    int c = loop_begin(&l, "GET / HT");
     loop_shutdown(&l, c);
     assert_string_equal(loop_recv(&l, c), "");
     assert_true(loop_closed(&l, c));
     assert_int_equal(closes(CLIENT_CLOSE_IN_HEAD), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void c4_a_head_that_dribbles_is_refused(void **state)
 {
     (void)state;
-    int c = begin("G");
+    int c = loop_begin(&l, "G");
     for (int i = 0; i < 9; i++) {
         loop_advance(&l, 1000);
         loop_send(&l, c, "E");
         assert_false(loop_closed(&l, c));
     }
     loop_advance(&l, 1100);
-    assert_refused(c, "408", "request-timeout");
+    loop_assert_refused(&l, c, "408", "request-timeout");
     loop_advance(&l, 1100);
     assert_true(loop_closed(&l, c));
     assert_int_equal(closes(CLIENT_CLOSE_HEAD_TIMEOUT), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void c5_what_is_not_http_is_refused(void **state)
 {
     (void)state;
-    int c = begin("GET / HTTP/1.1\nHost: shop\n\n");
-    assert_refused(c, "400", "bad-request");
+    int c = loop_begin(&l, "GET / HTTP/1.1\nHost: shop\n\n");
+    loop_assert_refused(&l, c, "400", "bad-request");
     assert_int_equal(loop_count(&l, STAT_BAD_REQUESTS + H1_E_BARE_LF), 1);
     loop_advance(&l, 1100);
     assert_true(loop_closed(&l, c));
     assert_int_equal(closes(CLIENT_CLOSE_BAD_REQUEST), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void c5_a_head_over_the_limit_is_refused(void **state)
@@ -140,16 +112,16 @@ static void c5_a_head_over_the_limit_is_refused(void **state)
     memcpy(head + 1025 - (sizeof tail - 1), tail, sizeof tail);
     head[1024 - (sizeof tail - 1)] = 'a';
     loop_send(&l, c, head);
-    assert_refused(c, "431", "too-large");
+    loop_assert_refused(&l, c, "431", "too-large");
     assert_int_equal(loop_count(&l, STAT_BAD_REQUESTS + H1_E_HEAD_TOO_LARGE), 1);
     assert_int_equal(loop_count(&l, STAT_REFUSALS + REFUSAL_TOO_LARGE), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void c6_a_half_closed_client_gets_its_reply(void **state)
 {
     (void)state;
-    int c = begin(GET);
+    int c = loop_begin(&l, GET);
     loop_shutdown(&l, c);
     loop_recv(&l, l.provider[0]);
     loop_send(&l, l.provider[0], OK);
@@ -157,13 +129,13 @@ static void c6_a_half_closed_client_gets_its_reply(void **state)
         loop_recv(&l, c), "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi");
     assert_true(loop_closed(&l, c));
     assert_int_equal(closes(CLIENT_CLOSE_HALF_CLOSE), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void c7_a_reset_ends_the_provider_connection(void **state)
 {
     (void)state;
-    int c = begin(GET);
+    int c = loop_begin(&l, GET);
     loop_recv(&l, l.provider[0]);
     loop_send(&l, l.provider[0], "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
     loop_turns(&l); /* the reply's head lies unread in our end: closing it now is a reset */
@@ -172,58 +144,59 @@ static void c7_a_reset_ends_the_provider_connection(void **state)
     loop_turns(&l);
     assert_true(loop_closed(&l, l.provider[0]));
     assert_int_equal(closes(CLIENT_CLOSE_RESET), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void c8_eof_in_a_request_body_is_refused(void **state)
 {
     (void)state;
-    int c = begin(POST);
+    int c = loop_begin(&l, POST);
     assert_non_null(strstr(loop_recv(&l, l.provider[0]), "12345"));
     loop_shutdown(&l, c);
-    assert_refused(c, "400", "bad-request");
+    loop_assert_refused(&l, c, "400", "bad-request");
     assert_true(loop_closed(&l, l.provider[0]));
     assert_true(loop_closed(&l, c));
     assert_int_equal(closes(CLIENT_CLOSE_IN_BODY), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void c9_a_request_body_that_stops_is_refused(void **state)
 {
     (void)state;
-    int c = begin(POST);
+    int c = loop_begin(&l, POST);
     loop_recv(&l, l.provider[0]);
     loop_advance(&l, 59000);
     loop_send(&l, c, "6");
     loop_advance(&l, 59000);
     assert_string_equal(loop_recv(&l, c), "");
     loop_advance(&l, 2000);
-    assert_refused(c, "408", "request-timeout");
+    loop_assert_refused(&l, c, "408", "request-timeout");
     loop_recv(&l, l.provider[0]);
     assert_true(loop_closed(&l, l.provider[0]));
     loop_advance(&l, 1100);
     assert_int_equal(closes(CLIENT_CLOSE_BODY_TIMEOUT), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void c10_a_malformed_request_body_is_refused(void **state)
 {
     (void)state;
-    int c = begin("POST / HTTP/1.1\r\nHost: s\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    int c = loop_begin(
+        &l, "POST / HTTP/1.1\r\nHost: s\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
     assert_non_null(strstr(loop_recv(&l, l.provider[0]), "abc"));
     loop_send(&l, c, "zz\r\n");
-    assert_refused(c, "400", "bad-request");
+    loop_assert_refused(&l, c, "400", "bad-request");
     assert_true(loop_closed(&l, l.provider[0]));
     assert_int_equal(loop_count(&l, STAT_BAD_REQUESTS + H1_E_CHUNK_SIZE), 1);
     loop_advance(&l, 1100);
     assert_true(loop_closed(&l, c));
-    end(c);
+    loop_end(&l, c);
 }
 
 static void c11_eof_in_a_request_body_aborts_a_running_reply(void **state)
 {
     (void)state;
-    int c = begin(POST);
+    int c = loop_begin(&l, POST);
     loop_recv(&l, l.provider[0]);
     loop_send(&l, l.provider[0], "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123");
     assert_non_null(strstr(loop_recv(&l, c), "connection: close\r\n\r\n123"));
@@ -232,14 +205,14 @@ static void c11_eof_in_a_request_body_aborts_a_running_reply(void **state)
     assert_true(loop_closed(&l, c));
     assert_true(loop_closed(&l, l.provider[0]));
     assert_int_equal(closes(CLIENT_CLOSE_IN_BODY), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void c12_a_client_that_takes_nothing_is_closed(void **state)
 {
     (void)state;
     static char piece[65536];
-    int c = begin(GET);
+    int c = loop_begin(&l, GET);
     loop_recv(&l, l.provider[0]);
     loop_send(&l, l.provider[0], "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
     memset(piece, 'x', sizeof piece - 1);
@@ -253,13 +226,13 @@ static void c12_a_client_that_takes_nothing_is_closed(void **state)
     loop_advance(&l, 61000);
     assert_int_equal(closes(CLIENT_CLOSE_STALLED), 1);
     assert_true(loop_closed(&l, l.provider[0]));
-    end(c);
+    loop_end(&l, c);
 }
 
 static void c13_an_early_reply_is_sent_and_the_connection_lingers(void **state)
 {
     (void)state;
-    int c = begin(POST);
+    int c = loop_begin(&l, POST);
     loop_recv(&l, l.provider[0]);
     loop_send(&l, l.provider[0], "HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno");
     assert_string_equal(
@@ -269,37 +242,37 @@ static void c13_an_early_reply_is_sent_and_the_connection_lingers(void **state)
     assert_int_equal(closes(CLIENT_CLOSE_EARLY_REPLY), 0);
     loop_advance(&l, 1100);
     assert_int_equal(closes(CLIENT_CLOSE_EARLY_REPLY), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void c14_connection_close_is_honoured(void **state)
 {
     (void)state;
-    int c = begin("GET / HTTP/1.1\r\nHost: s\r\nConnection: close\r\n\r\n");
+    int c = loop_begin(&l, "GET / HTTP/1.1\r\nHost: s\r\nConnection: close\r\n\r\n");
     loop_recv(&l, l.provider[0]);
     loop_send(&l, l.provider[0], OK);
     assert_non_null(strstr(loop_recv(&l, c), "\r\nconnection: close\r\n\r\nhi"));
     assert_true(loop_closed(&l, c));
     assert_int_equal(closes(CLIENT_CLOSE_DONE), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void c14_http_1_0_closes_and_gets_no_chunks(void **state)
 {
     (void)state;
-    int c = begin("GET / HTTP/1.0\r\nHost: s\r\n\r\n");
+    int c = loop_begin(&l, "GET / HTTP/1.0\r\nHost: s\r\n\r\n");
     loop_recv(&l, l.provider[0]);
     loop_send(&l, l.provider[0],
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n");
     assert_string_equal(loop_recv(&l, c), "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhi");
     assert_true(loop_closed(&l, c));
-    end(c);
+    loop_end(&l, c);
 }
 
 static void c15_a_kept_connection_serves_the_next_request(void **state)
 {
     (void)state;
-    int c = begin("GET /1 HTTP/1.0\r\nHost: s\r\nConnection: keep-alive\r\n\r\n");
+    int c = loop_begin(&l, "GET /1 HTTP/1.0\r\nHost: s\r\nConnection: keep-alive\r\n\r\n");
     loop_recv(&l, l.provider[0]);
     loop_send(&l, l.provider[0], OK);
     assert_non_null(strstr(loop_recv(&l, c), "\r\nconnection: keep-alive\r\n\r\nhi"));
@@ -308,13 +281,13 @@ static void c15_a_kept_connection_serves_the_next_request(void **state)
     loop_send(&l, l.provider[0], OK);
     assert_non_null(strstr(loop_recv(&l, c), "hi"));
     assert_false(loop_closed(&l, c));
-    end(c);
+    loop_end(&l, c);
 }
 
 static void x1_draining_ends_idle_connections_and_lets_requests_end(void **state)
 {
     (void)state;
-    int c = begin(GET);
+    int c = loop_begin(&l, GET);
     int idle = loop_client(&l, l.trusted);
     loop_recv(&l, l.provider[0]);
     worker_drain(&l.w);
@@ -326,7 +299,7 @@ static void x1_draining_ends_idle_connections_and_lets_requests_end(void **state
     assert_true(loop_closed(&l, c));
     assert_true(l.w.stop);
     close(idle);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void x1_draining_ends_at_its_deadline(void **state)
@@ -342,7 +315,7 @@ static void x1_draining_ends_at_its_deadline(void **state)
     loop_advance(&l, 1100);
     assert_true(l.w.stop);
     assert_int_equal(closes(CLIENT_CLOSE_DRAIN), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void x2_connections_over_the_limit_are_answered(void **state)
@@ -357,7 +330,7 @@ static void x2_connections_over_the_limit_are_answered(void **state)
     assert_int_equal(loop_count(&l, STAT_CONNECTIONS_DROPPED), 2);
     assert_true(loop_closed(&l, c[19]));
     loop_send(&l, c[2], GET);
-    assert_refused(c[2], "503", "overload");
+    loop_assert_refused(&l, c[2], "503", "overload");
     assert_true(loop_closed(&l, c[2]));
     loop_send(&l, c[1], GET);
     assert_int_equal(l.nproviders, 1);

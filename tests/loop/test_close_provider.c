@@ -24,33 +24,6 @@ static uint64_t errors(enum provider_error why)
     return loop_count(&l, STAT_PROVIDER_ERRORS + why);
 }
 
-static int begin(const char *text)
-{
-    loop_start(&l, NULL, NULL);
-    int c = loop_client(&l, l.trusted);
-    if (*text)
-        loop_send(&l, c, text);
-    return c;
-}
-
-static void end(int c)
-{
-    close(c);
-    loop_stop(&l);
-}
-
-static void assert_refused(int c, const char *status, const char *word)
-{
-    const char *got = loop_recv(&l, c);
-    char want[64];
-    snprintf(want, sizeof want, "HTTP/1.1 %s ", status);
-    if (strncmp(got, want, strlen(want)) != 0)
-        fail_msg("want status %s, have \"%.80s\"", status, got);
-    snprintf(want, sizeof want, "\r\nx-offshoot-error: %s\r\n", word);
-    if (!strstr(got, want))
-        fail_msg("want the word %s, have \"%.400s\"", word, got);
-}
-
 /* The connection goes on: a further request is served by the i-th provider connection. */
 static void assert_kept(int c, unsigned i)
 {
@@ -66,7 +39,7 @@ static void assert_kept(int c, unsigned i)
 /* A connection that has carried one request already. */
 static int begin_used(void)
 {
-    int c = begin(GET);
+    int c = loop_begin(&l, GET);
     loop_recv(&l, l.provider[0]);
     loop_send(&l, l.provider[0], OK);
     assert_non_null(strstr(loop_recv(&l, c), "\r\n\r\nhi"));
@@ -80,11 +53,11 @@ static void p1_a_refused_connect_is_refused_and_kept(void **state)
     int c = loop_client(&l, l.trusted);
     l.connect_error = -ECONNREFUSED;
     loop_send(&l, c, GET);
-    assert_refused(c, "502", "connect");
+    loop_assert_refused(&l, c, "502", "connect");
     assert_int_equal(errors(PROVIDER_REFUSED), 2); /* one retry */
     assert_int_equal(loop_count(&l, STAT_RETRIES), 1);
     assert_kept(c, 0);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p1_the_next_endpoint_is_tried(void **state)
@@ -103,7 +76,7 @@ static void p1_the_next_endpoint_is_tried(void **state)
     assert_non_null(strstr(loop_recv(&l, c), "\r\n\r\nhi"));
     assert_int_equal(l.w.providers.count, 2); /* another address */
     assert_int_equal(errors(PROVIDER_CONNECT_TIMEOUT), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p2_a_connect_that_hangs_is_refused(void **state)
@@ -117,11 +90,11 @@ static void p2_a_connect_that_hangs_is_refused(void **state)
     assert_string_equal(loop_recv(&l, c), "");
     loop_advance(&l, 200);
     loop_advance(&l, 1100);
-    assert_refused(c, "502", "connect");
+    loop_assert_refused(&l, c, "502", "connect");
     assert_int_equal(errors(PROVIDER_CONNECT_TIMEOUT), 2);
     l.connect_pending = false;
     assert_kept(c, 2);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p4_waiting_for_a_connection_is_bounded(void **state)
@@ -134,10 +107,10 @@ static void p4_waiting_for_a_connection_is_bounded(void **state)
     loop_send(&l, a, GET);
     loop_send(&l, b, GET); /* waits: at the bound */
     loop_send(&l, c, GET); /* one more */
-    assert_refused(c, "503", "overload");
+    loop_assert_refused(&l, c, "503", "overload");
     assert_int_equal(errors(PROVIDER_PENDING_FULL), 1);
     loop_advance(&l, 1100);
-    assert_refused(b, "503", "overload");
+    loop_assert_refused(&l, b, "503", "overload");
     assert_int_equal(errors(PROVIDER_PENDING_TIMEOUT), 1);
     loop_send(&l, b, GET);
     loop_recv(&l, l.provider[0]);
@@ -149,7 +122,7 @@ static void p4_waiting_for_a_connection_is_bounded(void **state)
     assert_int_equal(l.nproviders, 1);
     close(a);
     close(b);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p5_a_stale_connection_is_replaced(void **state)
@@ -166,7 +139,7 @@ static void p5_a_stale_connection_is_replaced(void **state)
     loop_send(&l, l.provider[1], OK);
     assert_non_null(strstr(loop_recv(&l, c), "\r\n\r\nhi"));
     assert_int_equal(loop_count(&l, STAT_RETRIES), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p5_the_baggage_is_said_again(void **state)
@@ -182,7 +155,7 @@ static void p5_the_baggage_is_said_again(void **state)
     loop_turns(&l);
     assert_non_null(
         strstr(loop_recv(&l, l.provider[1]), "\r\nbaggage: a=1,b=2,offshoot=v1m.main.0.00\r\n"));
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p5_an_idempotent_body_is_said_again(void **state)
@@ -200,7 +173,7 @@ static void p5_an_idempotent_body_is_said_again(void **state)
     assert_non_null(strstr(got, "\r\n\r\n12345"));
     loop_send(&l, l.provider[1], OK);
     assert_non_null(strstr(loop_recv(&l, c), "\r\n\r\nhi"));
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p5_a_chunked_body_is_said_again_and_goes_on(void **state)
@@ -218,7 +191,7 @@ static void p5_a_chunked_body_is_said_again_and_goes_on(void **state)
     assert_non_null(strstr(got, "\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"));
     loop_send(&l, l.provider[1], OK);
     assert_non_null(strstr(loop_recv(&l, c), "\r\n\r\nhi"));
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p5_a_body_too_large_to_keep_is_not_said_again(void **state)
@@ -235,8 +208,8 @@ static void p5_a_body_too_large_to_keep_is_not_said_again(void **state)
     l.provider[0] = -1;
     loop_turns(&l);
     assert_int_equal(l.nproviders, 1);
-    assert_refused(c, "502", "bad-reply");
-    end(c);
+    loop_assert_refused(&l, c, "502", "bad-reply");
+    loop_end(&l, c);
 }
 
 static void p6_a_post_is_never_said_again(void **state)
@@ -248,24 +221,24 @@ static void p6_a_post_is_never_said_again(void **state)
     close(l.provider[0]);
     l.provider[0] = -1;
     loop_turns(&l);
-    assert_refused(c, "502", "bad-reply");
+    loop_assert_refused(&l, c, "502", "bad-reply");
     assert_int_equal(errors(PROVIDER_CLOSED), 1);
     assert_int_equal(loop_count(&l, STAT_RETRIES), 0);
     assert_kept(c, 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p6_a_fresh_connection_that_closes_is_not_stale(void **state)
 {
     (void)state;
-    int c = begin(GET);
+    int c = loop_begin(&l, GET);
     loop_recv(&l, l.provider[0]);
     close(l.provider[0]);
     l.provider[0] = -1;
     loop_turns(&l);
-    assert_refused(c, "502", "bad-reply");
+    loop_assert_refused(&l, c, "502", "bad-reply");
     assert_kept(c, 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p7_eof_in_the_reply_head_is_a_bad_reply(void **state)
@@ -276,10 +249,10 @@ static void p7_eof_in_the_reply_head_is_a_bad_reply(void **state)
     loop_recv(&l, l.provider[0]);
     loop_send(&l, l.provider[0], "HTTP/1.1 20");
     loop_shutdown(&l, l.provider[0]);
-    assert_refused(c, "502", "bad-reply");
+    loop_assert_refused(&l, c, "502", "bad-reply");
     assert_int_equal(errors(PROVIDER_CLOSED_IN_HEAD), 1);
     assert_kept(c, 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p8_a_malformed_reply_is_a_bad_reply(void **state)
@@ -293,22 +266,22 @@ static void p8_a_malformed_reply_is_a_bad_reply(void **state)
         "HTTP/1.1 200 OK\nContent-Length: 0\n\n",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        int c = begin(GET);
+        int c = loop_begin(&l, GET);
         loop_recv(&l, l.provider[0]);
         loop_send(&l, l.provider[0], bad[i]);
-        assert_refused(c, "502", "bad-reply");
+        loop_assert_refused(&l, c, "502", "bad-reply");
         assert_int_equal(errors(PROVIDER_MALFORMED), 1);
         assert_true(loop_closed(&l, l.provider[0]));
         assert_kept(c, 1);
-        end(c);
+        loop_end(&l, c);
     }
 }
 
 static void p8_interim_replies_are_passed_on_and_bounded(void **state)
 {
     (void)state;
-    int c =
-        begin("POST / HTTP/1.1\r\nHost: s\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+    int c = loop_begin(
+        &l, "POST / HTTP/1.1\r\nHost: s\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
     assert_non_null(strstr(loop_recv(&l, l.provider[0]), "\r\nexpect: 100-continue\r\n"));
     loop_send(&l, l.provider[0], "HTTP/1.1 100 Continue\r\n\r\n");
     assert_string_equal(loop_recv(&l, c), "HTTP/1.1 100 Continue\r\n\r\n");
@@ -318,29 +291,29 @@ static void p8_interim_replies_are_passed_on_and_bounded(void **state)
         loop_send(&l, l.provider[0], "HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n");
     assert_non_null(strstr(loop_recv(&l, c), "HTTP/1.1 103 Early Hints\r\nlink: <x>\r\n\r\n"));
     loop_send(&l, l.provider[0], "HTTP/1.1 103 Early Hints\r\n\r\n"); /* the 17th */
-    assert_refused(c, "502", "bad-reply");
-    end(c);
+    loop_assert_refused(&l, c, "502", "bad-reply");
+    loop_end(&l, c);
 }
 
 static void p9_a_reply_that_does_not_come_is_a_timeout(void **state)
 {
     (void)state;
-    int c = begin(GET);
+    int c = loop_begin(&l, GET);
     loop_recv(&l, l.provider[0]);
     loop_advance(&l, 14900);
     assert_string_equal(loop_recv(&l, c), "");
     loop_advance(&l, 200);
-    assert_refused(c, "504", "timeout");
+    loop_assert_refused(&l, c, "504", "timeout");
     assert_int_equal(errors(PROVIDER_REPLY_TIMEOUT), 1);
     assert_true(loop_closed(&l, l.provider[0]));
     assert_kept(c, 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p10_eof_in_a_reply_body_is_seen_by_the_client(void **state)
 {
     (void)state;
-    int c = begin(GET);
+    int c = loop_begin(&l, GET);
     loop_recv(&l, l.provider[0]);
     loop_send(
         &l, l.provider[0], "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
@@ -350,26 +323,26 @@ static void p10_eof_in_a_reply_body_is_seen_by_the_client(void **state)
     assert_null(strstr(got, "0\r\n\r\n"));
     assert_true(loop_closed(&l, c));
     assert_int_equal(errors(PROVIDER_CLOSED_IN_BODY), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p10_eof_before_anything_was_sent_is_a_bad_reply(void **state)
 {
     (void)state;
-    int c = begin(GET);
+    int c = loop_begin(&l, GET);
     loop_recv(&l, l.provider[0]);
     const char part[] = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc";
     assert_true(send(l.provider[0], part, sizeof part - 1, MSG_NOSIGNAL) > 0);
     shutdown(l.provider[0], SHUT_WR); /* both are there when the worker looks */
-    assert_refused(c, "502", "bad-reply");
+    loop_assert_refused(&l, c, "502", "bad-reply");
     assert_kept(c, 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p11_a_malformed_chunk_is_seen_by_the_client(void **state)
 {
     (void)state;
-    int c = begin(GET);
+    int c = loop_begin(&l, GET);
     loop_recv(&l, l.provider[0]);
     loop_send(
         &l, l.provider[0], "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
@@ -378,13 +351,13 @@ static void p11_a_malformed_chunk_is_seen_by_the_client(void **state)
     assert_string_equal(loop_recv(&l, c), "");
     assert_true(loop_closed(&l, c));
     assert_int_equal(errors(PROVIDER_MALFORMED), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p12_a_reply_body_that_stops_is_aborted(void **state)
 {
     (void)state;
-    int c = begin(GET);
+    int c = loop_begin(&l, GET);
     loop_recv(&l, l.provider[0]);
     loop_send(&l, l.provider[0], "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
     loop_advance(&l, 59000);
@@ -395,7 +368,7 @@ static void p12_a_reply_body_that_stops_is_aborted(void **state)
     loop_advance(&l, 2000);
     assert_true(loop_closed(&l, c));
     assert_int_equal(errors(PROVIDER_STALLED), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p13_bytes_after_the_end_are_a_bad_reply(void **state)
@@ -409,35 +382,35 @@ static void p13_bytes_after_the_end_are_a_bad_reply(void **state)
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nx",
     };
     for (size_t i = 0; i < sizeof extra / sizeof extra[0]; i++) {
-        int c = begin(GET);
+        int c = loop_begin(&l, GET);
         loop_recv(&l, l.provider[0]);
         loop_send(&l, l.provider[0], extra[i]);
-        assert_refused(c, "502", "bad-reply");
+        loop_assert_refused(&l, c, "502", "bad-reply");
         assert_int_equal(errors(PROVIDER_EXTRA_BYTES), 1);
         assert_true(loop_closed(&l, l.provider[0]));
         assert_kept(c, 1);
-        end(c);
+        loop_end(&l, c);
     }
 }
 
 static void p13_bytes_after_a_streamed_end_hold_its_last_byte_back(void **state)
 {
     (void)state;
-    int c = begin(GET);
+    int c = loop_begin(&l, GET);
     loop_recv(&l, l.provider[0]);
     loop_send(&l, l.provider[0], "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
     assert_non_null(strstr(loop_recv(&l, c), "ab"));
     loop_send(&l, l.provider[0], "cdX");
     assert_string_equal(loop_recv(&l, c), "");
     assert_true(loop_closed(&l, c));
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p14_an_answer_is_read_though_the_request_is_not_taken(void **state)
 {
     (void)state;
     static char body[200001];
-    int c = begin("POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 1000000\r\n\r\n");
+    int c = loop_begin(&l, "POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 1000000\r\n\r\n");
     loop_recv(&l, l.provider[0]);
     const char no[] = "HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno";
     assert_true(send(l.provider[0], no, sizeof no - 1, MSG_NOSIGNAL) > 0);
@@ -445,7 +418,7 @@ static void p14_an_answer_is_read_though_the_request_is_not_taken(void **state)
     memset(body, 'b', sizeof body - 1);
     loop_send(&l, c, body);
     assert_non_null(strstr(loop_recv(&l, c), "HTTP/1.1 413 No\r\n"));
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p15_an_idle_connection_that_speaks_is_closed(void **state)
@@ -456,7 +429,7 @@ static void p15_an_idle_connection_that_speaks_is_closed(void **state)
     assert_true(loop_closed(&l, l.provider[0]));
     assert_int_equal(loop_count(&l, STAT_PROVIDER_CLOSES + PROVIDER_CLOSE_IDLE_READABLE), 1);
     assert_kept(c, 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p16_an_unused_connection_is_closed_in_time(void **state)
@@ -468,7 +441,7 @@ static void p16_an_unused_connection_is_closed_in_time(void **state)
     loop_advance(&l, 2000);
     assert_true(loop_closed(&l, l.provider[0]));
     assert_int_equal(loop_count(&l, STAT_PROVIDER_CLOSES + PROVIDER_CLOSE_IDLE), 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 static void p17_connections_above_the_idle_limit_are_closed(void **state)
@@ -487,7 +460,7 @@ static void p17_connections_above_the_idle_limit_are_closed(void **state)
     assert_true(loop_closed(&l, l.provider[1]));
     assert_int_equal(loop_count(&l, STAT_PROVIDER_CLOSES + PROVIDER_CLOSE_FULL), 1);
     close(a);
-    end(b);
+    loop_end(&l, b);
 }
 
 static void p18_a_connection_that_says_close_is_closed(void **state)
@@ -498,20 +471,20 @@ static void p18_a_connection_that_says_close_is_closed(void **state)
         "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi",
     };
     for (size_t i = 0; i < 2; i++) {
-        int c = begin(GET);
+        int c = loop_begin(&l, GET);
         loop_recv(&l, l.provider[0]);
         loop_send(&l, l.provider[0], last[i]);
         assert_string_equal(loop_recv(&l, c), "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi");
         assert_true(loop_closed(&l, l.provider[0]));
         assert_kept(c, 1);
-        end(c);
+        loop_end(&l, c);
     }
 }
 
 static void p18_a_body_until_close_becomes_chunks(void **state)
 {
     (void)state;
-    int c = begin(GET);
+    int c = loop_begin(&l, GET);
     loop_recv(&l, l.provider[0]);
     loop_send(&l, l.provider[0], "HTTP/1.1 200 OK\r\n\r\nhi");
     assert_string_equal(
@@ -519,7 +492,7 @@ static void p18_a_body_until_close_becomes_chunks(void **state)
     loop_shutdown(&l, l.provider[0]);
     assert_string_equal(loop_recv(&l, c), "0\r\n\r\n");
     assert_kept(c, 1);
-    end(c);
+    loop_end(&l, c);
 }
 
 int main(void)
