@@ -222,7 +222,21 @@ static enum flow_result push_result(enum io io)
     return io == IO_ERROR ? FLOW_TO_ERROR : io == IO_NO_MEMORY ? FLOW_NO_MEMORY : FLOW_WAIT;
 }
 
-enum flow_result flow_pump(struct flow *f, struct conn *from, struct conn *to, struct field *fields)
+/* All is decoded and nothing is sent in place any more: to->out is what is left. */
+static enum flow_result finish(struct flow *f, struct conn *to)
+{
+    uint32_t before = buf_len(&to->out);
+    enum io io = f->discard ? IO_OK : conn_write(to, NULL);
+    if (buf_len(&to->out) != before)
+        f->stamp_us = to->w->now_us;
+    if (io != IO_OK)
+        return push_result(io);
+    f->done = true;
+    return FLOW_DONE;
+}
+
+static enum flow_result pump(
+    struct flow *f, struct conn *from, struct conn *to, struct field *fields)
 {
     for (uint32_t moved = 0;;) {
         bool full = false;
@@ -237,6 +251,8 @@ enum flow_result flow_pump(struct flow *f, struct conn *from, struct conn *to, s
             if (r != FLOW_WAIT)
                 return r;
         }
+        if (f->decoded && f->span.n == 0)
+            return finish(f, to);
         if (!f->discard) {
             enum io io = push(f, from, to);
             if (io != IO_OK)
@@ -244,14 +260,16 @@ enum flow_result flow_pump(struct flow *f, struct conn *from, struct conn *to, s
             if (buf_len(&to->out) > 0)
                 continue; /* the end of a chunk */
         }
-        if (f->decoded && f->span.n == 0) {
-            f->done = true;
-            return FLOW_DONE;
-        }
         if (!starved || (moved < TURN_BYTES && (from->readable || from->eof)))
             continue;
         if (from->readable)
             conn_resume_later(from);
         return FLOW_WAIT;
     }
+}
+
+enum flow_result flow_pump(struct flow *f, struct conn *from, struct conn *to, struct field *fields)
+{
+    bool finished = f->decoded && f->span.n == 0; /* so begin requests without a body */
+    return finished ? finish(f, to) : pump(f, from, to, fields);
 }

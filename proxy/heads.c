@@ -125,9 +125,8 @@ void heads_trace(struct request *r)
 {
     struct str id = {0};
     unsigned seen = 0;
-    for (unsigned i = 0; i < r->head.nfields; i++)
-        if (r->fields[i].id == FIELD_TRACEPARENT && seen++ == 0 &&
-            !traceparent_valid(field_value(&r->fields[i]), &id))
+    for (const struct field *f = r->fields, *end = f + r->head.nfields; f < end; f++)
+        if (f->id == FIELD_TRACEPARENT && seen++ == 0 && !traceparent_valid(field_value(f), &id))
             id.n = 0;
     if (seen == 1 && id.n == TRACE_ID_LEN) {
         memcpy(r->trace_id, id.p, TRACE_ID_LEN);

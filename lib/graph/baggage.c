@@ -81,10 +81,21 @@ void list_edit_finish(struct list_edit *e, struct field *f)
 /* ---- our member ---- */
 
 /* RFC 9110 section 5.6.2. */
-static bool is_tchar(char c)
+static inline bool is_tchar(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c && strchr("!#$%&'*+-.^_`|~", c));
+    static const bool tchar[256] = {['a' ... 'z'] = true,
+        ['A' ... 'Z'] = true,
+        ['0' ... '9'] = true,
+        ['!'] = true,
+        ['#' ... '\''] = true,
+        ['*'] = true,
+        ['+'] = true,
+        ['-'] = true,
+        ['.'] = true,
+        ['^' ... '`'] = true,
+        ['|'] = true,
+        ['~'] = true};
+    return tchar[(uint8_t)c];
 }
 
 /* True when some reader might take the key for ours: in any case, or with bytes around it that no

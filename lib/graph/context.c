@@ -131,11 +131,11 @@ void context_pick(struct context *ret, struct field *fields, unsigned nfields, b
         .scratch = scratch};
     *ret = (struct context){.selector = -1};
 
-    for (unsigned i = 0; i < nfields; i++) {
-        uint32_t bit = 1u << fields[i].id;
+    for (struct field *f = fields, *end = f + nfields; f < end; f++) {
+        uint32_t bit = 1u << f->id;
         p.seen |= bit;
         if (bit & ours)
-            pick_field(&p, &fields[i]);
+            pick_field(&p, f);
     }
     if (p.own != SOURCE_NONE)
         judge_own(&p);

@@ -36,9 +36,9 @@ static bool is_loop(const struct ask *a)
     const size_t shortest = (VIA_OURS_MAX + 1) * sizeof("1 offshoot") - 1;
     size_t bytes = 0;
     unsigned n = 0;
-    for (unsigned i = 0; i < a->nfields; i++) {
-        if (a->fields[i].id == FIELD_VIA)
-            bytes += a->fields[i].value_len + 1;
+    for (const struct field *f = a->fields, *end = f + a->nfields; f < end; f++) {
+        if (f->id == FIELD_VIA)
+            bytes += f->value_len + 1;
     }
     if (bytes <= shortest)
         return false;

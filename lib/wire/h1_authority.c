@@ -5,8 +5,8 @@
 enum { NAME_MAX_BYTES = 255, PORT_DIGITS = 5 };
 
 /* The length of "[v6 address]" at the start of s, 0 when it is none. Zone identifiers and
- * IPvFuture are refused: nobody sends them and readers differ. */
-static size_t ip_literal(struct str s)
+ * IPvFuture are refused: nobody sends them and readers differ. Apart, for names are what comes. */
+__attribute__((noinline)) static size_t ip_literal(struct str s)
 {
     char text[INET6_ADDRSTRLEN];
     struct in6_addr addr;

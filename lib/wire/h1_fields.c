@@ -1,4 +1,5 @@
 /* What the known fields of a head mean: Host, the framings, Connection, Upgrade, Expect, TE. */
+#include "lib/base/bytes.h"
 #include "lib/wire/h1_internal.h"
 
 /* Naming these in Connection does not remove them: framing and routing must arrive, and nobody
@@ -9,6 +10,10 @@ static const uint64_t kept_ids =
     H1_BIT(FIELD_UBERCTX_OFFSHOOT) | H1_BIT(FIELD_OT_BAGGAGE_OFFSHOOT) |
     H1_BIT(FIELD_X_OFFSHOOT_EXPLAIN) | H1_BIT(FIELD_X_OFFSHOOT_ERROR) |
     H1_BIT(FIELD_X_OFFSHOOT_ROUTE) | H1_BIT(FIELD_X_OFFSHOOT_OTHER);
+
+/* Not inlined: a head without such a field shall not save registers for it. */
+#define RARE       __attribute__((noinline))
+#define KEEP_ALIVE STR("keep-alive")
 
 enum {
     LENGTH_DIGITS = 19, /* as many as 2^63-1 has */
@@ -71,7 +76,7 @@ static enum h1_error content_length(struct h1_parser *p, struct str value)
     return H1_OK;
 }
 
-static enum h1_error transfer_encoding(struct h1_parser *p, struct str value)
+RARE static enum h1_error transfer_encoding(struct h1_parser *p, struct str value)
 {
     if (p->seen & H1_SEEN_CODING || p->minor == 0 || !is_word(value, STR("chunked")))
         return H1_E_CODING;
@@ -107,13 +112,9 @@ static enum h1_seen connection_option(struct str option)
 }
 
 /* The number of options is limited, so that marking what they name costs a bounded time. */
-static enum h1_error connection(struct h1_parser *p, struct str value)
+RARE static enum h1_error connection(struct h1_parser *p, struct str value)
 {
     struct str option;
-    if (str_eq(value, STR("keep-alive"))) { /* nearly all there are */
-        p->seen |= H1_SEEN_KEEP_ALIVE;
-        return H1_OK;
-    }
     while (next_element(&value, &option)) {
         if (!is_token(option) || p->options == CONNECTION_OPTIONS)
             return H1_E_FIELD_VALUE;
@@ -123,7 +124,7 @@ static enum h1_error connection(struct h1_parser *p, struct str value)
     return H1_OK;
 }
 
-static void expect(struct h1_parser *p, struct str value)
+RARE static void expect(struct h1_parser *p, struct str value)
 {
     struct str element;
     while (next_element(&value, &element))
@@ -132,7 +133,7 @@ static void expect(struct h1_parser *p, struct str value)
 }
 
 /* A list with quoted parameters is not looked into: a client that has such can do without. */
-static void te(struct h1_parser *p, struct str value)
+RARE static void te(struct h1_parser *p, struct str value)
 {
     struct str element;
     if (str_find(value, '"') < value.n)
@@ -155,7 +156,10 @@ enum h1_error h1_field_meaning(struct h1_parser *p, const char *data, struct fie
         return transfer_encoding(p, value);
     case FIELD_CONNECTION:
         f->flags = FIELD_HOP;
-        return connection(p, value);
+        if (value.n != KEEP_ALIVE.n || !bytes_eq(value.p, KEEP_ALIVE.p, KEEP_ALIVE.n))
+            return connection(p, value);
+        p->seen |= H1_SEEN_KEEP_ALIVE; /* nearly all there are */
+        return H1_OK;
     case FIELD_EXPECT:
         expect(p, value);
         return H1_OK;
