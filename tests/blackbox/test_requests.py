@@ -637,6 +637,9 @@ class Refusals(ProxyCase):
         ("bad-reply", 502, "/shop/bad", []),
         ("timeout", 504, "/gone", []),
     )  # fmt: skip
+    GRPC = {"unknown-environment": 9, "expired": 9, "no-route": 12, "removed": 9, "no-provider": 9,
+            "context": 3, "bad-request": 3, "unsupported": 12, "expectation": 3, "loop": 9,
+            "connect": 14, "bad-reply": 13, "timeout": 4}  # fmt: skip
 
     def refused(self, listener, target, fields, method="GET"):
         with connect(addresses(self.proxy)[listener]) as stream:
@@ -670,6 +673,18 @@ class Refusals(ProxyCase):
                     changes = self.proxy.counters().since(before)
                     counter = f'offshoot_refusals_total{{reason="{word}"}}'
                     self.assertEqual(changes.get(counter), 3)
+
+    def test_grpc_is_told_in_its_own_way(self):
+        self.begin()
+        kind = ("Content-Type", "application/grpc+proto")
+        for word, _, target, fields in self.TABLE:
+            with self.subTest(word=word, target=target):
+                reply = self.refused(TRUSTED, target, [*fields, kind])
+                self.check_head(reply, word, 200)
+                self.assertEqual(reply.get("content-type"), "application/grpc")
+                self.assertEqual(reply.get("grpc-status"), str(self.GRPC[word]))
+                self.assertTrue(reply.get("grpc-message"))
+                self.assertEqual(reply.body, b"")
 
     def test_head_requests_get_the_head_alone(self):
         self.begin()
