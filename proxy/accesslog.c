@@ -134,6 +134,34 @@ void accesslog_add(struct worker *w, const struct request *r)
     w->log.nlines++;
 }
 
+static uint32_t count_lines(const char *p, size_t n)
+{
+    uint32_t lines = 0;
+    for (const char *end = p + n; p < end && (p = memchr(p, '\n', (size_t)(end - p))); p++)
+        lines++;
+    return lines;
+}
+
+/* A short write ends within a line: the rest of that one goes first next time, later ones are lost
+ * and counted. */
+static void keep_torn(struct worker *w, size_t written)
+{
+    struct accesslog *l = &w->log;
+    char *rest = l->lines.p + written;
+    size_t n = l->lines.n - written, kept = 0;
+    if (written < l->torn) {
+        kept = l->torn - written;
+    } else if (written > 0 && rest[-1] != '\n') {
+        const char *end = memchr(rest, '\n', n);
+        kept = end ? (size_t)(end - rest) + 1 : n;
+    }
+    counter_add(&w->stats[STAT_LOG_LOST], count_lines(rest + kept, n - kept));
+    counter_add(&w->stats[STAT_LOG_LINES], count_lines(l->lines.p, written));
+    memmove(l->lines.p, rest, kept);
+    l->lines.n = l->torn = kept;
+    l->nlines = kept > 0;
+}
+
 void accesslog_flush(struct worker *w)
 {
     struct accesslog *l = &w->log;
@@ -141,10 +169,7 @@ void accesslog_flush(struct worker *w)
     do
         n = l->fd >= 0 ? write(l->fd, l->lines.p, l->lines.n) : -1;
     while (n < 0 && errno == EINTR);
-    bool whole = n == (ssize_t)l->lines.n;
-    counter_add(&w->stats[whole ? STAT_LOG_LINES : STAT_LOG_LOST], l->nlines);
-    l->nlines = 0;
-    l->lines.n = 0;
+    keep_torn(w, n > 0 ? (size_t)n : 0);
 }
 
 void accesslog_release(struct accesslog *l)

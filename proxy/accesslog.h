@@ -15,6 +15,7 @@ struct accesslog {
     bool json;
     struct text lines;
     uint32_t nlines;
+    size_t torn; /* bytes at the start that end a line already begun in the file */
 };
 
 void accesslog_add(struct worker *w, const struct request *r);

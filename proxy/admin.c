@@ -356,6 +356,10 @@ static void on_reload(struct admin_request *r, void *arg)
     struct control *c = control_of(arg);
     int rc = control_reload(c);
     struct text t = {0};
+    if (rc == -ENOMEM) {
+        admin_error(r, 503, "out of memory, epoch %llu stays active", (unsigned long long)c->epoch);
+        return;
+    }
     if (rc != 0 && rc != -EALREADY) {
         admin_error(r, 409, "the graph is not valid, epoch %llu stays active: see /check",
             (unsigned long long)c->epoch);

@@ -244,36 +244,35 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
     assert(c->magic == CONTROL_MAGIC);
     int slot = slots_reserve(&c->slots, c->readers, c->nworkers);
     if (c->delayed && slot >= 0) {
-        struct snapshot *s = c->delayed;
-        c->delayed = NULL;
-        if (publish(c, s, slot) != 0)
-            snapshot_unref(s);
+        if (publish(c, c->delayed, slot) == 0) /* without memory: again in a second */
+            c->delayed = NULL;
     }
     end_when_stopped(c);
 }
 
 /* ---- signals ---- */
 
-static void open_log(struct control *c)
+/* Never blocks a worker: a pipe that nobody reads loses lines, counted. Standard output is opened
+ * anew for that, so that whoever shares it with us keeps it as it was. */
+static int open_log(struct control *c, struct err *e)
 {
     const char *to = c->set->access_log;
+    int flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK;
     if (strcmp(to, "off") == 0)
-        return;
-    if (strcmp(to, "-") == 0) {
-        c->log_fd = STDOUT_FILENO;
-        return;
-    }
-    int fd = open(to, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-    if (fd < 0) {
-        log_error("cannot open the access log '%s': %s", to, strerror(errno));
-        return;
-    }
+        return 0;
+    bool standard = strcmp(to, "-") == 0;
+    int fd = standard ? open("/proc/self/fd/1", flags) : open(to, flags | O_CREAT, 0640);
+    if (fd < 0 && standard)
+        fd = dup(STDOUT_FILENO);
+    if (fd < 0)
+        return err_set(e, -errno, "cannot open the access log '%s': %s", to, strerror(errno));
     if (c->log_fd < 0) {
         c->log_fd = fd;
-        return;
+        return 0;
     }
     dup2(fd, c->log_fd); /* under the same number: the workers need not know */
     close(fd);
+    return 0;
 }
 
 static void on_hangup(evutil_socket_t fd, short what, void *arg)
@@ -282,20 +281,28 @@ static void on_hangup(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     assert(c->magic == CONTROL_MAGIC);
-    open_log(c);
+    struct err e;
+    if (open_log(c, &e) != 0)
+        log_error("%s: the old one stays open", e.text);
     control_reload(c);
 }
 
-static void stop_now(struct worker *w)
+/* Needs no memory: the end must not depend on any. */
+static void stop_workers(struct control *c)
 {
-    w->drain_deadline_ms = 0;
-    w->stop = true;
+    for (unsigned i = 0; i < c->nworkers; i++) {
+        atomic_store_explicit(&c->workers[i].stop_now, true, memory_order_relaxed);
+        mailbox_wake(&c->workers[i].mailbox);
+    }
 }
 
 void control_drain(struct control *c)
 {
     log_info(c->draining ? "stopping at once" : "draining");
-    tell_workers(c, c->draining ? stop_now : worker_drain);
+    if (c->draining)
+        stop_workers(c);
+    else
+        tell_workers(c, worker_drain);
     c->draining = true;
 }
 
@@ -482,9 +489,10 @@ int control_init(
         return rc;
     }
     signal(SIGPIPE, SIG_IGN);
-    open_log(c);
     c->dns = dns_new(c->base, set->dns_servers, (uint32_t)set->dns_timeout, e);
     rc = c->dns ? lock_state(c, e) : -EINVAL;
+    if (rc == 0)
+        rc = open_log(c, e);
     if (rc == 0)
         rc = make_workers(c, e);
     if (rc == 0)
@@ -519,7 +527,7 @@ static void join_workers(struct control *c)
 void control_release(struct control *c)
 {
     if (c->nstarted) {
-        tell_workers(c, stop_now);
+        stop_workers(c);
         join_workers(c);
     }
     if (c->admin)

@@ -84,8 +84,10 @@ static enum io push(struct flow *f, struct conn *from, struct conn *to)
     enum io io = conn_write(to, &f->span);
     if (io == IO_ERROR)
         return io;
-    if (buf_len(&to->out) + (uint32_t)f->span.n != before)
+    if (buf_len(&to->out) + (uint32_t)f->span.n != before) {
         f->stamp_us = to->w->now_us;
+        f->begun = true;
+    }
     if (had_span && f->span.n == 0) {
         f->span = (struct str){0};
         consume(f, from, f->used);
@@ -136,7 +138,7 @@ static enum flow_result decode(struct flow *f, struct conn *from, struct conn *t
         f->span = data;
         place_span(f, from, to);
         *ret_piece = true;
-        if (length_reached(f) && f->framing != H1_CHUNKED) {
+        if (f->span.n == 0 && length_reached(f) && f->framing != H1_CHUNKED) {
             f->decoded = true; /* nothing is written behind it */
             return FLOW_DONE;
         }
@@ -227,8 +229,10 @@ static enum flow_result finish(struct flow *f, struct conn *to)
 {
     uint32_t before = buf_len(&to->out);
     enum io io = f->discard ? IO_OK : conn_write(to, NULL);
-    if (buf_len(&to->out) != before)
+    if (buf_len(&to->out) != before) {
         f->stamp_us = to->w->now_us;
+        f->begun = true;
+    }
     if (io != IO_OK)
         return push_result(io);
     f->done = true;

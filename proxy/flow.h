@@ -31,6 +31,7 @@ struct flow {
     bool done;       /* decoded, and all of it handed to the socket */
     bool discard;    /* `to` takes no more: content is read and dropped */
     bool pass_trailers;
+    bool begun; /* some of it, or of the head before it, has left for `to` */
     bool tap_lost;
     struct buf *tap;   /* raw bytes are kept here too, for a retry; NULL: not */
     uint64_t taken;    /* raw bytes dropped from `from` */

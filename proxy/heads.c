@@ -491,12 +491,15 @@ int heads_refusal(struct request *r, struct buf *b)
         status = 431; /* RFC 6585 section 5: it was the head */
     if (kind != BODY_GRPC)
         refusal_body(r, kind, status, &body);
+    if (body.failed) {
+        text_release(&body);
+        return -ENOMEM;
+    }
     r->status = (uint16_t)(kind == BODY_GRPC ? 200 : status);
     struct out o = out_begin(b);
     put_refusal_head(r, &o, kind, body.n);
     if (r->head.method_id != H1_HEAD)
         put(&o, body.p, body.n);
-    bool failed = body.failed != 0;
     text_release(&body);
-    return failed ? -ENOMEM : out_end(&o, b);
+    return out_end(&o, b);
 }

@@ -46,6 +46,14 @@ int mailbox_init(struct mailbox *m, struct event_base *base, void *owner, struct
     return 0;
 }
 
+void mailbox_wake(struct mailbox *m)
+{
+    uint64_t one = 1;
+    /* EAGAIN would mean 2^64 - 1 wakes are pending: awake enough. */
+    ssize_t put = write(m->wake, &one, sizeof one);
+    (void)put;
+}
+
 void mailbox_post(struct mailbox *m, struct message *msg)
 {
     pthread_mutex_lock(&m->lock);
@@ -58,10 +66,7 @@ void mailbox_post(struct mailbox *m, struct message *msg)
             msg->drop(msg);
         return;
     }
-    uint64_t one = 1;
-    /* EAGAIN would mean 2^64 - 1 wakes are pending: awake enough. */
-    ssize_t put = write(m->wake, &one, sizeof one);
-    (void)put;
+    mailbox_wake(m);
 }
 
 void mailbox_close(struct mailbox *m)

@@ -35,6 +35,8 @@ int mailbox_init(struct mailbox *m, struct event_base *base, void *owner, struct
 void mailbox_close(struct mailbox *m);
 /* After every possible sender has ended. */
 void mailbox_release(struct mailbox *m);
+/* Makes the owner's loop turn once. Any thread; needs no memory. */
+void mailbox_wake(struct mailbox *m);
 /* Takes msg. Any thread. */
 void mailbox_post(struct mailbox *m, struct message *msg);
 

@@ -48,7 +48,8 @@ static void drop_question(struct message *m)
 /* True: a look-up runs. */
 static bool ask(struct worker *w, struct name *n)
 {
-    if (n->asked)
+    /* An answer that was lost for want of memory must not stop the name for good. */
+    if (n->asked && w->now_ms < n->asked_ms + w->set->dns_timeout + RETRY_MS)
         return true;
     struct name_question *q =
         w->shared->control && n->len < sizeof q->text ? mem_zalloc(sizeof *q) : NULL;
@@ -60,6 +61,7 @@ static bool ask(struct worker *w, struct name *n)
     q->len = n->len;
     memcpy(q->text, n->text, n->len);
     n->asked = true;
+    n->asked_ms = w->now_ms;
     counter_inc(&w->stats[STAT_NAME_LOOKUPS]);
     mailbox_post(w->shared->control, &q->message);
     return true;

@@ -23,7 +23,7 @@ struct name {
     struct addr *addrs; /* owned; port 0 */
     uint32_t naddrs;
     uint32_t turn; /* round robin */
-    uint64_t expires_ms, used_ms;
+    uint64_t expires_ms, used_ms, asked_ms;
     struct list waiting; /* of request.wait */
     bool asked;          /* a look-up runs */
     int error;           /* of the last look-up */

@@ -135,14 +135,33 @@ void provider_unwait(struct request *r)
     r->provider->nwaiting--;
 }
 
-/* Room for one more connection, or an unused one: the longest waiting request goes on. */
-static void serve_waiting(struct provider *p)
+/* The longest waiting request gets c: nobody overtakes it, and should it go, c goes with it and
+ * the next one is served. */
+static void hand_over(struct provider *p, struct pconn *c)
 {
-    if (list_empty(&p->waiting))
-        return;
     struct request *r = list_entry(p->waiting.next, struct request, wait);
     provider_unwait(r);
-    conn_resume_later(&r->client->conn);
+    attach(c, r);
+    r->pconn = c;
+    request_deadline(r, c->conn.w->now_ms + r->connect_timeout_ms);
+    if (!c->pending)
+        conn_resume_later(&r->client->conn);
+}
+
+/* Room for one more connection. */
+static void serve_waiting(struct worker *w, struct provider *p)
+{
+    int error = 0;
+    while (!w->stop && !list_empty(&p->waiting) && p->nconns < w->set->limit_provider_connections) {
+        struct pconn *c = connect_new(w, p, &error);
+        if (c) {
+            hand_over(p, c);
+            continue;
+        }
+        struct request *r = list_entry(p->waiting.next, struct request, wait);
+        provider_unwait(r); /* finds the fault itself */
+        conn_resume_later(&r->client->conn);
+    }
 }
 
 static void detach(struct pconn *c)
@@ -167,11 +186,20 @@ void pconn_keep(struct pconn *c)
     }
     buf_drop(&c->conn.in, &w->bufs);
     c->used = true;
+    p->used_ms = w->now_ms;
+    if (!list_empty(&p->waiting)) {
+        if (list_entry(p->waiting.next, struct request, wait)->fresh) {
+            pconn_close(c, PROVIDER_CLOSE_FULL); /* makes room for a connection of its own */
+            return;
+        }
+        hand_over(p, c);
+        counter_inc(&w->stats[STAT_PROVIDER_REUSES]);
+        return;
+    }
     c->idle_ms = w->now_ms;
     list_push(&p->idle, &c->link);
     p->nidle++;
     counter_inc(&w->stats[STAT_PROVIDER_IDLE]);
-    serve_waiting(p);
 }
 
 void pconn_close(struct pconn *c, enum provider_close why)
@@ -189,7 +217,8 @@ void pconn_close(struct pconn *c, enum provider_close why)
     counter_inc(&w->stats[STAT_PROVIDER_CLOSES + why]);
     counter_sub(&w->stats[STAT_PROVIDER_CONNECTIONS], 1);
     worker_bury(w, &c->conn);
-    serve_waiting(p);
+    p->used_ms = w->now_ms;
+    serve_waiting(w, p);
 }
 
 static void close_idle(

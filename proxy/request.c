@@ -259,10 +259,14 @@ void request_init_up(struct request *r)
 static enum step head_done(struct request *r)
 {
     struct client *c = r->client;
+    request_init_up(r);
     if (!take_head(r))
         return request_refuse(r, REFUSAL_OVERLOAD);
     r->keep = r->head.keep_alive && !c->refuse;
-    request_init_up(r);
+    if (r->w->bufs.nused > r->w->set->limit_buffers) {
+        counter_inc(&r->w->stats[STAT_BUFFERS_REFUSED]);
+        return request_refuse(r, REFUSAL_OVERLOAD);
+    }
     if (c->refuse)
         return request_refuse(r, REFUSAL_OVERLOAD);
     if (wants_tunnel(r)) {
@@ -481,8 +485,8 @@ static enum step step_done(struct request *r)
     }
     enum client_close why = close_reason(r);
     bool keep = r->keep && !w->draining && !r->half_closed;
-    /* More of the request may come: closing now could destroy the reply on its way. */
-    bool linger = !keep && (!r->up.decoded || r->client_fault);
+    /* More may come, or is here unread: closing now could destroy the reply on its way. */
+    bool linger = !keep;
     request_release(r);
     request_free(r);
     c->req = NULL;

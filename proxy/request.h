@@ -67,9 +67,8 @@ struct request {
     uint32_t tried; /* endpoints of the set tried, from `first` on */
     uint32_t first;
     uint32_t reply_timeout_ms, connect_timeout_ms, retries_max;
-    uint32_t reply_head_end; /* client out: bytes [0, this) are the unsent reply head */
-    struct addr endpoint;    /* chosen; name points into the snapshot */
-    struct str service;      /* names in the snapshot; copied to `names` when it is let go */
+    struct addr endpoint; /* chosen; name points into the snapshot */
+    struct str service;   /* names in the snapshot; copied to `names` when it is let go */
     struct str provider_env;
     struct buf head_block; /* owns the head's bytes; scratch behind them */
     struct buf replay;     /* raw request body kept for a retry */

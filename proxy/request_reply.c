@@ -99,7 +99,6 @@ static enum step final_reply(struct request *r)
         return request_refuse(r, REFUSAL_OVERLOAD);
     if (heads_reply(r, &c->out, &framing) != 0)
         return malformed(r, H1_E_HEAD_TOO_LARGE);
-    r->reply_head_end = c->out.end;
     r->replied = true;
     r->status = r->reply.status;
     r->t_reply = w->now_us;
@@ -117,7 +116,11 @@ enum step request_step_reply(struct request *r)
     enum step up = request_pump_up(r);
     if (up != STEP_COUNT)
         return up;
-    struct conn *p = &r->pconn->conn;
+    struct conn *p = &r->pconn->conn, *c = &r->client->conn;
+    if (buf_len(&c->out) && conn_write(c, NULL) == IO_ERROR) { /* of an interim reply */
+        client_close(r->client, CLIENT_CLOSE_RESET, false);
+        return STEP_GONE;
+    }
     for (;;) {
         if (buf_len(&p->in)) {
             enum h1_status st = h1_reply(
@@ -158,8 +161,7 @@ enum step request_step_reply(struct request *r)
 /* Nothing of the reply has left yet: a refusal can still take its place. */
 static bool unsent(const struct request *r)
 {
-    const struct buf *out = &r->client->conn.out;
-    return r->interim == 0 && out->data && out->start == 0 && out->end >= r->reply_head_end;
+    return r->interim == 0 && !r->down.begun;
 }
 
 static enum step reply_broken(struct request *r, enum provider_error why)

@@ -108,6 +108,7 @@ enum step request_try_failed(struct request *r, enum provider_error why, enum re
     if (!connecting || word != REFUSAL_CONNECT || !may_retry(r))
         return request_refuse(r, word);
     counter_inc(&r->w->stats[STAT_RETRIES]);
+    names_unwait(r);
     r->tries++;
     r->endpoint.kind = ADDR_NONE;
     return STEP_NAME;
@@ -138,6 +139,8 @@ enum step request_step_connect(struct request *r)
         return STEP_WAIT;
     if (!r->pconn)
         return connect_begin(r);
+    if (!r->pconn->pending) /* one that another request had */
+        return STEP_SEND;
     struct conn *c = &r->pconn->conn;
     if (!c->writable && !c->readable && !c->hup)
         return STEP_WAIT;
@@ -192,6 +195,7 @@ enum step request_pump_up(struct request *r)
     case FLOW_TO_ERROR: /* P14: it may have answered before it closed */
         r->send_failed = true;
         r->keep = false;
+        request_deadline(r, w->now_ms + r->reply_timeout_ms);
         return STEP_COUNT;
     case FLOW_FROM_ERROR:
         client_close(r->client, CLIENT_CLOSE_RESET, false);
@@ -217,8 +221,10 @@ enum step request_pump_up(struct request *r)
 static enum step stalled(struct request *r)
 {
     struct worker *w = r->w;
+    /* A client that waits for 100 (Continue) owes nothing yet. */
+    bool asked = !r->head.expect_continue || r->interim > 0 || r->up.taken > 0;
     bool client_slow = r->step == STEP_REPLY
-                           ? r->up.span.n == 0 && buf_len(&r->pconn->conn.out) == 0
+                           ? asked && r->up.span.n == 0 && buf_len(&r->pconn->conn.out) == 0
                            : r->down.span.n > 0 || buf_len(&r->client->conn.out) > 0;
     if (r->step == STEP_RELAY) {
         if (!client_slow)
@@ -260,7 +266,8 @@ void request_on_timer(struct timer *t)
     struct worker *w = r->w;
     /* While bodies flow, each byte moves the deadline; nobody tells the wheel. */
     uint64_t last = r->up.stamp_us > r->down.stamp_us ? r->up.stamp_us : r->down.stamp_us;
-    bool streaming = r->step == STEP_RELAY || (r->step == STEP_REPLY && !r->up.done);
+    bool streaming =
+        r->step == STEP_RELAY || (r->step == STEP_REPLY && !r->up.done && !r->send_failed);
     uint64_t deadline = streaming ? last / 1000 + w->set->timeout_stream : r->deadline_ms;
     if (deadline > w->now_ms) {
         worker_timer(w, t, deadline);

@@ -80,7 +80,9 @@ int worker_init(struct worker *w, unsigned id, struct shared *shared, struct err
     list_init(&w->clients);
     list_init(&w->ready);
     list_init(&w->dead);
-    bufpool_init(&w->bufs, BLOCK_BYTES, BLOCKS_KEPT, w->set->limit_buffers);
+    /* Some above the limit, so that what is refused for it can still be answered. */
+    uint32_t limit = w->set->limit_buffers;
+    bufpool_init(&w->bufs, BLOCK_BYTES, BLOCKS_KEPT, limit + limit / 8 + 16);
     if (getrandom(w->random, sizeof w->random, 0) != sizeof w->random)
         return err_set(e, -errno, "cannot get random bytes: %s", strerror(errno));
     w->random[0] |= 1;
@@ -200,7 +202,7 @@ void worker_turn(struct worker *w, bool block)
 
 void worker_run(struct worker *w)
 {
-    while (!w->stop)
+    while (!w->stop && !atomic_load_explicit(&w->stop_now, memory_order_relaxed))
         worker_turn(w, true);
 }
 
@@ -215,7 +217,7 @@ void worker_drain(struct worker *w)
         listener_stop(list_entry(it, struct listener, link));
     list_for_each (it, &w->clients) {
         struct client *c = list_entry(it, struct client, link);
-        if (!c->req && !c->lingering)
+        if (!c->req && !c->lingering && !c->conn.in.data && !c->conn.readable)
             client_close(c, CLIENT_CLOSE_DRAIN, false);
     }
     providers_drain(w, false);

@@ -68,7 +68,8 @@ struct worker {
 
     bool draining;
     uint64_t drain_deadline_ms;
-    bool stop; /* leave the loop */
+    bool stop;             /* leave the loop */
+    _Atomic bool stop_now; /* the same, said by another thread: then mailbox_wake */
 
     /* How provider connections are made: sock_connect; tests put socket pairs here. */
     int (*connect)(struct worker *w, const struct addr *a, bool *ret_pending);

@@ -93,7 +93,7 @@ static struct bufferevent *on_connection(struct event_base *base, void *arg)
     if (p->nconnections >= ADMIN_CONNECTIONS)
         shed(p);
     struct admin_connection *c = mem_zalloc(sizeof(*c));
-    struct bufferevent *bev = bufferevent_socket_new(base, -1, 0);
+    struct bufferevent *bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
     if (!c || !bev) {
         mem_free(c);
         return bev;

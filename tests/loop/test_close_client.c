@@ -253,6 +253,8 @@ static void c14_connection_close_is_honoured(void **state)
     loop_send(&l, l.provider[0], OK);
     assert_non_null(strstr(loop_recv(&l, c), "\r\nconnection: close\r\n\r\nhi"));
     assert_true(loop_closed(&l, c));
+    assert_int_equal(closes(CLIENT_CLOSE_DONE), 0); /* lingers, so that the reply arrives */
+    loop_close(&l, &c);
     assert_int_equal(closes(CLIENT_CLOSE_DONE), 1);
     loop_end(&l, c);
 }
@@ -297,6 +299,7 @@ static void x1_draining_ends_idle_connections_and_lets_requests_end(void **state
     loop_send(&l, l.provider[0], OK);
     assert_non_null(strstr(loop_recv(&l, c), "\r\nconnection: close\r\n"));
     assert_true(loop_closed(&l, c));
+    loop_close(&l, &c);
     assert_true(l.w.stop);
     close(idle);
     loop_end(&l, c);
@@ -339,20 +342,27 @@ static void x2_connections_over_the_limit_are_answered(void **state)
     loop_stop(&l);
 }
 
-static void x3_no_buffer_left_is_refused_or_closed(void **state)
+static void x3_requests_over_the_limit_of_buffers_are_refused(void **state)
 {
     (void)state;
     const char *sets[] = {"limits.buffers", "64", NULL};
-    int c[70];
+    int c[90];
     loop_start(&l, NULL, sets);
-    for (int i = 0; i < 70; i++) {
+    for (int i = 0; i < 64; i++) {
         c[i] = loop_client(&l, l.trusted);
         loop_send(&l, c[i], "GET / HT"); /* each holds a block */
     }
-    assert_int_equal(l.w.bufs.nused, 64);
-    assert_int_equal(loop_count(&l, STAT_BUFFERS_REFUSED), 6);
-    assert_int_equal(closes(CLIENT_CLOSE_NO_MEMORY), 6);
-    for (int i = 0; i < 70; i++)
+    c[64] = loop_client(&l, l.trusted);
+    loop_send(&l, c[64], GET); /* one more */
+    loop_assert_refused(&l, c[64], "503", "overload");
+    assert_int_equal(loop_count(&l, STAT_BUFFERS_REFUSED), 1);
+    for (int i = 65; i < 90; i++) { /* and far more: nothing is left to answer with */
+        c[i] = loop_client(&l, l.trusted);
+        loop_send(&l, c[i], "GET / HT");
+    }
+    assert_int_equal(l.w.bufs.nused, 64 + 8 + 16);
+    assert_int_equal(closes(CLIENT_CLOSE_NO_MEMORY), 1);
+    for (int i = 0; i < 90; i++)
         close(c[i]);
     loop_stop(&l);
 }
@@ -381,7 +391,7 @@ int main(void)
         cmocka_unit_test(x1_draining_ends_idle_connections_and_lets_requests_end),
         cmocka_unit_test(x1_draining_ends_at_its_deadline),
         cmocka_unit_test(x2_connections_over_the_limit_are_answered),
-        cmocka_unit_test(x3_no_buffer_left_is_refused_or_closed),
+        cmocka_unit_test(x3_requests_over_the_limit_of_buffers_are_refused),
     };
     return unit_run(tests);
 }
