@@ -14,6 +14,9 @@
 #include "lib/graph/snapshot.h"
 #include <errno.h>
 #include <xxhash.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 /* Longest path that is normalised by copying; no codec of ours accepts a longer head. */
 #define PATH_COPY_MAX 65536
@@ -241,13 +244,44 @@ long path_normalise(struct str path, char *out)
     return (long)n;
 }
 
+#if defined(__SSE2__)
+/* True when none of p[0..16) is '?', '#', '%' or '.'. */
+static inline bool plain_sixteen(const char *p)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)p);
+    __m128i odd = _mm_cmpeq_epi8(x, _mm_set1_epi8('?'));
+    odd = _mm_or_si128(odd, _mm_cmpeq_epi8(x, _mm_set1_epi8('#')));
+    odd = _mm_or_si128(odd, _mm_cmpeq_epi8(x, _mm_set1_epi8('%')));
+    odd = _mm_or_si128(odd, _mm_cmpeq_epi8(x, _mm_set1_epi8('.')));
+    return _mm_movemask_epi8(odd) == 0;
+}
+#endif
+
+/* How many bytes at the start of the path are none of those four, as far as sixteens tell. */
+static inline size_t plain_path_bytes(struct str path)
+{
+    size_t i = 0;
+#if defined(__SSE2__)
+    if (path.n < 16)
+        return 0;
+    for (; i + 16 <= path.n; i += 16)
+        if (!plain_sixteen(path.p + i))
+            return i;
+    if (plain_sixteen(path.p + path.n - 16))
+        return path.n;
+#else
+    (void)path;
+#endif
+    return i;
+}
+
 /* Cuts query and fragment off. True when what is left may differ from its normal form. */
 static bool scan_path(struct str *path)
 {
     static const bool special[256] = {['?'] = true, ['#'] = true, ['%'] = true, ['.'] = true};
     const char *p = path->p;
     bool odd = false;
-    for (size_t i = 0; i < path->n; i++) {
+    for (size_t i = plain_path_bytes(*path); i < path->n; i++) {
         if (!special[(unsigned char)p[i]])
             continue;
         if (p[i] == '?' || p[i] == '#') {

@@ -1,4 +1,5 @@
 /* Tokens and trace parents: fixed forms, read in one go. */
+#include "lib/base/bytes.h"
 #include "lib/base/parse.h"
 #include "lib/graph/context.h"
 #include <errno.h>
@@ -129,10 +130,13 @@ size_t token_write(struct str env, uint64_t pin, uint8_t flags, char *out)
     size_t n = 0;
     memcpy(out, "v1m.", 4);
     n += 4;
-    memcpy(out + n, env.p, env.n);
+    bytes_copy(out + n, env.p, env.n);
     n += env.n;
     out[n++] = '.';
-    n += format_base36(pin, out + n);
+    if (pin == 0)
+        out[n++] = '0';
+    else
+        n += format_base36(pin, out + n);
     out[n++] = '.';
     out[n++] = digits[flags >> 4];
     out[n++] = digits[flags & 15];

@@ -50,22 +50,33 @@ static enum h1_error version_error(struct str rest)
     return two_parts ? H1_E_VERSION : H1_E_REQUEST_LINE;
 }
 
-/* How many bytes at the start of t are surely allowed: whole sixteens without white space,
- * obs-text, '#', '%' and '\\'. The line holds no control bytes any more. */
+#if defined(__SSE2__)
+/* True when p[0..16) are without white space, obs-text, '#', '%' and '\\'. */
+static inline bool target_sixteen(const char *p)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)p);
+    /* bytes from 0x80 on are negative */
+    __m128i odd = _mm_cmplt_epi8(x, _mm_set1_epi8(' ' + 1));
+    odd = _mm_or_si128(odd, _mm_cmpeq_epi8(x, _mm_set1_epi8('#')));
+    odd = _mm_or_si128(odd, _mm_cmpeq_epi8(x, _mm_set1_epi8('%')));
+    odd = _mm_or_si128(odd, _mm_cmpeq_epi8(x, _mm_set1_epi8('\\')));
+    return _mm_movemask_epi8(odd) == 0;
+}
+#endif
+
+/* How many bytes at the start of t are allowed, as far as sixteens tell. The line holds no control
+ * bytes any more. */
 static inline size_t plain_target_bytes(struct str t)
 {
     size_t i = 0;
 #if defined(__SSE2__)
-    const __m128i space = _mm_set1_epi8(' ' + 1);
-    for (; t.n - i >= 16; i += 16) {
-        __m128i x = _mm_loadu_si128((const __m128i *)(t.p + i));
-        __m128i odd = _mm_cmplt_epi8(x, space); /* bytes from 0x80 on are negative */
-        odd = _mm_or_si128(odd, _mm_cmpeq_epi8(x, _mm_set1_epi8('#')));
-        odd = _mm_or_si128(odd, _mm_cmpeq_epi8(x, _mm_set1_epi8('%')));
-        odd = _mm_or_si128(odd, _mm_cmpeq_epi8(x, _mm_set1_epi8('\\')));
-        if (_mm_movemask_epi8(odd))
-            break;
-    }
+    if (t.n < 16)
+        return 0;
+    for (; i + 16 <= t.n; i += 16)
+        if (!target_sixteen(t.p + i))
+            return i;
+    if (target_sixteen(t.p + t.n - 16))
+        return t.n;
 #else
     (void)t;
 #endif
