@@ -9,7 +9,8 @@ import time
 
 import load
 import stack as stacks
-from measure import Row, cpu_seconds, peak_memory, profiled, ratios, run_measured, yardstick
+from measure import (Row, cpu_seconds, peak_memory, profiled, ratios, rotated, run_measured,
+                     yardstick)
 from rig import HERE, Broken, Rig
 
 LARGE, SERVICES, OVERRIDES = 100_000, 1000, 8
@@ -53,7 +54,7 @@ def resolve(a):
             notes = profiled(argv, rig.path("perf.data"))
 
     def row(what, key, unit, budget=None, scale=1.0):
-        return Row(what, [f[key] * scale for f in found], unit, budget)
+        return Row(what, [f[key] * scale for f in found], unit, budget, least=True)
 
     def reads(what, key):
         return Row(what, [f[key] / f["read_ns"] for f in found], "x")
@@ -92,36 +93,42 @@ def spread_script(rig, environments):
 
 
 def start_sizes(stack, a):
-    """{environments: (proxy, script)}, each proxy with a graph of that size."""
+    """{label: (proxy, script)}, each proxy with a graph of that size. The smallest has a twin: what
+    the two differ by is what this measurement cannot tell from nothing."""
     endpoint = f"127.0.0.1:{stack.provider.ports['main']}"
     started = {}
     for size in SIZES:
         folder = make_graph(stack.path(f"graph-{size}"), size, endpoint=endpoint)
-        proxy = stacks.ours(stack, a.build, folder, f"offshoot-{size}").start()
-        started[size] = proxy, spread_script(stack, size)
-        load.wrk(proxy.port, 1, script=started[size][1])
+        script = spread_script(stack, size)
+        for label in (f"{size:,}", f"{size:,} (twin)")[:2 if size == SIZES[0] else 1]:
+            name = f"offshoot-{label.strip(')').replace(' (', '-')}"
+            proxy = stacks.ours(stack, a.build, folder, name).start()
+            load.wrk(proxy.port, 1, script=script)
+            started[label] = proxy, script
     return started
 
 
 def environments(a):
     """throughput and CPU a request as environments grow, requests spread over all of them"""
-    seconds = 1 if a.quick else 3
+    # Differences are small here: more and shorter rounds than elsewhere.
+    seconds, rounds = 1, a.rounds if a.quick else 4 * a.rounds
     with stacks.Stack(a.build, a.keep) as stack:
         started = start_sizes(stack, a)
-        cpu, rate = {s: [] for s in SIZES}, {s: [] for s in SIZES}
-        for _ in range(a.rounds):
-            for size, (proxy, script) in started.items():
+        cpu, rate = {s: [] for s in started}, {s: [] for s in started}
+        for n in range(rounds):
+            for label, (proxy, script) in rotated(list(started.items()), n):
                 before = cpu_seconds(proxy.pid)
                 run = load.wrk(proxy.port, seconds, script=script)
-                cpu[size].append((cpu_seconds(proxy.pid) - before) / run.requests * 1e6)
-                rate[size].append(run.rate)
-    least = SIZES[0]
-    rows = [Row(f"{s:,} environments: CPU a request", cpu[s], "us") for s in SIZES]
-    rows += [Row(f"{s:,} environments: requests a second", rate[s], "/s") for s in SIZES]
-    for size in SIZES[1:]:
-        rows.append(Row(f"CPU at {size:,} : {least} environments",
-                        ratios(cpu[size], cpu[least]), "x", FLAT))
-        rows.append(Row(f"requests a second at {least} : {size:,} environments",
+                cpu[label].append((cpu_seconds(proxy.pid) - before) / run.requests * 1e6)
+                rate[label].append(run.rate)
+    least, twin, *larger = started
+    rows = [Row(f"{s} environments: CPU a request", cpu[s], "us") for s in started]
+    rows += [Row(f"{s} environments: requests a second", rate[s], "/s") for s in started]
+    rows.append(Row(f"CPU of {twin} : {least} environments", ratios(cpu[twin], cpu[least]), "x"))
+    for size in larger:
+        rows.append(Row(f"CPU at {size} : {least} environments", ratios(cpu[size], cpu[least]),
+                        "x", FLAT))
+        rows.append(Row(f"requests a second at {least} : {size} environments",
                         ratios(rate[least], rate[size]), "x"))
     return rows, []
 
@@ -135,12 +142,12 @@ def load_graph(a):
         for files in (1, 1000):
             folder = make_graph(rig.path(f"graph-{files}"), LARGE, files)
             runs = [run_measured([os.path.join(a.build, "offshootctl"), "graph", "check", folder])
-                    for _ in range(1 if a.quick else 3)]
+                    for _ in range(1 if a.quick else 5)]
             if any(r.code for r in runs):
                 raise Broken(runs[0].output)
             what = "graph check, 1 file" if files == 1 else f"graph check, {files:,} files"
-            rows += [Row(f"{what}: CPU", [r.cpu for r in runs], "s", LOAD_SECONDS),
-                     Row(f"{what}: wall clock", [r.wall for r in runs], "s"),
+            rows += [Row(f"{what}: CPU", [r.cpu for r in runs], "s", LOAD_SECONDS, least=True),
+                     Row(f"{what}: wall clock", [r.wall for r in runs], "s", least=True),
                      Row(f"{what}: peak memory", [r.peak / 1e6 for r in runs], "MB", LOAD_MB)]
         proxy = stacks.ours(rig, a.build, rig.path("graph-1"))
         started = time.monotonic()

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import load
-from measure import Profile, Row, cpu_seconds, memory, ratios
+from measure import Profile, Row, cpu_seconds, memory, ratios, rotated
 from rig import Broken
 from stack import OURS, PEERS, Stack
 
@@ -45,8 +45,8 @@ def http(a):
             load.wrk(proxy.port, 1)
         cpu = {p.name: [] for p in stack.proxies}
         rate = {p.name: [] for p in stack.proxies}
-        for _ in range(a.rounds):
-            for proxy in stack.proxies:
+        for n in range(a.rounds):
+            for proxy in rotated(stack.proxies, n):
                 used, each = http_round(stack, proxy, seconds)
                 cpu[proxy.name].append(used * 1e6)
                 rate[proxy.name].append(each)
@@ -185,6 +185,6 @@ def idle(a):
             each = idle_bytes(proxy, 200, n)
             gate = (IDLE_BUDGET,) if proxy.name == OURS else ()
             rows.append(Row(f"{proxy.name}: idle connection, resident", [each["Rss"]], "B", *gate,
-                            note=f"private {each['Private']:.0f} B, Pss {each['Pss']:.0f} B"))
+                            note=f"anonymous {each['Anonymous']:.0f} B"))
             proxy.stop()
         return rows, installed(stack)

@@ -100,7 +100,7 @@ def print_rows(rows, notes):
         verdict = "" if row.met is None else "met" if row.met else "MISSED"
         budget = "" if row.budget is None else f"<= {number(row.budget)}"
         print(f"  {row.what:<52}{number(row.value):>12} {row.unit:<4} {spread(row):<20} "
-              f"{budget:<12} {verdict:<7}{row.note}".rstrip())
+              f"{budget:<12} {verdict:<7}{'least ' if row.least else ''}{row.note}".rstrip())
     for note in notes:
         print(f"  | {note}")
     sys.stdout.flush()
@@ -128,7 +128,8 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     result = {"machine": machine(), "quick": a.quick, "rounds": a.rounds, "parts": {}}
     print(f"{result['machine']['processors']} processors, {result['machine']['processor']}; "
-          f"{a.rounds} rounds. Columns: median, least - most, budget")
+          f"{a.rounds} rounds. Columns: value, least - most, budget. The value is the "
+          "median; of times\nwithout a peer (\"least\" in the notes) the least")
     for name in a.only:
         result["parts"][name] = run_part(name, a)
         with open(a.json, "w", encoding="utf-8") as f:
@@ -137,7 +138,7 @@ def main():
     faults = [n for n, p in result["parts"].items() if p["fault"]]
     met = sum(r["met"] for r in rows)
     print(f"\n{met} of {len(rows)} budgets met"
-          + "".join(f"\n  missed: {r['what']}: {number(r['median'])} {r['unit']}, allowed "
+          + "".join(f"\n  missed: {r['what']}: {number(r['value'])} {r['unit']}, allowed "
                     f"{number(r['budget'])}" for r in rows if not r["met"])
           + (f"\nnot measured: {', '.join(faults)}" if faults else "") + f"\nin {a.json}")
     return 1 if faults else 0
