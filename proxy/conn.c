@@ -29,7 +29,7 @@ int conn_open(struct conn *c, struct worker *w, uint32_t magic, int fd, bool con
     c->fd = fd;
     c->on_ready = on_ready;
     c->in = c->out = (struct buf){0};
-    c->readable = c->hup = c->eof = false;
+    c->readable = c->unsure = c->hup = c->eof = false;
     c->writable = connected;
     list_init(&c->ready);
     short what = EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST;
@@ -59,7 +59,7 @@ enum io conn_read(struct conn *c)
 {
     if (c->eof)
         return IO_EOF;
-    if (!c->readable)
+    if (!conn_may_read(c))
         return IO_AGAIN;
     if (!c->in.data && buf_hold(&c->in, &c->w->bufs) != 0) {
         counter_inc(&c->w->stats[STAT_BUFFERS_REFUSED]);
@@ -77,11 +77,13 @@ enum io conn_read(struct conn *c)
         counter_add(
             &c->w->stats[c->magic == CLIENT_MAGIC ? STAT_CLIENT_BYTES_IN : STAT_PROVIDER_BYTES_IN],
             (uint64_t)n);
-        if ((uint32_t)n < space && !c->hup)
+        if ((uint32_t)n < space && !c->hup) {
             c->readable = false;
+            c->unsure = true;
+        }
         return IO_OK;
     }
-    c->readable = false;
+    c->readable = c->unsure = false;
     if (buf_len(&c->in) == 0)
         buf_drop(&c->in, &c->w->bufs);
     if (n == 0) {

@@ -5,6 +5,9 @@
  * asked for counts as drained, unless the peer has closed (then reading goes on to the EOF). A
  * reader that stops early keeps the `readable` mark and is resumed by conn_resume_later.
  *
+ * libevent does not tell an error apart from data, so a reset that came together with the last
+ * bytes would be missed: who needs more after a short read is given one more (`unsure`).
+ *
  * Memory: conn_close takes the socket out of the loop and closes it; the object is freed after the
  * turn (worker_bury), because the caller of the callback may still look at it. */
 #ifndef OFFSHOOT_PROXY_CONN_H
@@ -37,8 +40,9 @@ struct conn {
     struct buf in, out;
     struct list ready; /* in the worker's list of those to resume */
     bool readable, writable;
-    bool hup; /* the peer will send no more: read on until IO_EOF */
-    bool eof; /* IO_EOF was returned */
+    bool unsure; /* the last read was short: whether there is an error behind it nobody said */
+    bool hup;    /* the peer will send no more: read on until IO_EOF */
+    bool eof;    /* IO_EOF was returned */
     struct event ev;
 };
 
@@ -48,6 +52,11 @@ int conn_open(struct conn *c, struct worker *w, uint32_t magic, int fd, bool con
     void (*on_ready)(struct conn *c));
 /* Closes the socket, gives the buffers back. Once. reset: with RST instead of FIN. */
 void conn_close(struct conn *c, bool reset);
+/* conn_read would ask the socket. */
+static inline bool conn_may_read(const struct conn *c)
+{
+    return c->readable || c->unsure;
+}
 /* One recv into c->in. */
 enum io conn_read(struct conn *c);
 /* Sends c->out, then *span (may be NULL), in as few calls as possible; *span shrinks to what is

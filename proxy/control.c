@@ -67,14 +67,7 @@ static void drop_publication(struct message *m)
 const struct gateway *control_gateway(
     const struct control *c, const struct snapshot *s, struct err *e)
 {
-    const struct gateway *g =
-        c->set->gateway ? snapshot_gateway(s, str_c(c->set->gateway)) : snapshot_only_gateway(s);
-    if (!g && c->set->gateway)
-        err_set(e, -EINVAL, "the graph has no Gateway named '%s'", c->set->gateway);
-    else if (!g)
-        err_set(e, -EINVAL,
-            "the graph has no Gateway, or several: name the one that rules here with --gateway");
-    return g;
+    return graphsrc_gateway(c->set, s, e);
 }
 
 static void set_gauge(struct control *c, enum proxy_stat which, uint64_t v)

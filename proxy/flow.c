@@ -248,7 +248,7 @@ static enum flow_result pump(
         if (r != FLOW_WAIT && r != FLOW_DONE)
             return r;
         bool starved = !f->decoded && f->span.n == 0 && !full;
-        if (starved && (from->eof || (from->readable && moved < TURN_BYTES)) && room(f, to)) {
+        if (starved && (from->eof || (conn_may_read(from) && moved < TURN_BYTES)) && room(f, to)) {
             r = fill(f, from, to, fields, &moved);
             if (r == FLOW_DONE)
                 continue;
@@ -264,7 +264,7 @@ static enum flow_result pump(
             if (buf_len(&to->out) > 0)
                 continue; /* the end of a chunk */
         }
-        if (!starved || (moved < TURN_BYTES && (from->readable || from->eof)))
+        if (!starved || (moved < TURN_BYTES && (conn_may_read(from) || from->eof)))
             continue;
         if (from->readable)
             conn_resume_later(from);

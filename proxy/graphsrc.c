@@ -117,6 +117,19 @@ int graphsrc_load(struct graphsrc *g, const struct endpoint_rules *rules,
     return 0;
 }
 
+const struct gateway *graphsrc_gateway(
+    const struct settings *set, const struct snapshot *s, struct err *e)
+{
+    const struct gateway *g =
+        set->gateway ? snapshot_gateway(s, str_c(set->gateway)) : snapshot_only_gateway(s);
+    if (!g && set->gateway)
+        err_set(e, -EINVAL, "the graph has no Gateway named '%s'", set->gateway);
+    else if (!g)
+        err_set(e, -EINVAL,
+            "the graph has no Gateway, or several: name the one that rules here with --gateway");
+    return g;
+}
+
 void graphsrc_findings(const struct graphsrc *g, bool json, struct text *out)
 {
     if (json)

@@ -18,6 +18,10 @@ void graphsrc_free(struct graphsrc *g);
 int graphsrc_load(struct graphsrc *g, const struct endpoint_rules *rules,
     const struct snapshot *base, uint64_t epoch, struct snapshot **ret,
     struct snapshot_changes *ret_changes);
+/* The gateway that rules: the one the settings name, or the only one. NULL with e when there is
+ * none to take. */
+const struct gateway *graphsrc_gateway(
+    const struct settings *set, const struct snapshot *s, struct err *e);
 /* Of the last load: text (one finding a line) or the JSON object of `graph check`. */
 void graphsrc_findings(const struct graphsrc *g, bool json, struct text *out);
 size_t graphsrc_errors(const struct graphsrc *g);

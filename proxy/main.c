@@ -43,10 +43,14 @@ static int check(const struct settings *set, struct err *e)
     graphsrc_findings(g, false, &t);
     fputs(t.p ? t.p : "", stderr);
     text_release(&t);
-    if (rc == 0)
+    if (rc != 0)
+        err_set(e, rc, "the graph is not valid");
+    else if (!graphsrc_gateway(set, s, e))
+        rc = -EINVAL;
+    if (s)
         snapshot_unref(s);
     graphsrc_free(g);
-    return rc == 0 ? 0 : err_set(e, rc, "the graph is not valid");
+    return rc;
 }
 
 static int needed(const struct settings *set, struct err *e)

@@ -29,6 +29,7 @@ struct provider *provider_get(struct worker *w, const struct addr *a)
         return NULL;
     }
     p->hash = hash;
+    p->retry_credit = RETRY_CREDIT_MAX;
     p->addr = *a;
     p->addr.name = (struct str){name, a->name.n};
     list_init(&p->idle);
@@ -37,6 +38,20 @@ struct provider *provider_get(struct worker *w, const struct addr *a)
     *at = p;
     w->providers.count++;
     return p;
+}
+
+void provider_earn_retry(struct provider *p, uint32_t percent)
+{
+    uint32_t credit = p->retry_credit + percent;
+    p->retry_credit = credit < RETRY_CREDIT_MAX ? credit : RETRY_CREDIT_MAX;
+}
+
+bool provider_spend_retry(struct provider *p)
+{
+    if (p->retry_credit < 100)
+        return false;
+    p->retry_credit -= 100;
+    return true;
 }
 
 static void on_ready(struct conn *conn)

@@ -18,8 +18,9 @@ struct provider {
     struct list idle;    /* of pconn.link, last used first */
     struct list waiting; /* of request.wait */
     uint32_t nconns, nidle, nwaiting;
-    uint32_t inflight; /* requests on its connections */
-    uint64_t used_ms;  /* last time a request came here */
+    uint32_t inflight;     /* requests on its connections */
+    uint32_t retry_credit; /* hundredths of a retry that may follow a failed connect */
+    uint64_t used_ms;      /* last time a request came here */
 };
 
 struct providers {
@@ -39,6 +40,12 @@ struct pconn {
 
 /* The entry for an address, made when missing. NULL when memory is out. */
 struct provider *provider_get(struct worker *w, const struct addr *a);
+/* Retries are a share of the requests, so that a dead provider does not double the load: each
+ * request earns `percent` hundredths, a retry costs a hundred; ten may be saved up. */
+#define RETRY_CREDIT_MAX 1000u
+void provider_earn_retry(struct provider *p, uint32_t percent);
+/* False: the budget is spent. */
+bool provider_spend_retry(struct provider *p);
 /* What provider_acquire came to. */
 enum acquire {
     ACQUIRE_READY,   /* *ret is connected and belongs to r */

@@ -26,6 +26,7 @@
 #include <sys/socket.h>
 
 #define FREE_REQUESTS_KEPT 256
+#define RETRY_PERCENT      20 /* retries among all requests, unless the policy says otherwise */
 
 static enum step step_head(struct request *r);
 static enum step step_decide(struct request *r);
@@ -369,6 +370,8 @@ static void take_policy(struct request *r, const struct snapshot *s)
     r->connect_timeout_ms =
         p->connect_timeout_ms ? p->connect_timeout_ms : (uint32_t)set->timeout_connect;
     r->retries_max = p->retries_max == UINT32_MAX ? 1 : p->retries_max;
+    r->retry_percent =
+        p->retries_budget_percent == UINT32_MAX ? RETRY_PERCENT : p->retries_budget_percent;
 }
 
 static enum step step_decide(struct request *r)

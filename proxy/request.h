@@ -66,7 +66,7 @@ struct request {
     const struct snapshot *snapshot;                   /* valid while `holding` */
     uint32_t tried; /* endpoints of the set tried, from `first` on */
     uint32_t first;
-    uint32_t reply_timeout_ms, connect_timeout_ms, retries_max;
+    uint32_t reply_timeout_ms, connect_timeout_ms, retries_max, retry_percent;
     struct addr endpoint; /* chosen; name points into the snapshot */
     struct str service;   /* names in the snapshot; copied to `names` when it is let go */
     struct str provider_env;

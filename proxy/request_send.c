@@ -88,6 +88,8 @@ enum step request_step_name(struct request *r)
         return request_refuse(r, REFUSAL_UNSUPPORTED);
     }
     r->provider = provider_get(w, &a);
+    if (r->provider && r->tries == 0)
+        provider_earn_retry(r->provider, r->retry_percent);
     return r->provider ? STEP_CONNECT : request_refuse(r, REFUSAL_OVERLOAD);
 }
 
@@ -107,6 +109,10 @@ enum step request_try_failed(struct request *r, enum provider_error why, enum re
     bool connecting = r->step == STEP_CONNECT || r->step == STEP_NAME;
     if (!connecting || word != REFUSAL_CONNECT || !may_retry(r))
         return request_refuse(r, word);
+    if (r->provider && !provider_spend_retry(r->provider)) {
+        counter_inc(&r->w->stats[STAT_RETRIES_DENIED]);
+        return request_refuse(r, word);
+    }
     counter_inc(&r->w->stats[STAT_RETRIES]);
     names_unwait(r);
     r->tries++;

@@ -70,6 +70,7 @@ enum proxy_stat {
     STAT_BAGGAGE_FULL,
     STAT_BAGGAGE_CUT,
     STAT_RETRIES,
+    STAT_RETRIES_DENIED,
     STAT_ACCEPTS,
     STAT_ACCEPT_ERRORS,
     STAT_ACCEPT_FOREIGN,      /* from outside from=CIDR */

@@ -182,7 +182,7 @@ class Program:
         """Waits for the line `ready key=value …`; fills `ready`: {key: [values]}."""
         words = self.line(r"^ready\b(.*)$", seconds).group(1).split()
         for key, value in (word.split("=", 1) for word in words):
-            self.ready.setdefault(key, []).append(value)
+            self.ready.setdefault(key, []).extend(value.split(","))
         self.fds_at_start = self.fds()
         return self
 

@@ -345,6 +345,16 @@ class BadBodies(ProviderCase):
                 changes = self.proxy.counters().since(before)
                 self.assertEqual(changes.get(errors("closed-in-body")), 1)
 
+    def test_a_reset_that_comes_with_the_last_bytes_is_noticed_at_once(self):
+        self.begin()
+        for data in (*self.BROKEN, b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 100_000) * 3:
+            with self.subTest(data=data[:80]):
+                self.dies(data, reset=True)
+                self.aborted("closed-in-body")
+        for n in range(1, 30):
+            self.dies(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"[:n], reset=True)
+            self.refused("bad-reply", 502, errors("closed-in-head"))
+
     def test_to_a_client_of_1_0_a_broken_reply_ends_with_a_reset(self):
         self.begin()
         waiting = threading.Event()

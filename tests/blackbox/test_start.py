@@ -147,6 +147,11 @@ class Refused(StartCase):
         proxy = self.start_proxy([two], "--gateway", "second")
         self.assertEqual(proxy.admin_json("/status")["epoch"], 1)
 
+    def test_check_config_judges_the_gateway_too(self):
+        listen = ("--check-config", "--listen", "127.0.0.1:0")
+        self.refuses("--graph", self.graph(GRAPH), *listen, says="Gateway")
+        self.refuses("--graph", self.graph(), *listen, "--gateway", "third", says="'third'")
+
     def test_a_trusted_listener_off_loopback_says_who_may_come(self):
         for address in ("0.0.0.0:0,trusted", "[::]:0,trusted"):
             self.refuses("--graph", self.graph(), "--listen", address, says="from=CIDR")
@@ -385,9 +390,8 @@ class AccessLog(StartCase):
         self.assertEqual(proxy.counters().get("offshoot_access_log_lines_total"), 0)
 
     def test_a_log_that_cannot_be_opened_is_told(self):
-        proxy = self.start_proxy(WHOLE % self.provider().address, "--access-log", "no/such.log")
-        self.assertIn("no/such.log", proxy.errors())
-        self.assertEqual(self.ask(proxy).status, 200)
+        self.refuses("--graph", self.graph(), "--listen", "127.0.0.1:0", "--access-log",
+                     "no/such.log", says="cannot open the access log 'no/such.log'")
 
     def test_standard_output(self):
         proxy = self.start_proxy(WHOLE % self.provider().address, "--access-log", "-")

@@ -60,6 +60,22 @@ static void p1_a_refused_connect_is_refused_and_kept(void **state)
     loop_end(&l, c);
 }
 
+static void p1_retries_are_a_share_of_the_requests(void **state)
+{
+    (void)state;
+    loop_start(&l, NULL, NULL);
+    int c = loop_client(&l, l.trusted);
+    l.connect_error = -ECONNREFUSED;
+    for (int i = 0; i < 20; i++) {
+        loop_send(&l, c, GET);
+        loop_assert_refused(&l, c, "502", "connect");
+    }
+    /* ten are saved up; the requests earn a fifth of one each, but none above the ten */
+    assert_int_equal(loop_count(&l, STAT_RETRIES), 13);
+    assert_int_equal(loop_count(&l, STAT_RETRIES_DENIED), 7);
+    loop_end(&l, c);
+}
+
 static void p1_the_next_endpoint_is_tried(void **state)
 {
     (void)state;
@@ -499,6 +515,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(p1_a_refused_connect_is_refused_and_kept),
+        cmocka_unit_test(p1_retries_are_a_share_of_the_requests),
         cmocka_unit_test(p1_the_next_endpoint_is_tried),
         cmocka_unit_test(p2_a_connect_that_hangs_is_refused),
         cmocka_unit_test(p4_waiting_for_a_connection_is_bounded),
