@@ -342,19 +342,20 @@ static int lock_state(struct control *c, struct err *e)
     return 0;
 }
 
-/* The rules of the settings, and our own addresses: a graph must not point at ourselves. */
+/* The rules of the settings, and our own addresses: a graph must not point at ourselves. Again
+ * once the sockets are open: a port 0 is known then. */
 static int own_addresses(struct control *c, struct err *e)
 {
-    c->own = mem_array(c->nbound + 2, sizeof *c->own);
+    struct addr metrics;
+    size_t n = 0;
+    if (!c->own)
+        c->own = mem_array(c->nbound + 2, sizeof *c->own);
     if (!c->own)
         return err_set(e, -ENOMEM, "out of memory");
-    size_t n = 0;
     for (size_t i = 0; i < c->nbound; i++)
         c->own[n++] = c->bound[i];
-    if (c->set->admin) {
+    if (c->set->admin)
         c->own[n++] = (struct addr){.kind = ADDR_UNIX, .name = str_c(c->set->admin)};
-    }
-    struct addr metrics;
     if (c->metrics_text && addr_parse(str_c(c->metrics_text), false, &metrics, NULL) == 0)
         c->own[n++] = metrics;
     c->rules = c->set->endpoint_rules;
@@ -489,13 +490,17 @@ int control_init(
     if (rc == 0)
         rc = make_workers(c, e);
     if (rc == 0)
-        rc = control_listen(c, e);
+        rc = control_probe(c, e);
     if (rc == 0)
         rc = start_admin(c, e);
     if (rc == 0)
         rc = own_addresses(c, e);
     if (rc == 0)
         rc = first_graph(c, e);
+    if (rc == 0)
+        rc = control_listen(c, e);
+    if (rc == 0)
+        rc = own_addresses(c, e);
     if (rc == 0)
         rc = watch_files(c, e);
     if (rc == 0)

@@ -72,6 +72,9 @@ const struct gateway *control_gateway(
 /* Name look-ups that dns_free left without an answer (control_names.c). */
 void control_drop_lookups(struct control *c);
 /* Listening sockets of every worker (control_listen.c). */
+/* Notes the addresses, and binds each once without SO_REUSEPORT: another proxy on it is told
+ * before anything large is read. */
+int control_probe(struct control *c, struct err *e);
 int control_listen(struct control *c, struct err *e);
 /* The routes of the admin socket (admin.c). */
 extern const struct admin_route admin_routes[];

@@ -1,4 +1,5 @@
-/* Listening sockets: every worker has one for every address of the settings. */
+/* Listening sockets: every worker has one for every address of the settings. They are opened last,
+ * so that nobody is accepted who cannot be served yet. */
 #include "lib/base/mem.h"
 #include "lib/net/sock.h"
 #include "proxy/control.h"
@@ -27,8 +28,7 @@ static int open_unix(struct control *c, const struct listen_spec *spec, struct e
 
 static int open_tcp(struct control *c, struct listen_spec *spec, struct err *e)
 {
-    /* Bound once without SO_REUSEPORT, so that another proxy on the port is noticed. */
-    int rc = spec->addr.port ? sock_probe(&spec->addr, e) : 0;
+    int rc = 0;
     for (unsigned i = 0; rc == 0 && i < c->nworkers; i++) {
         int fd = sock_listen(&spec->addr, true, BACKLOG, 0, e);
         if (fd < 0)
@@ -41,7 +41,7 @@ static int open_tcp(struct control *c, struct listen_spec *spec, struct err *e)
     return rc;
 }
 
-int control_listen(struct control *c, struct err *e)
+int control_probe(struct control *c, struct err *e)
 {
     const struct conf_list *l = &c->set->listen;
     c->bound = mem_array(l->n + 1, sizeof *c->bound);
@@ -50,11 +50,25 @@ int control_listen(struct control *c, struct err *e)
     for (size_t i = 0; i < l->n; i++) {
         struct listen_spec spec;
         int rc = listen_parse(l->item[i], &spec, e);
+        if (rc == 0 && spec.addr.kind != ADDR_UNIX && spec.addr.port)
+            rc = sock_probe(&spec.addr, e);
+        if (rc != 0)
+            return rc;
+        c->bound[c->nbound++] = spec.addr;
+    }
+    return 0;
+}
+
+int control_listen(struct control *c, struct err *e)
+{
+    for (size_t i = 0; i < c->nbound; i++) {
+        struct listen_spec spec;
+        int rc = listen_parse(c->set->listen.item[i], &spec, e);
         if (rc == 0)
             rc = spec.addr.kind == ADDR_UNIX ? open_unix(c, &spec, e) : open_tcp(c, &spec, e);
         if (rc != 0)
             return rc;
-        c->bound[c->nbound++] = spec.addr;
+        c->bound[i] = spec.addr;
     }
     return 0;
 }
