@@ -29,14 +29,14 @@ static inline uint32_t bytes_load4(const char *p)
 static inline bool bytes_eq(const char *a, const char *b, size_t n)
 {
     if (n >= 8) {
-        uint64_t diff = bytes_load8(a + n - 8) ^ bytes_load8(b + n - 8);
+        uint64_t diff = bytes_load8(a + (n - 8)) ^ bytes_load8(b + (n - 8));
         for (size_t i = 0; i + 8 < n; i += 8)
             diff |= bytes_load8(a + i) ^ bytes_load8(b + i);
         return diff == 0;
     }
     if (n >= 4)
         return ((bytes_load4(a) ^ bytes_load4(b)) |
-                   (bytes_load4(a + n - 4) ^ bytes_load4(b + n - 4))) == 0;
+                   (bytes_load4(a + (n - 4)) ^ bytes_load4(b + (n - 4)))) == 0;
     /* up to three: the first, the middle and the last are all there are */
     return n == 0 || (a[0] == b[0] && a[n / 2] == b[n / 2] && a[n - 1] == b[n - 1]);
 }
@@ -48,13 +48,13 @@ static inline void bytes_copy(char *to, const char *from, size_t n)
         memcpy(to, from, n);
     } else if (n >= 16) {
         memcpy(to, from, 16);
-        memcpy(to + n - 16, from + n - 16, 16);
+        memcpy(to + (n - 16), from + (n - 16), 16);
     } else if (n >= 8) {
         memcpy(to, from, 8);
-        memcpy(to + n - 8, from + n - 8, 8);
+        memcpy(to + (n - 8), from + (n - 8), 8);
     } else if (n >= 4) {
         memcpy(to, from, 4);
-        memcpy(to + n - 4, from + n - 4, 4);
+        memcpy(to + (n - 4), from + (n - 4), 4);
     } else if (n > 0) {
         to[0] = from[0];
         to[n / 2] = from[n / 2];

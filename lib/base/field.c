@@ -96,7 +96,8 @@ look_closer(const char *name, size_t len, enum field_id nearest)
 {
     static const struct str prefix = STR("x-offshoot-");
 
-    if (OURS(nearest) && names[nearest].n == len && same_loosely(name, names[nearest].p, len))
+    const struct str known = names[nearest];
+    if (OURS(nearest) && known.n == len && same_loosely(name, known.p, len))
         return nearest;
     /* Two bytes turn away x-request-id and its like before the walk. */
     if (len >= prefix.n && name[2] == 'o' && name[9] == 't' &&
