@@ -146,6 +146,7 @@ enum io conn_write(struct conn *c, struct str *span)
                                                           : STAT_PROVIDER_BYTES_OUT],
             (uint64_t)n);
         consume(c, span, (size_t)n);
+        c->unsure = false; /* a socket with an error takes nothing */
         if ((size_t)n < all)
             c->writable = false; /* the next edge tells when there is room again */
     }

@@ -6,7 +6,8 @@
  * reader that stops early keeps the `readable` mark and is resumed by conn_resume_later.
  *
  * libevent does not tell an error apart from data, so a reset that came together with the last
- * bytes would be missed: who needs more after a short read is given one more (`unsure`).
+ * bytes would be missed: who needs more after a short read is given one more (`unsure`), unless
+ * something was sent since, for a socket with an error takes nothing.
  *
  * Memory: conn_close takes the socket out of the loop and closes it; the object is freed after the
  * turn (worker_bury), because the caller of the callback may still look at it. */
