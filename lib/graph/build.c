@@ -78,6 +78,18 @@ int build_open(struct build *b)
 
 /* ---- pages ---- */
 
+static void copy_page(struct build *b, struct page *to, const struct page *from)
+{
+    struct env_head *heads = page_heads(to);
+    to->live = from->live;
+    memcpy(heads, page_heads(from), PAGE_SIZE_ENVS * sizeof(*heads));
+    memcpy(to->places, from->places, sizeof(to->places));
+    memcpy(to->fingerprints, from->fingerprints, sizeof(to->fingerprints));
+    for (uint32_t i = 0; i < PAGE_SIZE_ENVS; i++)
+        if (heads[i].record)
+            record_ref(&b->chain->records, heads[i].record);
+}
+
 /* The page of an environment, ours to write. NULL when memory is out. */
 static struct page *own_page(struct build *b, uint32_t env)
 {
@@ -88,10 +100,7 @@ static struct page *own_page(struct build *b, uint32_t env)
     if (!copy)
         return NULL;
     if (p) {
-        *copy = *p;
-        for (uint32_t i = 0; i < PAGE_SIZE_ENVS; i++)
-            if (copy->records[i])
-                copy->records[i]->refs++;
+        copy_page(b, copy, p);
         page_unref(b->chain, p);
     }
     copy->refs = 1;
@@ -100,21 +109,25 @@ static struct page *own_page(struct build *b, uint32_t env)
     return copy;
 }
 
-/* Takes the reference r (NULL: removes). */
-static int put_record(struct build *b, uint32_t env, struct env_record *r)
+static void drop_record(struct build *b, uint32_t handle)
+{
+    if (handle)
+        record_unref(&b->chain->records, &b->chain->sets, handle);
+}
+
+/* Takes the reference to the record (0: removes). */
+static int put_record(struct build *b, uint32_t env, uint32_t handle)
 {
     struct page *p = own_page(b, env);
     if (!p) {
-        if (r)
-            record_unref(&b->chain->records, &b->chain->sets, r);
+        drop_record(b, handle);
         return build_no_memory(b);
     }
-    struct env_record **slot = &p->records[env % PAGE_SIZE_ENVS];
-    p->live += (r != NULL) - (*slot != NULL);
-    b->s->env_count += (r != NULL) - (*slot != NULL);
-    if (*slot)
-        record_unref(&b->chain->records, &b->chain->sets, *slot);
-    *slot = r;
+    struct env_head *slot = &page_heads(p)[env % PAGE_SIZE_ENVS];
+    p->live += (handle != 0) - (slot->record != 0);
+    b->s->env_count += (handle != 0) - (slot->record != 0);
+    drop_record(b, slot->record);
+    *slot = handle ? head_of(record_at(&b->chain->records, handle), handle) : (struct env_head){0};
     return 0;
 }
 
@@ -141,7 +154,7 @@ int build_remove_env(struct build *b, uint32_t env)
         return 0;
     b->pools_touched |= record_mode(r) == MODE_SHARED;
     b->changes.envs_removed++;
-    return put_record(b, env, NULL);
+    return put_record(b, env, 0);
 }
 
 /* ---- drafts ---- */
@@ -413,8 +426,9 @@ static int draft_source(struct build *b, const struct draft *d, struct env_sourc
     return 0;
 }
 
-/* Puts the new record in place of the old one, if it says anything new. Takes r. */
-static int settle_record(struct build *b, const struct draft *d, struct env_record *r)
+/* Puts the new record in place of the old one, if it says anything new. Takes it. */
+static int settle_record(
+    struct build *b, const struct draft *d, struct env_record *r, uint32_t handle)
 {
     const struct env_record *old = snapshot_record(b->s, d->number);
     bool same = old && memcmp(record_hash(old), record_hash(r), HASH_SIZE) == 0 &&
@@ -422,7 +436,7 @@ static int settle_record(struct build *b, const struct draft *d, struct env_reco
     bool same_lines = same && record_same_lines(old, r);
     b->places_moved |= same && !same_lines;
     if (same && same_lines && record_same_lineage(old, r)) {
-        record_unref(&b->chain->records, &b->chain->sets, r);
+        drop_record(b, handle);
         return 0;
     }
     if (same)
@@ -432,7 +446,7 @@ static int settle_record(struct build *b, const struct draft *d, struct env_reco
             record_mode(r) == MODE_SHARED || (old && record_mode(old) == MODE_SHARED);
     b->changes.envs_added += !old;
     b->changes.envs_changed += old && !same;
-    return put_record(b, d->number, r);
+    return put_record(b, d->number, handle);
 }
 
 static int make_record(struct build *b, const struct draft *d)
@@ -444,20 +458,22 @@ static int make_record(struct build *b, const struct draft *d)
     src.content.parents = b->words + d->parents;
     src.content.nparents = d->nparents;
     r = check_content(b, d->number, &src.content);
-    struct env_record *record = r < 0 ? NULL
-                                      : record_new(&b->chain->records, &src.content,
-                                            b->words + d->lineage, d->nlineage, d->changed);
+    uint32_t handle = 0;
+    struct env_record *record = r < 0
+                                    ? NULL
+                                    : record_new(&b->chain->records, &src.content,
+                                          b->words + d->lineage, d->nlineage, d->changed, &handle);
     if (!record) {
         content_drop(&src.content, &b->chain->sets);
         return r < 0 ? r : build_no_memory(b);
     }
     r = set_hash(b, d->number, record);
     if (r < 0) {
-        record_unref(&b->chain->records, &b->chain->sets, record);
+        drop_record(b, handle);
         return r;
     }
-    bool is_new = !snapshot_record(b->s, d->number);
-    r = settle_record(b, d, record);
+    bool is_new = !snapshot_head(b->s, d->number);
+    r = settle_record(b, d, record, handle);
     if (r < 0)
         return r;
     bool moved = b->places_moved;
@@ -478,7 +494,7 @@ static int seal_pages(struct build *b)
         if (p->live == 0) {
             page_unref(b->chain, p);
             b->s->pages[i] = NULL;
-        } else if (digest_page(b->chain->sha, p) < 0) {
+        } else if (digest_page(b->chain->sha, &b->chain->records, p) < 0) {
             return build_no_memory(b);
         }
     }

@@ -23,7 +23,7 @@ int codec_encode(
  *   -ESTALE    it is for another base epoch than base's (or base is NULL)
  *   -ENOMEM
  *
- * Takes memory in proportion to the bytes (at most some 6 KiB for each environment, when their
+ * Takes memory in proportion to the bytes (at most some 13 KiB for each environment, when their
  * numbers are spread thin). For the thread that builds. */
 int codec_apply(const struct snapshot *base, struct str bytes, struct snapshot **ret,
     struct snapshot_changes *ret_changes, struct err *e);

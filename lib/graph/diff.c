@@ -18,7 +18,7 @@ struct field_row {
     field_fn *write;
 };
 
-static const struct env_record *record_at(const struct snapshot *s, uint32_t env)
+static const struct env_record *record_of(const struct snapshot *s, uint32_t env)
 {
     return snapshot_record(s, env);
 }
@@ -26,13 +26,13 @@ static const struct env_record *record_at(const struct snapshot *s, uint32_t env
 static void env_mode(struct text *out, const struct snapshot *s, uint32_t env)
 {
     static const char *const words[] = {"baseline", "overlay", "shared"};
-    text_fmt(out, "%s", words[record_mode(record_at(s, env))]);
+    text_fmt(out, "%s", words[record_mode(record_of(s, env))]);
 }
 
 static void env_parents(struct text *out, const struct snapshot *s, uint32_t env)
 {
     uint32_t n;
-    const uint32_t *parents = record_parents(record_at(s, env), &n);
+    const uint32_t *parents = record_parents(record_of(s, env), &n);
     for (uint32_t i = 0; i < n; i++) {
         text_fmt(out, "%s", i ? ", " : "");
         text_add(out, snapshot_env_name(s, parents[i]));
@@ -42,21 +42,21 @@ static void env_parents(struct text *out, const struct snapshot *s, uint32_t env
 static void env_expires(struct text *out, const struct snapshot *s, uint32_t env)
 {
     char when[32];
-    if (!(record_at(s, env)->flags & RECORD_EXPIRES))
+    if (!(record_of(s, env)->flags & RECORD_EXPIRES))
         return;
-    format_rfc3339(record_at(s, env)->expires, when);
+    format_rfc3339(record_expires(record_of(s, env)), when);
     text_fmt(out, "%s", when);
 }
 
 static void env_priority(struct text *out, const struct snapshot *s, uint32_t env)
 {
-    if (record_mode(record_at(s, env)) == MODE_SHARED)
-        text_fmt(out, "%" PRId32, record_priority(record_at(s, env)));
+    if (record_mode(record_of(s, env)) == MODE_SHARED)
+        text_fmt(out, "%" PRId32, record_priority(record_of(s, env)));
 }
 
 static void env_strict(struct text *out, const struct snapshot *s, uint32_t env)
 {
-    text_fmt(out, "%s", record_at(s, env)->flags & RECORD_STRICT ? "true" : "false");
+    text_fmt(out, "%s", record_of(s, env)->flags & RECORD_STRICT ? "true" : "false");
 }
 
 /* What one field of a nested message is called; its values when it is an enumeration. */
@@ -123,18 +123,18 @@ enum { E_OWNER = 9, E_SUBJECTS, E_LABELS };
 static void env_access(struct text *out, const struct snapshot *s, uint32_t env)
 {
     static const char *const words[] = {"", "public", "token", "subjects "};
-    text_fmt(out, "%s", words[record_access(record_at(s, env))]);
-    field_text(out, record_extras(record_at(s, env)), E_SUBJECTS, NULL);
+    text_fmt(out, "%s", words[record_access(record_of(s, env))]);
+    field_text(out, record_extras(record_of(s, env)), E_SUBJECTS, NULL);
 }
 
 static void env_owner(struct text *out, const struct snapshot *s, uint32_t env)
 {
-    text_add(out, record_owner(record_at(s, env)));
+    text_add(out, record_owner(record_of(s, env)));
 }
 
 static void env_labels(struct text *out, const struct snapshot *s, uint32_t env)
 {
-    field_text(out, record_extras(record_at(s, env)), E_LABELS, label_parts);
+    field_text(out, record_extras(record_of(s, env)), E_LABELS, label_parts);
 }
 
 static const struct field_row env_fields[] = {

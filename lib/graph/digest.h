@@ -14,7 +14,7 @@
 #include "lib/graph/sha.h"
 #include "lib/graph/snapshot_int.h"
 
-int digest_page(struct sha *sha, struct page *p);
+int digest_page(struct sha *sha, const struct slab *records, struct page *p);
 int digest_services(struct sha *sha, struct service_table *t);
 int digest_gateways(struct sha *sha, struct gateway_table *t);
 int digest_snapshot(struct sha *sha, struct snapshot *s);

@@ -146,7 +146,7 @@ void env_write(
         pb_bytes(o, E_PARENTS, intern_text(n->envs, parents[i]));
     write_statements(o, n, r);
     if (r->flags & RECORD_EXPIRES)
-        pb_sint(o, E_EXPIRES, r->expires);
+        pb_sint(o, E_EXPIRES, record_expires(r));
     if (record_priority(r))
         pb_sint(o, E_PRIORITY, record_priority(r));
     if (r->flags & RECORD_STRICT)

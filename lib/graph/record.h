@@ -1,11 +1,17 @@
-/* One environment as the hot path reads it: a block of words, immutable once built.
+/* One environment: a head that resolve reads for every environment of a lineage, and a record that
+ * it reads only where the head says that there may be a statement, or that it may be expired.
  *
- * struct env_record, then as 32-bit words
- *   lineage[nlineage]        environment numbers, itself first     } touched by resolve
- *   services[nstatements]    sorted                                }
+ * Heads lie side by side in pages, by environment number: half a cache line each, so that a walk
+ * costs one line an environment and all of them can be on their way at the same time. What a head
+ * says follows from the record.
+ *
+ * The record is a block of the slab, immutable once built: struct env_record, then as 32-bit words
+ *   lineage[nlineage]        environment numbers, itself first
+ *   services[nstatements]    sorted
  *   targets[nstatements]     kind << 30 | endpoint handle or environment number
  *   hash[8]                  SHA-256 of the canonical form
  *   changed[2]               epoch, low word first
+ *   expires[2]               likewise; only with RECORD_EXPIRES
  *   parents[nparents]        only when there are several: a single one is lineage[1]
  *   priority                 pools only
  *   extras                   length of the text at the end, only with RECORD_EXTRAS
@@ -13,7 +19,8 @@
  *   name, expires (only with RECORD_EXPIRES), statements
  * then extras: owner, subjects and labels in their canonical encoding.
  *
- * Records are counted and shared by snapshots; the thread that builds counts. */
+ * Records are named by their handle in the slab, counted and shared by snapshots; the thread that
+ * builds counts. */
 #ifndef OFFSHOOT_GRAPH_RECORD_H
 #define OFFSHOOT_GRAPH_RECORD_H
 
@@ -36,16 +43,37 @@ enum record_flag {
 };
 
 struct env_record {
-    uint64_t filter; /* the bits of record_filter for each service that it states something about */
-    int64_t expires; /* INT64_MAX: never */
     uint32_t refs;
     uint32_t nstatements;
-    uint32_t size; /* of the block, bytes */
     uint8_t nlineage, nparents;
     uint8_t kinds; /* enum mode | enum access_kind << 4 */
     uint8_t flags; /* enum record_flag */
 };
 
+#define HEAD_ANCESTORS 3u
+
+enum head_flag {
+    HEAD_LONG = 1,  /* more ancestors than fit: the lineage is in the record */
+    HEAD_DENSE = 2, /* the statement about service n, if there is one, is at position n */
+};
+
+struct env_head {
+    uint64_t filter; /* the bits of head_filter for each service that it states something about */
+    /* Farthest first: what has a baseline has it in the first place. The rest holds the
+     * environment itself, so that a walk has the same steps for every lineage. */
+    uint32_t ancestors[HEAD_ANCESTORS];
+    uint32_t deadline; /* before this second (as of 1970) it has not expired: see head_may_expire */
+    uint32_t record;   /* handle; 0: there is no such environment */
+    uint8_t nlineage;
+    uint8_t mode;
+    uint8_t flags; /* enum head_flag */
+    uint8_t zero;
+};
+
+static inline const struct env_record *record_at(const struct slab *slab, uint32_t handle)
+{
+    return slab_at(slab, handle);
+}
 static inline uint32_t *record_words(const struct env_record *r)
 {
     return (uint32_t *)(void *)(uintptr_t)(r + 1);
@@ -71,14 +99,17 @@ static inline uint64_t record_changed(const struct env_record *r)
     const uint32_t *w = record_targets(r) + r->nstatements + HASH_SIZE / 4;
     return (uint64_t)w[1] << 32 | w[0];
 }
-/* Two bits a service: with 8 statements one service of 20 is looked for in vain. */
-static inline uint64_t record_filter(uint32_t service)
+/* Four bits a service: with 8 statements one service of 40 is looked for in vain. */
+static inline uint64_t head_filter(uint32_t service)
 {
-    return 1ull << service % 64 | 1ull << (service * 0x9e3779b1u >> 26);
+    uint32_t mixed = service * 0x9e3779b1u;
+    return 1ull << (mixed >> 26) | 1ull << (mixed >> 20 & 63) | 1ull << (mixed >> 14 & 63) |
+           1ull << (mixed >> 8 & 63);
 }
-static inline bool record_may_state(const struct env_record *r, uint32_t service)
+/* False: it has not expired. True: the record tells. For any now, also before 1970. */
+static inline bool head_may_expire(const struct env_head *h, int64_t now)
 {
-    return (r->filter & record_filter(service)) == record_filter(service);
+    return (uint64_t)now >= h->deadline;
 }
 static inline uint8_t record_mode(const struct env_record *r)
 {
@@ -97,6 +128,7 @@ static inline uint32_t target_make(enum statement_kind kind, uint32_t value)
     return (uint32_t)kind << TARGET_BITS | value;
 }
 
+int64_t record_expires(const struct env_record *r); /* INT64_MAX: never */
 const uint32_t *record_parents(const struct env_record *r, uint32_t *ret_n);
 int32_t record_priority(const struct env_record *r);
 struct str record_extras(const struct env_record *r);
@@ -145,10 +177,14 @@ struct env_content {
 };
 
 /* Returns new with one reference, which takes over the statements' references; its hash is still
- * zero. NULL when memory is out (the references stay with the content). */
+ * zero. NULL when memory (or handles) is out: the references stay with the content. */
 struct env_record *record_new(struct slab *slab, const struct env_content *c,
-    const uint32_t *lineage, uint32_t nlineage, uint64_t changed);
-void record_unref(struct slab *slab, struct endpoints *sets, struct env_record *r);
+    const uint32_t *lineage, uint32_t nlineage, uint64_t changed, uint32_t *ret_handle);
+void record_ref(struct slab *slab, uint32_t handle);
+void record_unref(struct slab *slab, struct endpoints *sets, uint32_t handle);
+size_t record_size(const struct env_record *r); /* of the block, bytes */
+/* The head of a record. */
+struct env_head head_of(const struct env_record *r, uint32_t handle);
 void record_set_hash(struct env_record *r, const unsigned char *hash);
 void record_set_changed(struct env_record *r, uint64_t changed);
 /* The content of a record, for a new one of another lineage: copies into statements (room for

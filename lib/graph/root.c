@@ -12,7 +12,13 @@ static void add_record(
     sha_update(sha, hash, HASH_SIZE);
 }
 
-int digest_page(struct sha *sha, struct page *p)
+static void put_u64(unsigned char *out, uint64_t v)
+{
+    for (unsigned i = 0; i < 8; i++)
+        out[i] = (unsigned char)(v >> (8 * i));
+}
+
+int digest_page(struct sha *sha, const struct slab *records, struct page *p)
 {
     /* One update for the whole page: a call a field would cost more than the hash. */
     struct entry {
@@ -20,15 +26,13 @@ int digest_page(struct sha *sha, struct page *p)
     } entries[PAGE_SIZE_ENVS];
     uint32_t n = 0;
     for (uint32_t i = 0; i < PAGE_SIZE_ENVS; i++) {
-        const struct env_record *r = p->records[i];
-        if (!r)
+        uint32_t handle = page_heads(p)[i].record;
+        if (!handle)
             continue;
+        const struct env_record *r = record_at(records, handle);
         struct entry *e = &entries[n++];
-        uint64_t number = i, changed = record_changed(r);
-        for (unsigned j = 0; j < 8; j++) {
-            e->number[j] = (unsigned char)(number >> (8 * j));
-            e->changed[j] = (unsigned char)(changed >> (8 * j));
-        }
+        put_u64(e->number, i);
+        put_u64(e->changed, record_changed(r));
         memcpy(e->hash, record_hash(r), HASH_SIZE);
     }
     return sha_of(sha, entries, n * sizeof(*entries), p->digest);
@@ -52,6 +56,26 @@ int digest_gateways(struct sha *sha, struct gateway_table *t)
     return sha_finish(sha, t->digest);
 }
 
+/* Many pages an update, as with records. */
+static void add_pages(struct sha *sha, const struct snapshot *s)
+{
+    struct entry {
+        unsigned char at[8], digest[HASH_SIZE];
+    } entries[64];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->npages; i++) {
+        if (!s->pages[i])
+            continue;
+        put_u64(entries[n].at, i);
+        memcpy(entries[n++].digest, s->pages[i]->digest, HASH_SIZE);
+        if (n == sizeof(entries) / sizeof(*entries)) {
+            sha_update(sha, entries, sizeof(entries));
+            n = 0;
+        }
+    }
+    sha_update(sha, entries, n * sizeof(*entries));
+}
+
 int digest_snapshot(struct sha *sha, struct snapshot *s)
 {
     sha_start(sha);
@@ -60,12 +84,7 @@ int digest_snapshot(struct sha *sha, struct snapshot *s)
     sha_u64(sha, s->pools->changed);
     sha_update(sha, s->services->digest, HASH_SIZE);
     sha_update(sha, s->gateways->digest, HASH_SIZE);
-    for (uint32_t i = 0; i < s->npages; i++) {
-        if (!s->pages[i])
-            continue;
-        sha_u64(sha, i);
-        sha_update(sha, s->pages[i]->digest, HASH_SIZE);
-    }
+    add_pages(sha, s);
     return sha_finish(sha, s->digest);
 }
 

@@ -37,9 +37,10 @@ void page_unref(struct chain *c, struct page *p)
 {
     if (!p || --p->refs > 0)
         return;
+    const struct env_head *heads = page_heads(p);
     for (uint32_t i = 0; i < PAGE_SIZE_ENVS; i++)
-        if (p->records[i])
-            record_unref(&c->records, &c->sets, p->records[i]);
+        if (heads[i].record)
+            record_unref(&c->records, &c->sets, heads[i].record);
     mem_free(p);
 }
 
@@ -149,9 +150,10 @@ size_t snapshot_own_bytes(const struct snapshot *s)
         if (!p || p->refs > 1)
             continue;
         bytes += sizeof(*p);
-        for (uint32_t j = 0; j < PAGE_SIZE_ENVS; j++)
-            if (p->records[j] && p->records[j]->refs == 1)
-                bytes += p->records[j]->size;
+        for (uint32_t j = 0; j < PAGE_SIZE_ENVS; j++) {
+            const struct env_record *r = snapshot_record(s, i * PAGE_SIZE_ENVS + j);
+            bytes += r && r->refs == 1 ? record_size(r) : 0;
+        }
     }
     if (s->services->refs == 1)
         bytes += s->services->bytes + hosts_bytes(s->services->hosts);
@@ -167,7 +169,7 @@ uint32_t snapshot_find_env(const struct snapshot *s, struct str name)
     uint64_t hash = intern_hash(name);
     uint32_t it = 0, number;
     while ((number = intern_next(s->envs, hash, &it)) != INTERN_NONE)
-        if (snapshot_record(s, number) && str_eq(intern_text(s->envs, number), name))
+        if (snapshot_head(s, number) && str_eq(intern_text(s->envs, number), name))
             return number;
     return NUMBER_NONE;
 }
@@ -186,7 +188,7 @@ uint32_t snapshot_find_service(const struct snapshot *s, struct str name)
 
 struct str snapshot_env_name(const struct snapshot *s, uint32_t env)
 {
-    return snapshot_record(s, env) ? intern_text(s->envs, env) : str_of(NULL, 0);
+    return snapshot_head(s, env) ? intern_text(s->envs, env) : str_of(NULL, 0);
 }
 
 struct str snapshot_service_name(const struct snapshot *s, uint32_t service)
@@ -237,7 +239,7 @@ bool snapshot_env(const struct snapshot *s, uint32_t env, struct env_info *ret)
         .nlineage = r->nlineage,
         .nstatements = r->nstatements,
         .changed = record_changed(r)};
-    e.expires = e.has_expires ? r->expires : 0;
+    e.expires = e.has_expires ? record_expires(r) : 0;
     e.parents = record_parents(r, &e.nparents);
     *ret = e;
     return true;

@@ -1,9 +1,10 @@
 /* The compiled graph: immutable, compact, answers resolve in some ten nanoseconds.
  *
- * Form: a two-level page table by environment number (root -> pages of 256 -> record {lineage,
- * sorted (service, target) pairs, expiry, flags, changed}); one append-only intern table for
- * names; endpoint sets interned and counted; origins beside what resolve touches. A snapshot built
- * on a base shares every page that did not change.
+ * Form: a two-level page table by environment number (root -> pages of 256 -> head {filter over its
+ * services, nearest ancestors, deadline} -> record {lineage, sorted (service, target) pairs,
+ * expiry, flags, changed}, see record.h); one append-only intern table for names; endpoint sets
+ * interned and counted; origins beside what resolve touches. A snapshot built on a base shares
+ * every page that did not change.
  *
  * Threads: any number may read one snapshot. Building, snapshot_ref and snapshot_unref belong to
  * one thread (the control thread). Numbers of names never change within one chain of snapshots. */

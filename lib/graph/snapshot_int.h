@@ -1,6 +1,6 @@
 /* What a snapshot is made of. For the files that build, read and encode snapshots; nobody else.
  *
- *   snapshot ── pages[number / 256] ── page ── records[number % 256] ── env_record
+ *   snapshot ── pages[number / 256] ── page ── heads[number % 256] ── env_record
  *       ├────── service_table ── service_doc        (shared until a Service document changes)
  *       ├────── gateway_table ── gateway_doc        (shared until a Gateway document changes)
  *       ├────── pool_table                          (shared until a pool or a Service changes)
@@ -40,10 +40,11 @@ struct place_base {
 
 struct page {
     uint32_t refs;
-    uint32_t live; /* records that are not NULL */
+    uint32_t live; /* heads with a record */
     uint64_t build;
     unsigned char digest[HASH_SIZE];
-    struct env_record *records[PAGE_SIZE_ENVS];
+    /* One more than needed: page_heads says where they start, so that none crosses a cache line. */
+    struct env_head room[PAGE_SIZE_ENVS + 1];
     struct place_base places[PAGE_SIZE_ENVS];
     uint64_t fingerprints[PAGE_SIZE_ENVS]; /* of the model's document; 0: not known */
 };
@@ -94,13 +95,27 @@ struct snapshot {
     struct page *pages[]; /* NULL: empty */
 };
 
-/* The record of an environment that exists in s, else NULL. Any number is allowed. */
-static inline const struct env_record *snapshot_record(const struct snapshot *s, uint32_t env)
+static inline struct env_head *page_heads(const struct page *p)
+{
+    uintptr_t size = sizeof(struct env_head), at = (uintptr_t)p->room;
+    return (struct env_head *)((at + size - 1) & ~(size - 1));
+}
+
+/* The head of an environment that exists in s, else NULL. Any number is allowed. */
+static inline const struct env_head *snapshot_head(const struct snapshot *s, uint32_t env)
 {
     uint32_t at = env / PAGE_SIZE_ENVS;
     if (at >= s->npages || !s->pages[at])
         return NULL;
-    return s->pages[at]->records[env % PAGE_SIZE_ENVS];
+    const struct env_head *h = &page_heads(s->pages[at])[env % PAGE_SIZE_ENVS];
+    return h->record ? h : NULL;
+}
+
+/* Its record, or NULL. */
+static inline const struct env_record *snapshot_record(const struct snapshot *s, uint32_t env)
+{
+    const struct env_head *h = snapshot_head(s, env);
+    return h ? record_at(&s->chain->records, h->record) : NULL;
 }
 
 static inline const struct service_doc *snapshot_service_doc(
