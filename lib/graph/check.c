@@ -1,6 +1,7 @@
 #define XXH_INLINE_ALL
 #include "lib/graph/check.h"
 #include "lib/base/mem.h"
+#include "lib/base/parse.h"
 #include "lib/graph/check_internal.h"
 #include "lib/graph/gateway.h"
 #include "lib/graph/hint.h"
@@ -242,7 +243,7 @@ static void check_unprovided(struct check *c)
         return;
     for (uint32_t i = 0; i < c->m->nservices; i++) {
         const struct mtext *name = &c->m->services[i]->name;
-        if (!c->provided[i])
+        if (!c->provided[i] && name_valid(name->s))
             findings_add(c->found, F_UNPROVIDED_SERVICE, name->at, NULL,
                 "no environment provides '%.*s'; add a provider or remove the Service",
                 STR_ARG(shown(name->s)));

@@ -13,7 +13,7 @@ static void bad_parents(struct check *c, const struct model_env *e)
     for (uint32_t i = 0; c->references && i < e->nparents; i++) {
         const struct mtext *ref = &e->parents[i];
         uint32_t p = check_env_ref(c, ref, F_UNKNOWN_PARENT);
-        if (p == POSITION_NONE || c->ix->state[p] != LINEAGE_OK)
+        if (p == POSITION_NONE || c->ix->state[p] != LINEAGE_OK || env_twice(c->ix, c->m->envs[p]))
             continue;
         if (c->m->envs[p]->mode == MODE_SHARED)
             findings_add(c->found, F_SHARED_PARENT, ref->at, &c->m->envs[p]->name.at,

@@ -78,7 +78,8 @@ static void check_pinned(struct check *c, const struct model_env *e,
         [STATEMENT_USE] = "uses",
         [STATEMENT_REMOVE] = "removes"};
     bool overlay = e->mode == MODE_OVERLAY && !(e->faults & ENV_FAULT_LINEAGE);
-    if (!service->pinned || !overlay || !c->references)
+    bool twice = c->ix->twice[service->name.id] & TWICE_SERVICE;
+    if (!service->pinned || twice || !overlay || !c->references)
         return;
     findings_add(c->found, F_PINNED_OVERRIDE, s->service.at, &service->name.at,
         "overlay '%.*s' %s '%.*s', which is pinned; remove this, or the pin", NAME(e),
@@ -189,7 +190,7 @@ int check_statements(struct check *c)
     for (uint32_t env = 0; env < c->m->nenvs; env++) {
         const struct model_env *e = c->m->envs[env];
         c->stamp = env + 1;
-        c->broken[env] = (e->faults & ENV_FAULT_STATEMENTS) != 0;
+        c->broken[env] = (e->faults & ENV_FAULT_STATEMENTS) || env_twice(c->ix, e);
         c->complex[env] = e->nparents > 1;
         for (uint32_t i = 0; i < e->nstatements; i++)
             check_statement(c, env, i);

@@ -40,7 +40,7 @@ static int check_use(struct check *c, const struct model_statement *s)
     uint32_t target = check_env_of(c, &s->use);
     struct walk w = {0};
     bool failed = false;
-    if (service == POSITION_NONE || target == POSITION_NONE)
+    if (service == POSITION_NONE || target == POSITION_NONE || env_twice(c->ix, c->m->envs[target]))
         return 0;
     enum walk_result r = walk(c, target, s->service.id, &w, &failed);
     if (failed)

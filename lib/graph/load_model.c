@@ -1,4 +1,5 @@
 #include "lib/base/mem.h"
+#include "lib/base/parse.h"
 #include "lib/graph/hint.h"
 #include "lib/graph/loader.h"
 #include <errno.h>
@@ -41,11 +42,12 @@ static int reserve(struct loader *l)
     ix->env_of = positions(ix->nnames);
     ix->gateway_of = positions(ix->nnames);
     ix->vague = mem_zalloc(ix->nnames);
+    ix->twice = mem_zalloc(ix->nnames);
     m->services = mem_array(count[DOCUMENT_SERVICE], sizeof(struct model_service *));
     m->envs = mem_array(count[DOCUMENT_ENVIRONMENT], sizeof(struct model_env *));
     m->gateways = mem_array(count[DOCUMENT_GATEWAY], sizeof(struct model_gateway *));
-    bool ok = ix->service_of && ix->env_of && ix->gateway_of && ix->vague && m->services &&
-              m->envs && m->gateways;
+    bool ok = ix->service_of && ix->env_of && ix->gateway_of && ix->vague && ix->twice &&
+              m->services && m->envs && m->gateways;
     return ok ? 0 : -ENOMEM;
 }
 
@@ -60,8 +62,11 @@ static void duplicate(const struct document *doc, const struct mtext *first, con
 
 static void add_service(struct model *m, struct document *doc, struct findings *findings)
 {
-    uint32_t *at = &((struct model_index *)m->index)->service_of[doc->name.id];
+    struct model_index *ix = m->index;
+    uint32_t *at = &ix->service_of[doc->name.id];
+    ix->nameless_service |= !name_valid(doc->name.s);
     if (*at != POSITION_NONE) {
+        ix->twice[doc->name.id] |= TWICE_SERVICE;
         duplicate(doc, &m->services[*at]->name, "Service", findings);
         return;
     }
@@ -71,8 +76,11 @@ static void add_service(struct model *m, struct document *doc, struct findings *
 
 static void add_env(struct model *m, struct document *doc, struct findings *findings)
 {
-    uint32_t *at = &((struct model_index *)m->index)->env_of[doc->name.id];
+    struct model_index *ix = m->index;
+    uint32_t *at = &ix->env_of[doc->name.id];
+    ix->nameless_env |= !name_valid(doc->name.s);
     if (*at != POSITION_NONE) {
+        ix->twice[doc->name.id] |= TWICE_ENV;
         duplicate(doc, &m->envs[*at]->name, "Environment", findings);
         return;
     }

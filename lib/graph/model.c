@@ -48,6 +48,7 @@ void model_index_free(struct model_index *ix)
     mem_free(ix->env_of);
     mem_free(ix->gateway_of);
     mem_free(ix->vague);
+    mem_free(ix->twice);
     mem_free(ix->state);
     mem_free(ix->length);
     mem_free(ix->at);

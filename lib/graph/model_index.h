@@ -8,6 +8,8 @@
 
 #define POSITION_NONE UINT32_MAX
 
+enum { TWICE_SERVICE = 1, TWICE_ENV = 2 };
+
 /* Why an environment has no lineage, or LINEAGE_OK. */
 enum lineage_state {
     LINEAGE_UNVISITED,
@@ -30,8 +32,11 @@ struct model_index {
     /* By name number: a document that cannot be understood has this name. A reference to it is not
      * judged. */
     bool *vague;
+    /* By name number: several Services (TWICE_SERVICE) or Environments (TWICE_ENV) have this name.
+     * Which one is meant is unknown: what stands on them is not judged. */
+    uint8_t *twice;
     uint32_t nnames;
-    /* A document without a readable name could be what any reference means. */
+    /* A document without a readable or with a wrong name could be what any reference means. */
     bool nameless_service, nameless_env;
     bool misread; /* some document could not be understood as a whole */
     /* By position of the environment. */
@@ -46,6 +51,11 @@ struct model_index {
 static inline const struct model_index *model_index(const struct model *m)
 {
     return m->index;
+}
+
+static inline bool env_twice(const struct model_index *ix, const struct model_env *e)
+{
+    return ix->twice[e->name.id] & TWICE_ENV;
 }
 
 /* The lineage of every environment. The positions must be there. 0 or -ENOMEM. */

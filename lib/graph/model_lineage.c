@@ -137,7 +137,7 @@ static enum lineage_state parents_fault(const struct walk *w, const struct model
             if (!vague)
                 return LINEAGE_BAD_PARENTS;
             state = LINEAGE_BROKEN;
-        } else if (w->ix->state[p] != LINEAGE_OK) {
+        } else if (w->ix->state[p] != LINEAGE_OK || env_twice(w->ix, w->m->envs[p])) {
             state = LINEAGE_BROKEN;
         } else if (w->m->envs[p]->mode == MODE_SHARED) {
             return LINEAGE_BAD_PARENTS;
@@ -246,7 +246,7 @@ static bool descend(struct walk *w, struct frame *f)
     const struct model_env *e = w->m->envs[f->env];
     while (follows_parents(e) && f->next < e->nparents) {
         uint32_t p = parent_of(w, e, f->next++);
-        if (p == POSITION_NONE)
+        if (p == POSITION_NONE || env_twice(w->ix, w->m->envs[p]))
             continue;
         if (!w->number[p]) {
             discover(w, p);

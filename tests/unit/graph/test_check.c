@@ -365,6 +365,46 @@ static void all_findings_come_at_once_and_the_first_1000_are_kept(void **state)
     judged_release(&j);
 }
 
+static void after_one_fault_what_stands_on_it_is_not_judged(void **state)
+{
+    (void)state;
+#define FEAT "---\nkind: Environment\nmetadata: {name: feat}\nspec: {mode: overlay, parent: main}\n"
+    /* a nameless document could be the one that is meant */
+    assert_found("kind: Environment\nmetadata: {nam: main}\nspec: {mode: baseline}\n" FEAT,
+        "unknown-field 2:12");
+    assert_found(
+        "kind: Enviroment\nmetadata: {name: main}\nspec: {mode: baseline}\n" FEAT, "type 1:7");
+    assert_found("kind: Environment\nmetadata: {name: main}\nspec: {moed: baseline}\n" FEAT,
+        "unknown-field 3:8");
+    assert_found("kind: Environment\nmetadata: {name: main}\nspc: {mode: baseline}\n" FEAT,
+        "unknown-field 3:1");
+    assert_found(
+        "kind: Environment\nmetadata: {name: main\nspec: {mode: baseline}\n" FEAT, "syntax 3:5");
+#define SOUND ENV("main", "mode: baseline" PROVIDES("a:1"))
+    assert_found("kind: Servce\nmetadata: {name: cart}\n---\n" SOUND, "type 1:7");
+    /* and so could one with a wrong name */
+    assert_found("kind: Service\nmetadata: {name: Cart}\n---\n" SOUND, "name 2:18");
+    assert_found(ENV("Main", "mode: baseline") FEAT, "name 2:18");
+}
+
+/* Which of the two is meant, nobody knows: the first is not the one that is stood on. */
+static void what_stands_on_a_name_that_stands_twice_is_not_judged(void **state)
+{
+    (void)state;
+#define ON_MAIN                                                                                    \
+    ENV("main", "mode: baseline, providers: {cart: {endpoints: [a:1]}}")                           \
+    ENV("feat", "mode: overlay, parent: main")                                                     \
+    ENV("eu", "mode: baseline, use: {cart: main}") "kind: Service\nmetadata: {name: cart}\n---\n"
+    assert_found(ENV("main", "mode: baseline") ON_MAIN, "duplicate 6:18 2:18");
+    assert_found(ENV("main", "mode: shared") ON_MAIN, "duplicate 6:18 2:18");
+    assert_found(ENV("main", "mode: baseline, remove: [cart]") ON_MAIN, "duplicate 6:18 2:18");
+    assert_found(ENV("main", "mode: overlay, parent: feat") ON_MAIN, "duplicate 6:18 2:18");
+    assert_found("kind: Service\nmetadata: {name: cart}\nspec: {pinned: true}\n---\n" ON_MAIN ENV(
+                     "own", "mode: overlay, parent: main, remove: [cart]"),
+        "duplicate 18:18 2:18");
+#undef ON_MAIN
+}
+
 static void findings_are_grouped_by_file(void **state)
 {
     (void)state;
@@ -429,6 +469,8 @@ int main(void)
         cmocka_unit_test(warnings_do_not_make_a_graph_invalid),
         cmocka_unit_test(after_syntax_no_reference_is_judged),
         cmocka_unit_test(all_findings_come_at_once_and_the_first_1000_are_kept),
+        cmocka_unit_test(after_one_fault_what_stands_on_it_is_not_judged),
+        cmocka_unit_test(what_stands_on_a_name_that_stands_twice_is_not_judged),
         cmocka_unit_test(findings_are_grouped_by_file),
         cmocka_unit_test(survives_every_failed_allocation),
     };
