@@ -106,6 +106,69 @@ static void expires_from_that_very_second_on(void **state)
     snapshot_unref(s);
 }
 
+/* A chain of environments e0 (a baseline) to e7: short lineages are kept in one place, long ones in
+ * another. Every eN with N > 0 expires at 2001-09-09T01:46:40Z + N. */
+static struct snapshot *chain_graph(void)
+{
+    char text[4096];
+    size_t n = (size_t)snprintf(text, sizeof(text),
+        "kind: Service\nmetadata: {name: cart}\nspec: {}\n---\n"
+        "kind: Environment\nmetadata: {name: e0}\nspec:\n  mode: baseline\n"
+        "  providers:\n    cart: {endpoints: ['10.0.0.1:80']}\n");
+    for (unsigned i = 1; i < 8; i++)
+        n += (size_t)snprintf(text + n, sizeof(text) - n,
+            "---\nkind: Environment\nmetadata: {name: e%u}\nspec:\n  mode: overlay\n"
+            "  parent: e%u\n  expires: 2001-09-09T01:46:4%uZ\n",
+            i, i - 1, i);
+    return graph_of(text);
+}
+
+static void lineages_of_every_length_are_walked_to_their_end(void **state)
+{
+    (void)state;
+    struct snapshot *s = chain_graph();
+    for (unsigned i = 1; i < 8; i++) {
+        char name[3] = {'e', (char)('0' + i), '\0'};
+        struct decision d = resolved(s, name, "cart", NOW);
+        assert_int_equal(d.refusal, 0);
+        assert_int_equal(d.cls, CLASS_BASELINE);
+        assert_int_equal(d.distance, i);
+        assert_str(snapshot_env_name(s, d.provider), "e0");
+        /* e1 first, at the far end; once all have expired, the nearest is named. */
+        d = resolved(s, name, "cart", NOW + 1);
+        assert_int_equal(d.refusal, REFUSAL_EXPIRED);
+        assert_str(snapshot_env_name(s, d.cause_env), "e1");
+        d = resolved(s, name, "cart", NOW + 8);
+        assert_str(snapshot_env_name(s, d.cause_env), name);
+    }
+    snapshot_unref(s);
+}
+
+static void expires_to_the_second_at_any_time(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *written;
+        int64_t at;
+    } rows[] = {{"1970-01-01T00:00:00Z", 0}, {"1970-01-01T00:00:01Z", 1},
+        {"2106-02-07T06:28:14Z", UINT32_MAX - (int64_t)1}, {"2106-02-07T06:28:15Z", UINT32_MAX},
+        {"2106-02-07T06:28:16Z", UINT32_MAX + (int64_t)1}, {"3000-01-01T00:00:00Z", 32503680000}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        char text[512];
+        snprintf(text, sizeof(text),
+            "kind: Service\nmetadata: {name: cart}\nspec: {}\n---\n"
+            "kind: Environment\nmetadata: {name: e}\nspec:\n  mode: baseline\n  expires: %s\n"
+            "  providers:\n    cart: {endpoints: ['10.0.0.1:80']}\n",
+            rows[i].written);
+        struct snapshot *s = graph_of(text);
+        assert_int_equal(resolved(s, "e", "cart", rows[i].at - 1).refusal, 0);
+        assert_int_equal(resolved(s, "e", "cart", -1000).refusal, 0);
+        assert_int_equal(resolved(s, "e", "cart", rows[i].at).refusal, REFUSAL_EXPIRED);
+        assert_int_equal(resolved(s, "e", "cart", INT64_MAX - 1).refusal, REFUSAL_EXPIRED);
+        snapshot_unref(s);
+    }
+}
+
 static void use_of_an_expired_environment_is_refused_at_the_use(void **state)
 {
     (void)state;
@@ -220,6 +283,8 @@ int main(void)
         cmocka_unit_test(removal_hides_an_ancestors_provider),
         cmocka_unit_test(use_takes_what_the_target_resolves_to),
         cmocka_unit_test(expires_from_that_very_second_on),
+        cmocka_unit_test(lineages_of_every_length_are_walked_to_their_end),
+        cmocka_unit_test(expires_to_the_second_at_any_time),
         cmocka_unit_test(use_of_an_expired_environment_is_refused_at_the_use),
         cmocka_unit_test(pool_of_highest_priority_provides_and_never_the_next),
         cmocka_unit_test(refusals_come_in_their_order),
