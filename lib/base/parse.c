@@ -192,7 +192,8 @@ static bool take_number(
             return false;
         v = v * 10 + (unsigned)(s->p[i] - '0');
     }
-    if (v < min || v > max || (after && s->p[width] != after))
+    /* Letters of a time may be lower case (RFC 3339 section 5.6). */
+    if (v < min || v > max || (after && ascii_lower(s->p[width]) != ascii_lower(after)))
         return false;
     *s = str_from(*s, width + (after != '\0'));
     *ret = v;
@@ -218,7 +219,7 @@ static bool take_zone(struct str s, int64_t *ret)
 {
     unsigned hour, minute;
 
-    if (str_eq(s, STR("Z"))) {
+    if (str_ieq(s, STR("Z"))) {
         *ret = 0;
         return true;
     }

@@ -60,7 +60,8 @@ class Resets(ProxyCase):
 
 class Labels(ProxyCase):
     def test_an_environment_or_service_named_other_is_counted_once(self):
-        graph = GRAPH.replace("name: main", "name: other").replace("ronment: main", "ronment: other")
+        graph = GRAPH.replace("name: main", "name: other")
+        graph = graph.replace("ronment: main", "ronment: other")
         proxy = self.start_proxy(graph.replace("shop", "other") % self.provider().address)
         self.assertEqual(self.ask(proxy).status, 200)
         proxy.counters()  # a sample given twice is a failure
