@@ -361,22 +361,21 @@ static bool same_identity(const struct identity *a, const struct identity *b)
            same_time(a->mtime, b->mtime) && same_time(a->ctime, b->ctime);
 }
 
-/* Reads until the end or until n bytes are there. Number of bytes or negative errno. */
-static ssize_t read_up_to(int fd, char *out, size_t n)
+ssize_t file_read_at(int fd, void *p, size_t n, uint64_t offset)
 {
-    size_t have = 0;
+    size_t done = 0;
 
-    while (have < n) {
-        ssize_t got = pread(fd, out + have, n - have, (off_t)have);
+    while (done < n) {
+        ssize_t got = pread(fd, (char *)p + done, n - done, (off_t)(offset + done));
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
             return -errno;
         if (got == 0)
             break;
-        have += (size_t)got;
+        done += (size_t)got;
     }
-    return (ssize_t)have;
+    return (ssize_t)done;
 }
 
 /* One try at an open file of the size in *st: 0, -EAGAIN when it changed meanwhile, or an error.
@@ -389,7 +388,7 @@ static int read_once(int fd, const struct stat *st, char **ret)
 
     if (!p)
         return -ENOMEM;
-    ssize_t n = read_up_to(fd, p, size + 1); /* the byte more shows growth */
+    ssize_t n = file_read_at(fd, p, size + 1, 0); /* the byte more shows growth */
     int rc = n < 0 ? (int)n : 0;
     if (rc == 0 && fstat(fd, &after) != 0)
         rc = -errno;

@@ -10,6 +10,7 @@
 #include "lib/base/str.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct file_limits {
     uint64_t file_bytes;  /* one file, default 64 MiB */
@@ -45,5 +46,8 @@ size_t files_count(const struct files *f);
 const struct file *files_at(const struct files *f, size_t i);
 /* Grows whenever a file's generation does, and when a file is gone. */
 uint64_t files_generation(const struct files *f);
+
+/* pread until n bytes are there or the file ends: their number, or negative errno. */
+ssize_t file_read_at(int fd, void *p, size_t n, uint64_t offset);
 
 #endif

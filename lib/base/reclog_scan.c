@@ -1,4 +1,5 @@
 /* The record log's format: checksum, header, frames, and reading them back. */
+#include "lib/base/files.h"
 #include "lib/base/mem.h"
 #include "lib/base/reclog_impl.h"
 #include <errno.h>
@@ -84,28 +85,12 @@ void reclog_put_frame(unsigned char out[static RECLOG_FRAME], uint32_t type, str
     put_le32(out + 4, record_crc(out, payload));
 }
 
-static ssize_t read_at(int fd, void *p, size_t n, uint64_t offset)
-{
-    size_t done = 0;
-    while (done < n) {
-        ssize_t got = pread(fd, (char *)p + done, n - done, (off_t)(offset + done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return -errno;
-        if (got == 0)
-            break;
-        done += (size_t)got;
-    }
-    return (ssize_t)done;
-}
-
 int reclog_check_header(
     int fd, uint64_t size, uint32_t kind, const char *path, bool *ret_torn, struct err *e)
 {
     unsigned char got[RECLOG_HEADER], want[RECLOG_HEADER];
     size_t n = size < RECLOG_HEADER ? (size_t)size : RECLOG_HEADER;
-    ssize_t rc = read_at(fd, got, n, 0);
+    ssize_t rc = file_read_at(fd, got, n, 0);
     if (rc < 0)
         return err_set(e, (int)rc, "cannot read '%s': %s", path, strerror((int)-rc));
     if ((size_t)rc < n)
@@ -187,7 +172,7 @@ static int window_fill(struct window *w)
     size_t want = w->size - w->n;
     if (want > left)
         want = (size_t)left;
-    ssize_t got = read_at(w->fd, w->p + w->n, want, w->at + w->n);
+    ssize_t got = file_read_at(w->fd, w->p + w->n, want, w->at + w->n);
     if (got < 0)
         return (int)got;
     if ((size_t)got < want)
