@@ -156,6 +156,18 @@ class Connections(LimitCase):
         eventually(lambda: self.counted("offshoot_clients") == 499)
         self.accepted(request_bytes())
 
+    def test_descriptors_that_run_out_pause_accepting(self):
+        self.begin("limits: {connections: 1000}")
+        self.accepted(request_bytes())
+        few = self.proxy.fds() + 20
+        resource.prlimit(self.proxy.pid, resource.RLIMIT_NOFILE, (few, few))
+        streams = [self.client(self.proxy) for _ in range(40)]
+        eventually(lambda: "cannot accept a connection, pausing" in self.proxy.errors())
+        for stream in streams:
+            stream.close()
+        self.accepted(request_bytes())
+        self.assertGreaterEqual(self.counted("offshoot_accept_errors_total"), 1)
+
     def test_the_buffers_of_a_worker(self):
         self.begin("limits: {buffers: 64}")
         streams = [self.client(self.proxy) for _ in range(64)]
