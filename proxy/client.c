@@ -71,7 +71,6 @@ void client_linger(struct client *c, enum client_close why)
     c->lingering = true;
     c->close_reason = (uint8_t)why;
     c->since_ms = c->conn.w->now_ms;
-    c->requests = 0; /* counts dropped bytes from here on */
     worker_timer(c->conn.w, &c->timer, c->since_ms + c->conn.w->set->timeout_linger);
     on_ready(&c->conn);
 }
@@ -79,9 +78,9 @@ void client_linger(struct client *c, enum client_close why)
 static void drop_input(struct client *c)
 {
     for (;;) {
-        c->requests += buf_len(&c->conn.in);
+        c->dropped += buf_len(&c->conn.in);
         c->conn.in.start = c->conn.in.end = 0;
-        enum io io = c->requests > LINGER_BYTES ? IO_EOF : conn_read(&c->conn);
+        enum io io = c->dropped > LINGER_BYTES ? IO_EOF : conn_read(&c->conn);
         if (io == IO_OK)
             continue;
         if (io == IO_AGAIN) {
@@ -111,7 +110,6 @@ static void start_request(struct client *c)
         client_close(c, CLIENT_CLOSE_NO_MEMORY, false);
         return;
     }
-    c->requests++;
     request_run(c->req);
 }
 

@@ -14,7 +14,7 @@ struct client {
     struct listener *listener; /* counted by it; may have stopped listening */
     struct request *req;       /* NULL between requests */
     uint64_t since_ms;         /* of idling, of the head's first byte, or of lingering */
-    uint32_t requests;         /* begun on this connection */
+    uint32_t dropped;          /* bytes read and dropped while lingering */
     uint8_t peer_ip[16];
     uint8_t peer_kind;    /* enum addr_kind */
     uint8_t close_reason; /* enum client_close: why it lingers */

@@ -64,12 +64,6 @@ static void drop_publication(struct message *m)
 
 /* ---- the graph ---- */
 
-const struct gateway *control_gateway(
-    const struct control *c, const struct snapshot *s, struct err *e)
-{
-    return graphsrc_gateway(c->set, s, e);
-}
-
 static void set_gauge(struct control *c, enum proxy_stat which, uint64_t v)
 {
     atomic_store_explicit(&c->stats[which], v, memory_order_relaxed);
@@ -92,7 +86,7 @@ static int publish(struct control *c, struct snapshot *s, int slot)
         mem_free(p);
         return -ENOMEM;
     }
-    const struct gateway *g = control_gateway(c, s, &e);
+    const struct gateway *g = graphsrc_gateway(c->set, s, &e);
     uint64_t serial = slots_publish(&c->slots, slot, s);
     for (unsigned i = 0; i < c->nworkers; i++) {
         *p[i] = (struct publication){.message = {.run = publication_run, .drop = drop_publication},
@@ -197,7 +191,7 @@ int control_reload(struct control *c)
     }
     if (rc != 0)
         return refused(c, rc, "");
-    if (!control_gateway(c, s, &e)) {
+    if (!graphsrc_gateway(c->set, s, &e)) {
         snapshot_unref(s);
         return refused(c, -EINVAL, e.text);
     }

@@ -66,9 +66,6 @@ void control_release(struct control *c);
 int control_reload(struct control *c);
 /* Stops accepting, lets what runs end, then control_run returns. Again: at once. */
 void control_drain(struct control *c);
-/* The gateway that rules: by name, or the only one. NULL with e when there is none to take. */
-const struct gateway *control_gateway(
-    const struct control *c, const struct snapshot *s, struct err *e);
 /* Name look-ups that dns_free left without an answer (control_names.c). */
 void control_drop_lookups(struct control *c);
 /* Listening sockets of every worker (control_listen.c). */

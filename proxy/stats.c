@@ -8,7 +8,7 @@ static const char *const client_close_words[CLIENT_CLOSE_COUNT] = {"client", "id
     "body-timeout", "stalled", "early-reply", "done", "refused", "provider", "drain", "no-memory"};
 static const char *const provider_error_words[PROVIDER_ERROR_COUNT] = {"refused", "connect-timeout",
     "name", "pending-timeout", "pending-full", "closed", "closed-in-head", "closed-in-body",
-    "malformed", "reply-timeout", "stalled", "extra-bytes", "forbidden"};
+    "malformed", "reply-timeout", "stalled", "extra-bytes"};
 static const char *const provider_close_words[PROVIDER_CLOSE_COUNT] = {
     "idle-readable", "idle", "full", "done", "abort", "drain"};
 static const char *const reply_words[5] = {"1xx", "2xx", "3xx", "4xx", "5xx"};

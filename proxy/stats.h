@@ -41,7 +41,6 @@ enum provider_error {
     PROVIDER_REPLY_TIMEOUT,
     PROVIDER_STALLED,
     PROVIDER_EXTRA_BYTES,
-    PROVIDER_FORBIDDEN,
     PROVIDER_ERROR_COUNT
 };
 enum provider_close {

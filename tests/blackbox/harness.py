@@ -22,10 +22,28 @@ from fakes import Nobody, Provider, fixed, free_port, http_script
 from http1 import BadMessage, Incomplete, Reply, Request, connect, reply_bytes, request_bytes
 
 __all__ = [
-    "BUILD", "ROOT", "BadMessage", "Case", "Counters", "Incomplete", "Nobody", "Program",
-    "Provider", "ProxyCase", "Reply", "Request", "connect", "eventually", "fixed", "free_port",
-    "http_script", "reply_bytes", "request_bytes", "sanitized",
+    "BUILD", "ONE_SHOP", "ROOT", "BadMessage", "Case", "Counters", "Incomplete", "Nobody",
+    "Program", "Provider", "ProxyCase", "Reply", "Request", "connect", "eventually", "fixed",
+    "free_port", "http_script", "reply_bytes", "request_bytes", "sanitized",
 ]  # fmt: skip
+
+# A graph of one service with one provider, whose address is filled in; a failed connect is final.
+ONE_SHOP = """\
+apiVersion: offshoot.dev/v1
+kind: Service
+metadata: {name: shop}
+spec: {policy: {retries: {max: 0}}}
+---
+apiVersion: offshoot.dev/v1
+kind: Gateway
+metadata: {name: edge}
+spec: {defaultEnvironment: main, routes: [{path: /, service: shop}]}
+---
+apiVersion: offshoot.dev/v1
+kind: Environment
+metadata: {name: main}
+spec: {mode: baseline, providers: {shop: {endpoints: ["%s"]}}}
+"""
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = Path(os.environ.get("OFFSHOOT_BUILD", ROOT / "build")).resolve()

@@ -9,25 +9,9 @@ import unittest
 import zlib
 from pathlib import Path
 
-from harness import (Incomplete, ProxyCase, eventually, fixed, http_script, reply_bytes,
+from harness import (ONE_SHOP, Incomplete, ProxyCase, eventually, fixed, http_script, reply_bytes,
                      request_bytes, sanitized)
 
-GRAPH = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: shop}
-spec: {policy: {retries: {max: 0}}}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec: {defaultEnvironment: main, routes: [{path: /, service: shop}]}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {shop: {endpoints: ["%s"]}}}
-"""
 CHUNKED = [("Transfer-Encoding", "chunked")]
 MIB = 1 << 20
 
@@ -38,7 +22,7 @@ class LimitCase(ProxyCase):
     def begin(self, conf, script=None):
         self.shop = self.provider(script or fixed())
         self.write("conf.yaml", conf + "\n")
-        self.proxy = self.start_proxy(GRAPH % self.shop.address, "-c", "conf.yaml")
+        self.proxy = self.start_proxy(ONE_SHOP % self.shop.address, "-c", "conf.yaml")
 
     def counted(self, name, **labels):
         return self.proxy.counters().get(name, **labels)

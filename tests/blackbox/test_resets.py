@@ -2,24 +2,8 @@
 
 import unittest
 
-from harness import ProxyCase, connect, eventually, request_bytes
+from harness import ONE_SHOP, ProxyCase, connect, eventually, request_bytes
 
-GRAPH = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: shop}
-spec: {policy: {retries: {max: 0}}}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec: {defaultEnvironment: main, routes: [{path: /, service: shop}]}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {shop: {endpoints: ["%s"]}}}
-"""
 HELD = 30  # connections of a kind; a reset that is missed is missed often
 
 
@@ -27,7 +11,7 @@ class Resets(ProxyCase):
     zero_gauges = ("offshoot_clients", "offshoot_requests", "offshoot_buffers")
 
     def test_of_clients(self):
-        proxy = self.start_proxy(GRAPH % self.provider().address)
+        proxy = self.start_proxy(ONE_SHOP % self.provider().address)
         head = request_bytes("POST", "/", "a", [("Content-Length", "10")])
         chunked = request_bytes("POST", "/", "a", [("Transfer-Encoding", "chunked")])
         for data in (b"G", b"GET / HTTP/1.1\r\nHo", head, head + b"12345", chunked + b"5\r\nhel"):
@@ -50,7 +34,7 @@ class Resets(ProxyCase):
                     stream.send(data)
                     stream.reset()
 
-                proxy = self.start_proxy(GRAPH % self.provider(script).address)
+                proxy = self.start_proxy(ONE_SHOP % self.provider(script).address)
                 streams = [self.client(proxy) for _ in range(HELD)]
                 for stream in streams:
                     stream.send(request_bytes())
@@ -60,7 +44,7 @@ class Resets(ProxyCase):
 
 class Labels(ProxyCase):
     def test_an_environment_or_service_named_other_is_counted_once(self):
-        graph = GRAPH.replace("name: main", "name: other")
+        graph = ONE_SHOP.replace("name: main", "name: other")
         graph = graph.replace("ronment: main", "ronment: other")
         proxy = self.start_proxy(graph.replace("shop", "other") % self.provider().address)
         self.assertEqual(self.ask(proxy).status, 200)

@@ -4,23 +4,8 @@ of them reaches a provider; what is accepted reaches it in a form that has exact
 import random
 import unittest
 
-from harness import BadMessage, Incomplete, ProxyCase, eventually, reply_bytes
+from harness import ONE_SHOP, BadMessage, Incomplete, ProxyCase, eventually, reply_bytes
 
-GRAPH = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: shop}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec: {defaultEnvironment: main, routes: [{path: /, service: shop}]}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {shop: {endpoints: ["%s"]}}}
-"""
 # What an attacker hopes to get through as a request of its own.
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: evil\r\n\r\n"
 CHUNKS = b"5\r\nhello\r\n0\r\n\r\n"
@@ -268,7 +253,7 @@ class Smuggling(ProxyCase):
                 stream.send(reply_bytes(200, b"ok"))
 
         self.shop = self.provider(script)
-        self.proxy = self.start_proxy(GRAPH % self.shop.address)
+        self.proxy = self.start_proxy(ONE_SHOP % self.shop.address)
 
     def refused(self, stream, reason, before):
         """400, the connection closed, counted once by its reason."""
