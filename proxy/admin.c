@@ -288,7 +288,7 @@ static void on_explain(struct admin_request *r, void *arg)
     }
     const struct snapshot *s = c->active;
     struct answer a;
-    d.ask.gateway = graphsrc_gateway(c->set, s, &e);
+    d.ask.gateway = settings_gateway(c->set, s, &e);
     d.ask.now = now;
     d.ask.refuse_missing = c->set->on_missing == ON_MISSING_REFUSE;
     decide(s, &d.ask, &a);

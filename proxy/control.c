@@ -86,7 +86,7 @@ static int publish(struct control *c, struct snapshot *s, int slot)
         mem_free(p);
         return -ENOMEM;
     }
-    const struct gateway *g = graphsrc_gateway(c->set, s, &e);
+    const struct gateway *g = settings_gateway(c->set, s, &e);
     uint64_t serial = slots_publish(&c->slots, slot, s);
     for (unsigned i = 0; i < c->nworkers; i++) {
         *p[i] = (struct publication){.message = {.run = publication_run, .drop = drop_publication},
@@ -191,7 +191,7 @@ int control_reload(struct control *c)
     }
     if (rc != 0)
         return refused(c, rc, "");
-    if (!graphsrc_gateway(c->set, s, &e)) {
+    if (!settings_gateway(c->set, s, &e)) {
         snapshot_unref(s);
         return refused(c, -EINVAL, e.text);
     }
@@ -403,7 +403,8 @@ static int make_workers(struct control *c, struct err *e)
 
 static int first_graph(struct control *c, struct err *e)
 {
-    c->graph = graphsrc_new(c->set, e);
+    struct graphsrc_options o = settings_graph(c->set);
+    c->graph = graphsrc_new(&o, e);
     if (!c->graph)
         return -ENOMEM;
     int rc = control_reload(c);

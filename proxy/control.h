@@ -8,8 +8,8 @@
 #include "lib/base/conf.h"
 #include "lib/net/adminhttp.h"
 #include "lib/net/dns.h"
+#include "lib/net/graphsrc.h"
 #include "lib/net/watch.h"
-#include "proxy/graphsrc.h"
 #include "proxy/worker.h"
 
 #define CONTROL_MAGIC 0x4354524cu

@@ -34,7 +34,8 @@ static void print_config(const struct conf *c)
 
 static int check(const struct settings *set, struct err *e)
 {
-    struct graphsrc *g = graphsrc_new(set, e);
+    struct graphsrc_options o = settings_graph(set);
+    struct graphsrc *g = graphsrc_new(&o, e);
     if (!g)
         return -ENOMEM;
     struct snapshot *s = NULL;
@@ -45,7 +46,7 @@ static int check(const struct settings *set, struct err *e)
     text_release(&t);
     if (rc != 0)
         err_set(e, rc, "the graph is not valid");
-    else if (!graphsrc_gateway(set, s, e))
+    else if (!settings_gateway(set, s, e))
         rc = -EINVAL;
     if (s)
         snapshot_unref(s);

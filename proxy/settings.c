@@ -168,6 +168,30 @@ void settings_release(struct settings *s)
     s->endpoint_rules = (struct endpoint_rules){0};
 }
 
+const struct gateway *settings_gateway(
+    const struct settings *set, const struct snapshot *s, struct err *e)
+{
+    const struct gateway *g =
+        set->gateway ? snapshot_gateway(s, str_c(set->gateway)) : snapshot_only_gateway(s);
+    if (!g && set->gateway)
+        err_set(e, -EINVAL, "the graph has no Gateway named '%s'", set->gateway);
+    else if (!g)
+        err_set(e, -EINVAL,
+            "the graph has no Gateway, or several: name the one that rules here with --gateway");
+    return g;
+}
+
+struct graphsrc_options settings_graph(const struct settings *set)
+{
+    struct graphsrc_options o = {.paths = set->graph.item,
+        .npaths = set->graph.n,
+        .files = FILE_LIMITS_DEFAULT,
+        .load = {set->limit_graph_nesting, set->limit_graph_documents}};
+    o.files.file_bytes = set->limit_graph_file;
+    o.files.total_bytes = set->limit_graph_total;
+    return o;
+}
+
 static int listen_option(struct str word, struct listen_spec *l, struct err *e)
 {
     if (str_eq(word, STR("trusted"))) {

@@ -4,6 +4,8 @@
 
 #include "lib/base/addr.h"
 #include "lib/base/conf.h"
+#include "lib/graph/snapshot.h"
+#include "lib/net/graphsrc.h"
 #include "lib/wire/h1.h"
 
 enum on_missing { ON_MISSING_DEFAULT, ON_MISSING_REFUSE };
@@ -45,6 +47,13 @@ extern const size_t settings_keys_count;
  * gives that back. 0, or -EINVAL with e naming the key and where it was written. */
 int settings_finish(struct settings *s, const struct conf *c, struct err *e);
 void settings_release(struct settings *s);
+
+/* The gateway that rules: the one the settings name, or the only one. NULL with e when there is
+ * none to take. */
+const struct gateway *settings_gateway(
+    const struct settings *set, const struct snapshot *s, struct err *e);
+/* Where the graph comes from; borrows the settings. */
+struct graphsrc_options settings_graph(const struct settings *set);
 
 /* One `--listen ADDRESS[,trusted][,from=CIDR]...`. */
 struct listen_spec {

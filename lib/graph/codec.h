@@ -28,4 +28,12 @@ int codec_encode(
 int codec_apply(const struct snapshot *base, struct str bytes, struct snapshot **ret,
     struct snapshot_changes *ret_changes, struct err *e);
 
+/* Makes a snapshot on base's chain with epoch `epoch` and the content of a whole message, whatever
+ * numbers and epochs that one has: names keep the numbers they have in base, what is equal is
+ * shared and keeps the epoch of its last change, what differs gets `epoch`. This is how an older
+ * epoch, or another agent's graph, is put on top of a newer one. Returns as codec_apply does, and
+ * -EALREADY when base has this content (*ret untouched). */
+int codec_rebase(const struct snapshot *base, struct str whole, uint64_t epoch,
+    struct snapshot **ret, struct snapshot_changes *ret_changes, struct err *e);
+
 #endif

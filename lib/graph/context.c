@@ -27,7 +27,8 @@ const char *context_source_word(enum context_source s)
 const char *context_fault_word(enum context_fault f)
 {
     static const char *const words[CONTEXT_FAULT_COUNT] = {"", "malformed", "two-values",
-        "edge-token", "unknown-key", "too-long", "selector-two-values", "selector-value"};
+        "edge-token", "unknown-key", "too-long", "selector-two-values", "selector-value", "bad-mac",
+        "past-exp", "unsigned"};
     return words[f];
 }
 

@@ -62,6 +62,9 @@ enum context_fault {
     FAULT_TOO_LONG, /* own carrier longer than a token may be */
     FAULT_SELECTOR_TWO_VALUES,
     FAULT_SELECTOR_VALUE, /* broken percent-encoding */
+    FAULT_BAD_MAC,        /* forged, of another trust domain, or changed on its way */
+    FAULT_PAST_EXP,
+    FAULT_UNSIGNED, /* keys are configured, and an unsigned mesh token came */
     CONTEXT_FAULT_COUNT
 };
 const char *context_fault_word(enum context_fault f);

@@ -1,32 +1,31 @@
-#include "proxy/graphsrc.h"
-#include "lib/base/files.h"
+#include "lib/net/graphsrc.h"
 #include "lib/base/mem.h"
 #include "lib/graph/check.h"
-#include "lib/graph/load.h"
 #include <errno.h>
+#include <string.h>
 
 struct graphsrc {
     struct files *files;
     struct loader *loader;
+    struct load_source *extras; /* names owned */
+    size_t nextras;
+    struct load_source *named; /* those that `names` speaks of; differ from extras until a load */
+    size_t nnamed;
     struct load_source *sources;
     const char **names;
     size_t nsources;
-    const char *first_path; /* of the settings */
+    const char *first_path; /* where `empty` is told */
     struct findings findings;
 };
 
-struct graphsrc *graphsrc_new(const struct settings *set, struct err *e)
+struct graphsrc *graphsrc_new(const struct graphsrc_options *o, struct err *e)
 {
     struct graphsrc *g = mem_zalloc(sizeof *g);
-    struct file_limits fl = FILE_LIMITS_DEFAULT;
-    struct load_limits ll = {set->limit_graph_nesting, set->limit_graph_documents};
-    fl.file_bytes = set->limit_graph_file;
-    fl.total_bytes = set->limit_graph_total;
     if (g) {
         findings_init(&g->findings);
-        g->first_path = set->graph.n ? set->graph.item[0] : "";
-        g->files = files_new(set->graph.item, set->graph.n, &fl);
-        g->loader = loader_new(&ll);
+        g->first_path = o->npaths ? o->paths[0] : "";
+        g->files = files_new(o->paths, o->npaths, &o->files);
+        g->loader = loader_new(&o->load);
     }
     if (!g || !g->files || !g->loader) {
         graphsrc_free(g);
@@ -34,6 +33,34 @@ struct graphsrc *graphsrc_new(const struct settings *set, struct err *e)
         return NULL;
     }
     return g;
+}
+
+static void drop_extras(struct load_source *extras, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        mem_free((void *)(uintptr_t)extras[i].name);
+    mem_free(extras);
+}
+
+int graphsrc_extras(struct graphsrc *g, const struct load_source *extras, size_t n)
+{
+    struct load_source *copy = mem_array(n + 1, sizeof *copy);
+    size_t made = 0;
+    if (!copy)
+        return -ENOMEM;
+    for (; made < n; made++) {
+        copy[made] = extras[made];
+        copy[made].name = mem_dup(extras[made].name, strlen(extras[made].name));
+        if (!copy[made].name) {
+            drop_extras(copy, made);
+            return -ENOMEM;
+        }
+    }
+    if (g->extras != g->named)
+        drop_extras(g->extras, g->nextras);
+    g->extras = copy;
+    g->nextras = n;
+    return 0;
 }
 
 void graphsrc_free(struct graphsrc *g)
@@ -45,6 +72,9 @@ void graphsrc_free(struct graphsrc *g)
         loader_free(g->loader);
     if (g->files)
         files_free(g->files);
+    if (g->extras != g->named)
+        drop_extras(g->named, g->nnamed);
+    drop_extras(g->extras, g->nextras);
     mem_free(g->sources);
     mem_free(g->names);
     mem_free(g);
@@ -56,7 +86,7 @@ static int gather(struct graphsrc *g)
     int rc = files_read(g->files);
     if (rc < 0)
         return rc;
-    size_t n = files_count(g->files);
+    size_t nfiles = files_count(g->files), n = nfiles + g->nextras;
     struct load_source *s = mem_array(n + 1, sizeof *s);
     const char **names = mem_array(n + 1, sizeof *names);
     if (!s || !names) {
@@ -65,7 +95,7 @@ static int gather(struct graphsrc *g)
         return -ENOMEM;
     }
     names[n] = g->first_path; /* where `empty` is told when there is no file at all */
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < nfiles; i++) {
         const struct file *f = files_at(g->files, i);
         names[i] = f->name;
         s[i] = (struct load_source){.name = f->name,
@@ -73,8 +103,16 @@ static int gather(struct graphsrc *g)
             .generation = f->generation,
             .error_text = f->error.code ? f->error.text : NULL};
     }
+    for (size_t i = 0; i < g->nextras; i++) {
+        s[nfiles + i] = g->extras[i];
+        names[nfiles + i] = g->extras[i].name;
+    }
     mem_free(g->sources);
     mem_free(g->names);
+    if (g->extras != g->named)
+        drop_extras(g->named, g->nnamed);
+    g->named = g->extras;
+    g->nnamed = g->nextras;
     g->sources = s;
     g->names = names;
     g->nsources = n;
@@ -115,19 +153,6 @@ int graphsrc_load(struct graphsrc *g, const struct endpoint_rules *rules,
         *ret_changes = changes;
     *ret = s;
     return 0;
-}
-
-const struct gateway *graphsrc_gateway(
-    const struct settings *set, const struct snapshot *s, struct err *e)
-{
-    const struct gateway *g =
-        set->gateway ? snapshot_gateway(s, str_c(set->gateway)) : snapshot_only_gateway(s);
-    if (!g && set->gateway)
-        err_set(e, -EINVAL, "the graph has no Gateway named '%s'", set->gateway);
-    else if (!g)
-        err_set(e, -EINVAL,
-            "the graph has no Gateway, or several: name the one that rules here with --gateway");
-    return g;
 }
 
 void graphsrc_findings(const struct graphsrc *g, bool json, struct text *out)
