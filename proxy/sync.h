@@ -1,0 +1,32 @@
+/* A proxy fed by an agent: one gRPC stream on the control thread (proto/offshoot/v1/control.proto).
+ *
+ *   dial → Hello → Stage… → apply, compare, judge → epochs_stage → Ack STAGED
+ *                  Activate → epochs_activate → every worker → lastgood_save → Ack ACTIVE
+ *                  Retire   → epochs_retire → Ack RETIRED
+ *
+ * What is refused is answered with a Nack and changes nothing. An agent that goes away changes
+ * nothing for requests: the last good graph is served, `snapshot_stale` is raised after `ttl`. */
+#ifndef OFFSHOOT_PROXY_SYNC_H
+#define OFFSHOOT_PROXY_SYNC_H
+
+#include "lib/base/counters.h"
+#include "lib/base/err.h"
+#include "proxy/lastgood.h"
+
+struct control;
+struct sync;
+
+/* Opens the last good graph (when there is a state folder) and stages and activates it; starts to
+ * dial. 0 or negative errno with e. */
+int sync_start(struct control *c, struct err *e);
+void sync_free(struct sync *s);
+/* Something is served: from the last good graph or from the agent. */
+bool sync_has_graph(const struct sync *s);
+/* POST /adopt: takes a graph of this history although another one is held; asks the agent again. */
+int sync_adopt(struct sync *s, const unsigned char *history, struct err *e);
+/* Part of /status: `"agent":{...}` without a comma, or lines of text. */
+void sync_status(const struct sync *s, bool json, struct text *out);
+/* Each second: heartbeats, staleness. */
+void sync_second(struct sync *s);
+
+#endif
