@@ -91,6 +91,20 @@ static enum refusal resolve(const struct snapshot *s, const struct ask *a, struc
     return REFUSAL_UNSUPPORTED;
 }
 
+void decide_again(const struct snapshot *s, const struct ask *a, struct answer *ret)
+{
+    ret->route = (struct route){.service = NUMBER_NONE};
+    ret->decision = (struct decision){.env = NUMBER_NONE,
+        .service = NUMBER_NONE,
+        .provider = NUMBER_NONE,
+        .cause_env = NUMBER_NONE};
+    enum refusal refusal = pick_route(s, a, ret);
+    if (refusal == REFUSAL_NONE)
+        refusal = resolve(s, a, ret);
+    ret->refusal = (uint8_t)refusal;
+    ret->decision.refusal = (uint8_t)refusal;
+}
+
 void decide(const struct snapshot *s, const struct ask *a, struct answer *ret)
 {
     *ret = (struct answer){
@@ -105,10 +119,10 @@ void decide(const struct snapshot *s, const struct ask *a, struct answer *ret)
     enum refusal refusal = is_loop(a) ? REFUSAL_LOOP : REFUSAL_NONE;
     if (refusal == REFUSAL_NONE)
         refusal = pick_context(a, ret);
-    if (refusal == REFUSAL_NONE)
-        refusal = pick_route(s, a, ret);
-    if (refusal == REFUSAL_NONE)
-        refusal = resolve(s, a, ret);
+    if (refusal == REFUSAL_NONE) {
+        decide_again(s, a, ret);
+        return;
+    }
     ret->refusal = (uint8_t)refusal;
     ret->decision.refusal = (uint8_t)refusal;
 }

@@ -35,4 +35,7 @@ struct answer {
 
 void decide(const struct snapshot *s, const struct ask *a, struct answer *ret);
 
+/* Route and resolve once more, in another snapshot, with the context that decide found. */
+void decide_again(const struct snapshot *s, const struct ask *a, struct answer *ret);
+
 #endif
