@@ -3,8 +3,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
-#include "lib/graph/described.h"
-#include "lib/graph/explain.h"
+#include "lib/net/admingraph.h"
 #include "proxy/control.h"
 #include "proxy/trace.h"
 #include <assert.h>
@@ -27,16 +26,6 @@ static int64_t now_s(void)
     return t.tv_sec;
 }
 
-static void reply_text(struct admin_request *r, struct text *t)
-{
-    if (t->failed) {
-        text_release(t);
-        admin_error(r, 503, "out of memory");
-        return;
-    }
-    admin_reply(r, 200, NULL, t);
-}
-
 static uint64_t sum(const struct control *c, enum proxy_stat which)
 {
     uint64_t n = counter_get(&c->stats[which]);
@@ -47,12 +36,6 @@ static uint64_t sum(const struct control *c, enum proxy_stat which)
 
 /* ---- status ---- */
 
-static void hex(struct text *t, const unsigned char *p, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        text_fmt(t, "%02x", p[i]);
-}
-
 static void status_json(struct control *c, struct text *t)
 {
     char at[ADDR_TEXT_MAX], loaded[24], tried[24];
@@ -62,7 +45,7 @@ static void status_json(struct control *c, struct text *t)
         OFFSHOOT_VERSION, (long)getpid(), (long long)(now_s() - c->started_s),
         c->draining ? "draining" : "serving");
     text_fmt(t, ",\"epoch\":%llu,\"root\":\"", (unsigned long long)snapshot_epoch(c->active));
-    hex(t, snapshot_root(c->active), 32);
+    text_hex(t, snapshot_root(c->active), 32);
     text_fmt(t, "\",\"environments\":%u,\"services\":%u,\"snapshot_bytes\":%zu",
         snapshot_env_count(c->active), snapshot_service_count(c->active),
         snapshot_bytes(c->active));
@@ -100,7 +83,7 @@ static void status_text(struct control *c, struct text *t)
         snapshot_env_count(c->active), snapshot_service_count(c->active),
         snapshot_bytes(c->active) / 1024);
     text_add(t, STR("root          "));
-    hex(t, snapshot_root(c->active), 32);
+    text_hex(t, snapshot_root(c->active), 32);
     text_fmt(t, "\nfiles         %zu, active since %s, last read %s, %zu errors, %zu warnings\n",
         graphsrc_files(c->graph), loaded, tried, graphsrc_errors(c->graph),
         graphsrc_warnings(c->graph));
@@ -125,7 +108,7 @@ static void on_status(struct admin_request *r, void *arg)
         status_json(c, &t);
     else
         status_text(c, &t);
-    reply_text(r, &t);
+    admin_reply_text(r, &t);
 }
 
 static void on_check(struct admin_request *r, void *arg)
@@ -135,15 +118,13 @@ static void on_check(struct admin_request *r, void *arg)
     graphsrc_findings(c->graph, admin_wants_json(r), &t);
     if (t.n == 0)
         text_add(&t, STR("no findings\n"));
-    reply_text(r, &t);
+    admin_reply_text(r, &t);
 }
 
 static void on_live(struct admin_request *r, void *arg)
 {
-    struct text t = {0};
     (void)control_of(arg);
-    text_add(&t, STR("live\n"));
-    admin_reply(r, 200, "text/plain", &t);
+    admin_live(r);
 }
 
 static void on_ready(struct admin_request *r, void *arg)
@@ -156,9 +137,21 @@ static void on_ready(struct admin_request *r, void *arg)
 
 /* ---- counters ---- */
 
-static void metrics(struct control *c, struct text *t)
+/* Of the control thread, then of each worker; new. */
+static const counter_cell **all_sets(const struct control *c)
 {
     const counter_cell **sets = mem_array(c->nworkers + 1, sizeof *sets);
+    if (!sets)
+        return NULL;
+    sets[0] = c->stats;
+    for (unsigned i = 0; i < c->nworkers; i++)
+        sets[i + 1] = c->workers[i].stats;
+    return sets;
+}
+
+static void metrics(struct control *c, struct text *t)
+{
+    const counter_cell **sets = all_sets(c);
     struct usage **usage = mem_array(2 * (size_t)c->nworkers + 1, sizeof *usage);
     if (!sets || !usage) {
         mem_free(sets);
@@ -166,9 +159,7 @@ static void metrics(struct control *c, struct text *t)
         t->failed = -ENOMEM;
         return;
     }
-    sets[0] = c->stats;
     for (unsigned i = 0; i < c->nworkers; i++) {
-        sets[i + 1] = c->workers[i].stats;
         usage[i] = &c->workers[i].by_env;
         usage[c->nworkers + i] = &c->workers[i].by_service;
     }
@@ -183,7 +174,7 @@ static void on_metrics(struct admin_request *r, void *arg)
     struct text t = {0};
     metrics(control_of(arg), &t);
     if (t.failed)
-        reply_text(r, &t);
+        admin_reply_text(r, &t);
     else
         admin_reply(r, 200, "text/plain; version=0.0.4", &t);
 }
@@ -191,148 +182,72 @@ static void on_metrics(struct admin_request *r, void *arg)
 static void on_counters(struct admin_request *r, void *arg)
 {
     struct control *c = control_of(arg);
-    struct text t = {0};
-    bool json = admin_wants_json(r), first = true;
-    text_add(&t, json ? STR("{") : STR(""));
-    for (unsigned i = 0; i < STAT_COUNT; i++) {
-        const struct counter_desc *d = &c->stats_desc[i];
-        unsigned long long v = sum(c, i);
-        if (!json && v == 0)
-            continue;
-        if (json) {
-            text_add(&t, first ? STR("\"") : STR(",\""));
-            text_json(&t, str_c(d->family));
-            text_json(&t, str_c(*d->labels ? "{" : ""));
-            text_json(&t, str_c(d->labels));
-            text_fmt(&t, "%s\":%llu", *d->labels ? "}" : "", v);
-        } else {
-            text_fmt(&t, "%12llu  %s%s%s%s\n", v, d->family, *d->labels ? "{" : "", d->labels,
-                *d->labels ? "}" : "");
-        }
-        first = false;
+    const counter_cell **sets = all_sets(c);
+    if (!sets) {
+        admin_error(r, 503, "out of memory");
+        return;
     }
-    text_add(&t, json ? STR("}\n") : STR(""));
-    reply_text(r, &t);
+    admin_counters(r, c->stats_desc, STAT_COUNT, sets, c->nworkers + 1);
+    mem_free(sets);
 }
 
 static void on_config(struct admin_request *r, void *arg)
 {
-    struct control *c = control_of(arg);
-    struct text t = {0};
-    conf_print(c->conf, true, &t);
-    if (t.failed)
-        reply_text(r, &t);
-    else
-        admin_reply(r, 200, "text/plain; charset=utf-8", &t);
+    admin_config(r, control_of(arg)->conf);
 }
 
 /* ---- the graph ---- */
 
-static bool parse_now(struct admin_request *r, int64_t *ret)
+static struct snapshot *snapshot_of(void *arg, uint64_t epoch, struct err *e)
 {
-    const char *text = admin_param(r, "now");
-    *ret = now_s();
-    if (!text || parse_rfc3339(str_c(text), ret) == 0)
-        return true;
-    admin_error(r, 400, "not a time (RFC 3339 with a zone) '%s'", text);
-    return false;
+    struct control *c = control_of(arg);
+    if (epoch && epoch != snapshot_epoch(c->active)) {
+        err_set(e, -ENOENT, "epoch %llu is not held here; %llu is active",
+            (unsigned long long)epoch, (unsigned long long)snapshot_epoch(c->active));
+        return NULL;
+    }
+    snapshot_ref(c->active);
+    return c->active;
+}
+
+static int fill_ask(
+    void *arg, const struct snapshot *s, const char *gateway, struct ask *a, struct err *e)
+{
+    struct control *c = control_of(arg);
+    a->gateway = gateway ? snapshot_gateway(s, str_c(gateway)) : settings_gateway(c->set, s, NULL);
+    a->refuse_missing = c->set->on_missing == ON_MISSING_REFUSE;
+    if (gateway && !a->gateway)
+        return err_set(e, -EINVAL, "the graph has no Gateway named '%s'", gateway);
+    return 0;
+}
+
+static struct admin_graph graph_of(void *arg)
+{
+    return (struct admin_graph){.arg = arg, .snapshot_of = snapshot_of, .ask = fill_ask};
 }
 
 static void on_resolve(struct admin_request *r, void *arg)
 {
-    struct control *c = control_of(arg);
-    const char *env = admin_param(r, "env"), *service = admin_param(r, "service");
-    const struct snapshot *s = c->active;
-    int64_t now;
-    if (!env || !service) {
-        admin_error(r, 400, "want /resolve?env=ENVIRONMENT&service=SERVICE");
-        return;
-    }
-    if (!parse_now(r, &now))
-        return;
-    struct decision d;
-    snapshot_resolve(
-        s, snapshot_find_env(s, str_c(env)), snapshot_find_service(s, str_c(service)), now, &d);
-    struct text t = {0};
-    if (admin_wants_json(r)) {
-        decision_json(&t, s, &d, str_c(env), str_c(service), snapshot_epoch(s));
-        text_add(&t, STR("\n"));
-    } else {
-        decision_text(&t, s, &d, str_c(env), str_c(service), snapshot_epoch(s), now);
-    }
-    reply_text(r, &t);
-}
-
-static bool is_true(const char *s)
-{
-    return s && (strcmp(s, "1") == 0 || strcmp(s, "true") == 0);
+    struct admin_graph g = graph_of(arg);
+    admin_resolve(r, &g);
 }
 
 static void on_explain(struct admin_request *r, void *arg)
 {
-    struct control *c = control_of(arg);
-    const char *headers[DESCRIBED_HEADERS_MAX + 1];
-    size_t n = 0;
-    struct err e = {0};
-    struct described d;
-    int64_t now;
-    while (n <= DESCRIBED_HEADERS_MAX && (headers[n] = admin_param_at(r, "header", n)))
-        n++;
-    if (!parse_now(r, &now))
-        return;
-    const char *trusted = admin_param(r, "trusted");
-    if (described_init(&d, str_c(admin_param(r, "host")), str_c(admin_param(r, "path")),
-            is_true(trusted), headers, n, &e) != 0) {
-        admin_error(r, 400, "%s", e.text);
-        return;
-    }
-    const struct snapshot *s = c->active;
-    struct answer a;
-    d.ask.gateway = settings_gateway(c->set, s, &e);
-    d.ask.now = now;
-    d.ask.refuse_missing = c->set->on_missing == ON_MISSING_REFUSE;
-    decide(s, &d.ask, &a);
-    struct text t = {0};
-    if (admin_wants_json(r)) {
-        explain_json(&t, s, &d.ask, &a, snapshot_epoch(s));
-        text_add(&t, STR("\n"));
-    } else {
-        explain_text(&t, s, &d.ask, &a, snapshot_epoch(s));
-    }
-    described_release(&d);
-    reply_text(r, &t);
+    struct admin_graph g = graph_of(arg);
+    admin_explain(r, &g);
 }
 
 static void on_environments(struct admin_request *r, void *arg)
 {
-    struct control *c = control_of(arg);
-    struct text t = {0};
-    if (is_true(admin_param(r, "tree")))
-        env_tree(&t, c->active, admin_wants_json(r), now_s());
-    else
-        env_list(&t, c->active, admin_wants_json(r), now_s());
-    if (t.n && t.p[t.n - 1] != '\n')
-        text_add(&t, STR("\n"));
-    reply_text(r, &t);
+    struct admin_graph g = graph_of(arg);
+    admin_environments(r, &g);
 }
 
 static void on_environment(struct admin_request *r, void *arg)
 {
-    struct control *c = control_of(arg);
-    struct str name = str_c(admin_rest(r));
-    struct text t = {0};
-    if (env_show(&t, c->active, name, admin_wants_json(r), now_s()) == 0) {
-        reply_text(r, &t);
-        return;
-    }
-    text_release(&t);
-    struct str near = snapshot_nearest_env(c->active, name);
-    if (near.n)
-        admin_error(r, 404, "there is no environment '%.*s'; did you mean '%.*s'?",
-            STR_ARG(name_valid(name) ? name : STR("?")), STR_ARG(near));
-    else
-        admin_error(
-            r, 404, "there is no environment '%.*s'", STR_ARG(name_valid(name) ? name : STR("?")));
+    struct admin_graph g = graph_of(arg);
+    admin_environment(r, &g);
 }
 
 static void on_trace(struct admin_request *r, void *arg)
@@ -340,7 +255,7 @@ static void on_trace(struct admin_request *r, void *arg)
     struct control *c = control_of(arg);
     struct text t = {0};
     if (traces_show(c->shared.traces, str_c(admin_rest(r)), admin_wants_json(r), &t)) {
-        reply_text(r, &t);
+        admin_reply_text(r, &t);
         return;
     }
     text_release(&t);
@@ -371,22 +286,13 @@ static void on_reload(struct admin_request *r, void *arg)
     else
         text_fmt(
             &t, "epoch %llu%s\n", (unsigned long long)c->epoch, rc == 0 ? "" : ": nothing changed");
-    reply_text(r, &t);
+    admin_reply_text(r, &t);
 }
 
 static void on_log_level(struct admin_request *r, void *arg)
 {
-    const char *word = admin_param(r, "level");
-    enum log_level level;
     (void)control_of(arg);
-    if (!word || log_level_parse(word, &level) != 0) {
-        admin_error(r, 400, "want /log-level?level=error|warn|info|debug");
-        return;
-    }
-    log_set_level(level);
-    struct text t = {0};
-    text_fmt(&t, admin_wants_json(r) ? "{\"level\":\"%s\"}\n" : "log level %s\n", word);
-    reply_text(r, &t);
+    admin_log_level(r);
 }
 
 static void on_drain(struct admin_request *r, void *arg)
@@ -394,7 +300,7 @@ static void on_drain(struct admin_request *r, void *arg)
     struct control *c = control_of(arg);
     struct text t = {0};
     text_add(&t, admin_wants_json(r) ? STR("{\"state\":\"draining\"}\n") : STR("draining\n"));
-    reply_text(r, &t);
+    admin_reply_text(r, &t);
     if (!c->draining)
         control_drain(c);
 }
