@@ -44,8 +44,8 @@ struct grpc_server_options {
     uint32_t handshake_ms;  /* TLS, and from accept to the first call */
     uint32_t ping_ms;       /* a PING when a connection was silent that long; unanswered for as long
                              * again: closed */
-    const char *descriptor; /* services to list by reflection, NULL-terminated array in text form:
-                             * "offshoot.v1.Control" separated by blanks */
+    const char *const *services; /* what reflection lists besides its own and health, as in
+                                  * "offshoot.v1.Control"; NULL-terminated, borrowed; may be NULL */
 };
 struct grpc_server_counts {
     uint64_t accepted, refused, handshake_failed, timed_out, calls, connections_now;
