@@ -75,7 +75,8 @@ struct grpc_session *grpc_session_new(
 void grpc_session_free(struct grpc_session *s);
 
 /* Takes bytes from the peer. 0; -EPROTO (HTTP/2 is broken, or the peer floods: produce what there
- * is, then close) with e; -ENOMEM. */
+ * is, then close) with e; -ENOMEM. Broken HTTP/2 may show only once its GOAWAY was produced:
+ * grpc_session_done is true then, and feed, also of no bytes, says -EPROTO with why. */
 int grpc_session_feed(struct grpc_session *s, struct str bytes, struct err *e);
 /* The next bytes for the peer, valid until the next call; 0 when there are none now; -ENOMEM. */
 ssize_t grpc_session_produce(struct grpc_session *s, const uint8_t **ret);
