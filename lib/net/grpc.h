@@ -40,10 +40,10 @@ struct grpc_method {
 };
 struct grpc_server_options {
     struct grpc_limits limits;
-    uint32_t connections;   /* at a time; above: the new one is closed at once, counted */
-    uint32_t handshake_ms;  /* TLS, and from accept to the first call */
-    uint32_t ping_ms;       /* a PING when a connection was silent that long; unanswered for as long
-                             * again: closed */
+    uint32_t connections;  /* at a time; above: the new one is closed at once, counted */
+    uint32_t handshake_ms; /* TLS, and from accept to the first call */
+    uint32_t ping_ms;      /* a PING when a connection was silent that long; unanswered for as long
+                            * again: closed */
     const char *const *services; /* what reflection lists besides its own and health, as in
                                   * "offshoot.v1.Control"; NULL-terminated, borrowed; may be NULL */
 };
