@@ -82,7 +82,7 @@ int grpc_session_feed(struct grpc_session *s, struct str bytes, struct err *e);
 ssize_t grpc_session_produce(struct grpc_session *s, const uint8_t **ret);
 /* Nothing more will come or go: the connection may be closed. */
 bool grpc_session_done(const struct grpc_session *s);
-/* Sends GOAWAY: no new calls; those that run go on. */
+/* Sends GOAWAY (a client: after its last call): no new calls; those that run go on. */
 void grpc_session_shutdown(struct grpc_session *s);
 /* Sends a PING; grpc_session_pongs counts the answers. */
 int grpc_session_ping(struct grpc_session *s);

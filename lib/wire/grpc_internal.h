@@ -100,6 +100,8 @@ struct grpc_session {
 int grpc_session_no_memory(struct grpc_session *s);
 /* rc of an nghttp2_submit_* function: only memory matters, a stream that is gone does not. */
 void grpc_session_check(struct grpc_session *s, int rc);
+/* Sends the GOAWAY of a shutdown. */
+void grpc_session_goodbye(struct grpc_session *s);
 /* Messages went either way: budgets rise. */
 void grpc_session_earn(struct grpc_session *s);
 

@@ -461,14 +461,23 @@ bool grpc_session_done(const struct grpc_session *s)
     return s->dead || (!nghttp2_session_want_read(s->ng) && !nghttp2_session_want_write(s->ng));
 }
 
-void grpc_session_shutdown(struct grpc_session *s)
+void grpc_session_goodbye(struct grpc_session *s)
 {
-    if (s->shutdown || s->dead || s->fault.code)
+    if (s->dead || s->fault.code)
         return;
-    s->shutdown = true;
     grpc_session_check(
         s, nghttp2_submit_goaway(s->ng, NGHTTP2_FLAG_NONE,
                nghttp2_session_get_last_proc_stream_id(s->ng), NGHTTP2_NO_ERROR, NULL, 0));
+}
+
+void grpc_session_shutdown(struct grpc_session *s)
+{
+    if (s->shutdown)
+        return;
+    s->shutdown = true;
+    /* A client's calls may not have gone out yet, and none may follow its GOAWAY. */
+    if (s->server || list_empty(&s->streams))
+        grpc_session_goodbye(s);
 }
 
 int grpc_session_ping(struct grpc_session *s)

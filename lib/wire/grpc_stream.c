@@ -106,6 +106,8 @@ void grpc_stream_end(struct grpc_stream *st, unsigned status, struct str text)
     mem_free(st->text);
     st->magic = 0;
     mem_free(st);
+    if (s->shutdown && !s->server && list_empty(&s->streams))
+        grpc_session_goodbye(s);
 }
 
 void grpc_stream_reap(struct grpc_session *s)
