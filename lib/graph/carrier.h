@@ -15,23 +15,45 @@ struct pick {
     struct str authority;
     struct str *path;
     struct scratch *scratch;
+    struct signer *signer;
+    int64_t now;
 
     uint32_t seen;    /* 1 << enum field_id of every field */
     struct str token; /* of the own carriers; valid when `own` is not SOURCE_NONE */
     uint8_t own;      /* enum context_source: the first carrier that is present */
     bool two_tokens;  /* own carriers disagree */
+    uint8_t fault;    /* enum context_fault of an edge token that ours signed, or seems to have */
     unsigned members; /* of baggage, scanned so far over all fields */
     size_t bytes;     /* likewise, with the commas that would join the fields */
 };
 
-/* An own carrier was found: keeps its value where carriers are believed, else counts it. */
+/* An own carrier was found. Trusted listeners: keeps its value for judgement. Untrusted ones: keeps
+ * it when it is an edge token that verifies, keeps its fault when it only claims to be one (kid
+ * known), else counts it as foreign. */
 void pick_own(struct pick *p, enum context_source source, struct str value);
+
+/* The context is what a verified edge token says. */
+void pick_edge_token(struct pick *p, const struct token *t);
+/* A signed edge token with a kid of ours; its mac is still to be judged. */
+bool pick_is_edge_token(const struct pick *p, struct str value, struct token *ret);
 
 /* Counts a carrier that is removed without being believed; the count stops at its largest value. */
 void pick_foreign(struct pick *p);
 
 /* baggage.c: scans one baggage field, takes our member and what is beyond the limits out of it. */
 void pick_baggage(struct pick *p, struct field *f);
+
+/* What one selector found. */
+struct reading {
+    bool present;
+    bool two;    /* different values */
+    bool broken; /* not to be decoded */
+    struct str value;
+};
+/* select.c: takes what a query or cookie selector, or the cookie of a share link, found. A signed
+ * edge token whose kid is known stands for its environment (or makes a fault); any other value is
+ * the name itself. r has one value, not broken. */
+void pick_edge_value(struct pick *p, const struct reading *r);
 
 /* select.c: what the gateway's selectors say. False when no selector's carrier is present. */
 bool pick_selected(struct pick *p);

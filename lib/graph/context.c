@@ -1,13 +1,14 @@
 /* The context of a request: one pass over its fields by number, then a verdict.
  *
  *   fields -> pick_field -> own carriers: pick_own, pick_baggage (baggage.c)
- *          -> judge_own (trusted listeners) | pick_selected (select.c) | the gateway's default
+ *          -> judge_own | pick_selected (select.c) | the gateway's default
  *          -> pick_remove_selectors (select.c)
  *
  * A carrier of ours that is present but unusable makes a fault, never an absence. */
 #include "lib/graph/context.h"
 #include "lib/graph/carrier.h"
 #include "lib/graph/gateway.h"
+#include "lib/graph/keyring.h"
 
 _Static_assert(FIELD_ID_COUNT <= 32, "a bit of pick.seen for every field number");
 
@@ -38,10 +39,37 @@ void pick_foreign(struct pick *p)
         p->out->foreign++;
 }
 
+/* Only an edge token with a kid of ours is worth a mac. After the first fault, or two different
+ * tokens, the request is refused whatever else comes: no more macs are made for it. */
+bool pick_is_edge_token(const struct pick *p, struct str value, struct token *ret)
+{
+    return token_parse(value, ret) == 0 && ret->use == 'e' && ret->is_signed &&
+           signer_knows(p->signer, ret->kid);
+}
+
+static void pick_edge(struct pick *p, enum context_source source, struct str value)
+{
+    struct token t;
+    if (p->own && !p->fault && str_eq(p->token, value)) {
+        p->own = (uint8_t)(source < p->own ? source : p->own);
+        return;
+    }
+    if (!pick_is_edge_token(p, value, &t)) {
+        pick_foreign(p);
+        return;
+    }
+    if (p->fault || p->two_tokens)
+        return;
+    p->fault = (uint8_t)signer_verify(p->signer, value, &t, p->now);
+    p->two_tokens = !p->fault && p->own;
+    p->own = (uint8_t)source;
+    p->token = value;
+}
+
 void pick_own(struct pick *p, enum context_source source, struct str value)
 {
     if (!p->trusted) {
-        pick_foreign(p);
+        pick_edge(p, source, value);
         return;
     }
     if (p->own == SOURCE_NONE) {
@@ -53,6 +81,14 @@ void pick_own(struct pick *p, enum context_source source, struct str value)
         p->two_tokens = true;
     if (source < p->own)
         p->own = (uint8_t)source;
+}
+
+void pick_edge_token(struct pick *p, const struct token *t)
+{
+    struct context *out = p->out;
+    out->env = t->env;
+    out->by_token = true;
+    out->explain = out->explain || (t->flags & CONTEXT_EXPLAIN);
 }
 
 static void pick_field(struct pick *p, struct field *f)
@@ -80,28 +116,49 @@ static void pick_field(struct pick *p, struct field *f)
     f->flags |= FIELD_DROP;
 }
 
-/* Some own carrier is present at a trusted listener: it decides, or the request is refused. */
+static enum context_fault judge_mesh(struct pick *p, const struct token *t)
+{
+    if (t->use != 'm')
+        return FAULT_EDGE_TOKEN;
+    if (t->is_signed)
+        return signer_verify(p->signer, p->token, t, p->now);
+    return signer_signs(p->signer) ? FAULT_UNSIGNED : FAULT_NONE;
+}
+
+static enum context_fault judge_token(struct pick *p, struct token *t)
+{
+    if (p->fault)
+        return p->fault;
+    if (p->two_tokens)
+        return FAULT_TWO_VALUES;
+    if (p->token.n > TOKEN_MAX - (sizeof("offshoot=") - 1))
+        return FAULT_TOO_LONG;
+    if (token_parse(p->token, t))
+        return FAULT_MALFORMED;
+    return p->trusted ? judge_mesh(p, t) : FAULT_NONE; /* pick_edge verified it */
+}
+
+/* An own carrier is present that this listener believes: it decides, or the request is refused. */
 static void judge_own(struct pick *p)
 {
     struct context *out = p->out;
     struct token t;
     out->source = p->own;
     out->rule = RULE_EXPLICIT;
-    if (p->two_tokens) {
-        out->fault = FAULT_TWO_VALUES;
-    } else if (p->token.n > TOKEN_MAX - (sizeof("offshoot=") - 1)) {
-        out->fault = FAULT_TOO_LONG;
-    } else if (token_parse(p->token, &t)) {
-        out->fault = FAULT_MALFORMED;
-    } else if (t.use != 'm') {
-        out->fault = FAULT_EDGE_TOKEN;
-    } else if (t.is_signed) {
-        out->fault = FAULT_UNKNOWN_KEY;
-    } else {
-        out->env = t.env;
-        out->pin = t.pin;
-        out->flags = t.flags;
-        out->explain = out->explain || (t.flags & CONTEXT_EXPLAIN);
+    out->fault = (uint8_t)judge_token(p, &t);
+    if (out->fault)
+        return;
+    if (!p->trusted) {
+        pick_edge_token(p, &t);
+        return;
+    }
+    out->env = t.env;
+    out->pin = t.pin;
+    out->flags = t.flags;
+    out->explain = out->explain || (t.flags & CONTEXT_EXPLAIN);
+    if (t.is_signed) {
+        out->exp = t.exp;
+        out->token = p->token;
     }
 }
 
@@ -114,25 +171,27 @@ static void take_default(struct context *out, const struct gateway *g)
     out->rule = RULE_DEFAULT;
 }
 
-void context_pick(struct context *ret, struct field *fields, unsigned nfields, bool trusted,
-    const struct gateway *g, struct str authority, struct str *path, struct scratch *scratch)
+void context_pick(struct context *ret, const struct carried *from)
 {
     /* Fields that mean something to us. */
     const uint32_t ours = 1u << FIELD_BAGGAGE | 1u << FIELD_X_OFFSHOOT_CONTEXT |
                           1u << FIELD_UBERCTX_OFFSHOOT | 1u << FIELD_OT_BAGGAGE_OFFSHOOT |
                           1u << FIELD_X_OFFSHOOT_EXPLAIN | 1u << FIELD_X_OFFSHOOT_ERROR |
                           1u << FIELD_X_OFFSHOOT_ROUTE | 1u << FIELD_X_OFFSHOOT_OTHER;
+    const struct gateway *g = from->gateway;
     struct pick p = {.out = ret,
-        .fields = fields,
-        .nfields = nfields,
-        .trusted = trusted,
+        .fields = from->fields,
+        .nfields = from->nfields,
+        .trusted = from->trusted,
         .gateway = g,
-        .authority = authority,
-        .path = path,
-        .scratch = scratch};
+        .authority = from->authority,
+        .path = from->path,
+        .scratch = from->scratch,
+        .signer = from->signer,
+        .now = from->now};
     *ret = (struct context){.selector = -1};
 
-    for (struct field *f = fields, *end = f + nfields; f < end; f++) {
+    for (struct field *f = p.fields, *end = f + p.nfields; f < end; f++) {
         uint32_t bit = 1u << f->id;
         p.seen |= bit;
         if (bit & ours)
@@ -144,8 +203,10 @@ void context_pick(struct context *ret, struct field *fields, unsigned nfields, b
         take_default(ret, g);
     /* At trusted listeners only the query and the names kept for us are ever touched. */
     if (g && g->nselectors &&
-        (!trusted || (g->kinds >> SELECT_QUERY & 1) || (p.seen >> FIELD_X_OFFSHOOT_OTHER & 1)))
+        (!p.trusted || (g->kinds >> SELECT_QUERY & 1) || (p.seen >> FIELD_X_OFFSHOOT_OTHER & 1)))
         pick_remove_selectors(&p);
-    if (ret->fault != FAULT_NONE)
+    if (ret->fault != FAULT_NONE) {
         ret->env = (struct str){NULL, 0};
+        ret->by_token = false;
+    }
 }

@@ -1,7 +1,8 @@
 /* The context a request carries: tokens and carriers as bytes (docs/context.md).
  *
  * Token, unsigned: v1<use>.<env>.<pin>.<flags>; <use> e (edge) or m (mesh); pin base 36; flags two
- * lower-case hex digits. At most 256 bytes with the "offshoot=" of its baggage member. */
+ * lower-case hex digits. Signed: .<exp>.<kid>.<mac> follow (keyring.h). At most 256 bytes with the
+ * "offshoot=" of its baggage member. */
 #ifndef OFFSHOOT_GRAPH_CONTEXT_H
 #define OFFSHOOT_GRAPH_CONTEXT_H
 
@@ -10,6 +11,8 @@
 #include "lib/graph/route.h"
 #include <stdbool.h>
 #include <stdint.h>
+
+struct signer;
 
 #define TOKEN_MAX           256
 #define BAGGAGE_MEMBERS_MAX 64
@@ -77,9 +80,17 @@ struct context {
     uint8_t rule;     /* enum context_rule */
     uint8_t fault;    /* enum context_fault; not NONE: refuse */
     int16_t selector; /* index into the gateway's selectors, -1 */
+    bool by_token;    /* a signed edge token named the environment: what `access: token` asks for */
+    bool by_query;    /* the parameter of a query selector decided, or made the fault */
+    bool by_cookie;   /* likewise the cookie that stands for it (edge.h); untrusted listeners */
     uint8_t foreign;  /* own carriers removed without being believed (untrusted listeners) */
     bool baggage_cut; /* baggage beyond the limits was not scanned and is not passed on */
     bool explain;     /* asked for by flag 10, or by x-offshoot-explain: 1 on a trusted listener */
+    /* Of a signed mesh token that decided; else 0 and empty. Whoever passes the context on keeps
+     * the exp; the text may be passed on as it is while env, pin and flags stay the same. */
+    uint64_t exp;
+    struct str token; /* in the bytes that it was read from */
+    struct str said;  /* by_query, no fault: the parameter's value, decoded */
 };
 
 /* Bump area for rewritten values; the caller gives memory at least as large as the head. */
@@ -88,14 +99,26 @@ struct scratch {
     size_t n, size;
 };
 
+/* What a context is read from. */
+struct carried {
+    struct field *fields; /* edited */
+    unsigned nfields;
+    bool trusted;                  /* the listener */
+    const struct gateway *gateway; /* may be NULL */
+    struct str authority;
+    struct str *path; /* moved into scratch when a parameter goes */
+    struct scratch *scratch;
+    struct signer *signer; /* keyring.h; NULL: no keys */
+    int64_t now;           /* Unix seconds, for the exp of tokens */
+};
+
 /* Reads the context and edits the fields so that what is left may be forwarded: own carriers get
  * FIELD_DROP (all spellings, every occurrence; the baggage member is cut out of its value, baggage
  * that was not scanned is cut off), x-offshoot-* requests fields too; at untrusted listeners the
  * carriers of all selectors are removed unless `forward`, a query selector's parameter always
  * (*path then points into scratch). Edited values point into scratch. Never fails: a fault is in
- * the context. trusted: the listener. g may be NULL. */
-void context_pick(struct context *ret, struct field *fields, unsigned nfields, bool trusted,
-    const struct gateway *g, struct str authority, struct str *path, struct scratch *scratch);
+ * the context. */
+void context_pick(struct context *ret, const struct carried *from);
 
 /* Writes one baggage value into out[0..size): the members left in the fields, in order, then
  * "offshoot=<token>" last. *ret_ours is false when ours would break the limits of 64 members or

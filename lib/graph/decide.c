@@ -1,5 +1,6 @@
 /* decide: loop guard -> context -> route -> resolve. Each step answers or hands on. */
 #include "lib/graph/decide.h"
+#include "lib/graph/access.h"
 #include <errno.h>
 
 /* `received-by` of one member of Via: "1.1 offshoot (comment)" (RFC 9110 section 7.6.3). */
@@ -52,8 +53,15 @@ static bool is_loop(const struct ask *a)
 static enum refusal pick_context(const struct ask *a, struct answer *ret)
 {
     struct context *c = &ret->context;
-    context_pick(
-        c, a->fields, a->nfields, a->trusted, a->gateway, a->authority, &ret->path, a->scratch);
+    context_pick(c, &(struct carried){.fields = a->fields,
+                        .nfields = a->nfields,
+                        .trusted = a->trusted,
+                        .gateway = a->gateway,
+                        .authority = a->authority,
+                        .path = &ret->path,
+                        .scratch = a->scratch,
+                        .signer = a->signer,
+                        .now = a->now});
     if (c->source == SOURCE_DEFAULT && a->trusted && a->refuse_missing) {
         c->env = (struct str){NULL, 0};
         c->source = SOURCE_NONE;
@@ -80,6 +88,8 @@ static enum refusal resolve(const struct snapshot *s, const struct ask *a, struc
     struct decision *d = &ret->decision;
     uint32_t env = snapshot_find_env(s, ret->context.env);
     snapshot_resolve(s, env, ret->route.service, a->now, d);
+    if (!a->trusted && env != NUMBER_NONE && !access_judge(s, a->gateway, &ret->context, d))
+        return REFUSAL_FORBIDDEN;
     if (d->refusal != REFUSAL_NONE)
         return d->refusal;
     const struct service_info *service = snapshot_service(s, d->service);

@@ -1,6 +1,6 @@
 /* From a request's head to its decision: the one function that routes, explains and tests.
  *
- * Order: loop guard, context, route, resolve. The proxy calls decide for every request;
+ * Order: loop guard, context, route, resolve, access (access.h; untrusted listeners only). The proxy calls decide for every request;
  * `explain`, live and offline, calls it for the request described to it. */
 #ifndef OFFSHOOT_GRAPH_DECIDE_H
 #define OFFSHOOT_GRAPH_DECIDE_H
@@ -22,10 +22,12 @@ struct ask {
     const struct gateway *gateway; /* may be NULL on trusted listeners */
     int64_t now;                   /* Unix seconds */
     struct scratch *scratch;
+    struct signer *signer; /* this thread's; NULL: no keys */
 };
 
 struct answer {
     uint8_t refusal; /* enum refusal; REFUSAL_NONE: forward to decision.endpoints */
+    uint8_t skew;    /* enum skew of pinned.h: set when a pin chose the epoch */
     bool bad_path;   /* with REFUSAL_BAD_REQUEST: dot segments climb above the root */
     struct context context;
     struct route route;

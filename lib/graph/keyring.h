@@ -38,7 +38,8 @@ struct signer;
 /* Takes a reference on k, which may be NULL: then nothing is known and tokens are unsigned. */
 struct signer *signer_new(struct keyring *k);
 void signer_free(struct signer *s);
-bool signer_signs(const struct signer *s); /* has keys */
+bool signer_signs(const struct signer *s); /* has keys; s may be NULL, here and below: no keys */
+bool signer_knows(const struct signer *s, struct str kid);
 
 /* Judges a signed token: text is all of it, t what token_parse made of it. FAULT_NONE,
  * FAULT_UNKNOWN_KEY, FAULT_BAD_MAC or FAULT_PAST_EXP. Tokens that verified are remembered (1,024

@@ -289,6 +289,7 @@ struct env_head head_of(const struct env_record *r, uint32_t handle)
         .record = handle,
         .nlineage = r->nlineage,
         .mode = record_mode(r),
+        .access = record_access(r),
         .flags = (uint8_t)((is_long ? HEAD_LONG : 0) | (is_dense(r) ? HEAD_DENSE : 0))};
     for (uint32_t i = 0; i < HEAD_ANCESTORS; i++)
         h.ancestors[i] = lineage[!is_long && i + 1 < r->nlineage ? r->nlineage - 1 - i : 0];

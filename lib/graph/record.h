@@ -66,8 +66,8 @@ struct env_head {
     uint32_t record;   /* handle; 0: there is no such environment */
     uint8_t nlineage;
     uint8_t mode;
-    uint8_t flags; /* enum head_flag */
-    uint8_t zero;
+    uint8_t flags;  /* enum head_flag */
+    uint8_t access; /* enum access_kind */
 };
 
 static inline const struct env_record *record_at(const struct slab *slab, uint32_t handle)

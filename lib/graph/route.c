@@ -428,7 +428,7 @@ static struct str host_pattern(struct str host)
 
 static size_t gateway_text_size(const struct model_gateway *m)
 {
-    size_t n = m->name.s.n + m->default_environment.s.n + 1;
+    size_t n = m->name.s.n + m->default_environment.s.n + 1 + gateway_edge_size(m);
     for (uint32_t i = 0; i < m->nselectors; i++)
         n += m->selectors[i].key.s.n;
     for (uint32_t i = 0; i < m->nroutes; i++)
@@ -522,6 +522,7 @@ static void gateway_free(struct gateway *g)
 {
     routes_free(g->routes);
     mem_free(g->selectors);
+    mem_free(g->pins);
     mem_free(g->text);
     mem_free(g);
 }
@@ -545,9 +546,14 @@ struct gateway *gateway_new(const struct model_gateway *m, service_number_fn *nu
     g->name = keep_text(&at, m->name.s);
     if (m->default_environment.s.p)
         g->default_environment = keep_text(&at, m->default_environment.s);
+    g->overlay_access = m->overlay_access_public ? ACCESS_PUBLIC : ACCESS_TOKEN;
     add_selectors(g, m, &at);
     for (uint32_t i = 0; i < m->nroutes; i++)
         add_route(g->routes, &m->routes[i], number(arg, m->routes[i].service.s), &at);
+    if (!gateway_edge_init(g, m, &at)) {
+        gateway_free(g);
+        return NULL;
+    }
     return g;
 }
 

@@ -3,15 +3,9 @@
  * They are tried in order; the first whose carrier is present decides, whatever it says. Reading
  * comes first, removing after it, because removing moves values. */
 #include "lib/graph/carrier.h"
+#include "lib/graph/edge.h"
 #include "lib/graph/gateway.h"
-
-/* What one selector found. */
-struct reading {
-    bool present;
-    bool two;    /* different values */
-    bool broken; /* not to be decoded */
-    struct str value;
-};
+#include "lib/graph/keyring.h"
 
 static void read_value(struct reading *r, struct str value)
 {
@@ -201,6 +195,25 @@ static struct str query_of(struct str path)
     return mark < path.n ? str_from(path, mark + 1) : (struct str){NULL, 0};
 }
 
+/* The cookie that a share link left. */
+static void read_share_cookie(struct pick *p, struct reading *r)
+{
+    static const struct selector share = {
+        .as_written = {.kind = SELECT_COOKIE, .key.s = {SHARE_COOKIE, sizeof(SHARE_COOKIE) - 1}}};
+    read_list_fields(p, &share, r);
+    p->out->by_cookie = r->present;
+}
+
+/* The parameter beats the cookie that stands for it, whichever query selector it belongs to. */
+static void read_query(struct pick *p, const struct selector *s, struct reading *r)
+{
+    const struct gateway *g = p->gateway;
+    read_list(p, s, query_of(*p->path), '&', r);
+    p->out->by_query = r->present;
+    if (!r->present && !p->trusted && s == &g->selectors[g->share_at])
+        read_share_cookie(p, r);
+}
+
 static void read_selector(struct pick *p, const struct selector *s, struct reading *r)
 {
     switch (s->as_written.kind) {
@@ -211,12 +224,30 @@ static void read_selector(struct pick *p, const struct selector *s, struct readi
         read_header(p, s, r);
         break;
     case SELECT_QUERY:
-        read_list(p, s, query_of(*p->path), '&', r);
+        read_query(p, s, r);
         break;
     default:
         read_list_fields(p, s, r);
         break;
     }
+}
+
+void pick_edge_value(struct pick *p, const struct reading *r)
+{
+    struct token t;
+    if (!pick_is_edge_token(p, r->value, &t)) {
+        p->out->env = r->value;
+        return;
+    }
+    p->out->fault = (uint8_t)signer_verify(p->signer, r->value, &t, p->now);
+    if (p->out->fault == FAULT_NONE)
+        pick_edge_token(p, &t);
+}
+
+/* Kinds that a link or a browser can carry: their value may be an edge token. */
+static bool may_be_token(const struct selector *s)
+{
+    return s->as_written.kind == SELECT_QUERY || s->as_written.kind == SELECT_COOKIE;
 }
 
 bool pick_selected(struct pick *p)
@@ -230,10 +261,14 @@ bool pick_selected(struct pick *p)
         p->out->source = SOURCE_SELECTOR;
         p->out->rule = RULE_SELECTOR;
         p->out->selector = (int16_t)i;
+        if (p->out->by_query && !r.two && !r.broken)
+            p->out->said = r.value;
         if (r.two)
             p->out->fault = FAULT_SELECTOR_TWO_VALUES;
         else if (r.broken)
             p->out->fault = FAULT_SELECTOR_VALUE;
+        else if (may_be_token(&g->selectors[i]))
+            pick_edge_value(p, &r);
         else
             p->out->env = r.value;
         return true;
@@ -243,9 +278,12 @@ bool pick_selected(struct pick *p)
 
 /* ---- removing ---- */
 
-/* True when some selector of this kind reads the member and does not let it pass. */
+/* True when some selector of this kind reads the member and does not let it pass; the share cookie
+ * never passes. */
 static bool goes(const struct gateway *g, uint8_t kind, const struct member *m)
 {
+    if (kind == SELECT_COOKIE && g->share_at >= 0 && share_cookie_named(m->key))
+        return true;
     for (uint32_t i = 0; i < g->nselectors; i++) {
         const struct selector *s = &g->selectors[i];
         bool stays = s->as_written.forward && kind != SELECT_QUERY;
@@ -294,9 +332,12 @@ static void remove_parameters(struct pick *p)
     edit_list(p->gateway, SELECT_QUERY, &e);
     if (!e.cut)
         return;
-    if (!e.no_room)
+    if (!e.no_room) {
         *p->path = e.kept;
-    else if (p->out->fault == FAULT_NONE)
+        return;
+    }
+    *p->path = str_of(path.p, (size_t)(query.p - path.p) - 1);
+    if (p->out->fault == FAULT_NONE)
         p->out->fault = FAULT_SELECTOR_VALUE;
 }
 
@@ -333,7 +374,10 @@ void pick_remove_selectors(struct pick *p)
     if (g->kinds >> SELECT_HEADER & 1)
         remove_headers(p);
     for (size_t k = 0; k < LIST_KINDS && !p->trusted; k++) {
-        if ((g->kinds >> list_kinds[k].kind & 1) && (p->seen >> list_kinds[k].id & 1))
+        bool read = g->kinds >> list_kinds[k].kind & 1;
+        if (list_kinds[k].kind == SELECT_COOKIE)
+            read = read || g->share_at >= 0;
+        if (read && (p->seen >> list_kinds[k].id & 1))
             remove_members(p, &list_kinds[k]);
     }
 }

@@ -234,8 +234,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     read_request(&r, str_of((const char *)data + 1, size - 1));
     expect(&expected, &r, g && !trusted);
-    context_pick(
-        &c, r.fields, r.n, trusted, g, STR("feat-1.Preview.example.com"), &r.path, &scratch);
+    context_pick(&c, &(struct carried){.fields = r.fields,
+                         .nfields = r.n,
+                         .trusted = trusted,
+                         .gateway = g,
+                         .authority = STR("feat-1.Preview.example.com"),
+                         .path = &r.path,
+                         .scratch = &scratch});
     demand(scratch.n <= scratch.size);
     demand(c.fault == FAULT_NONE || c.env.n == 0);
     check_fields(&r);

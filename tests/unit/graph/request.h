@@ -32,6 +32,8 @@ struct request {
     char room[32768];
     struct scratch scratch;
     struct context context;
+    struct signer *signer; /* NULL: no keys */
+    int64_t now;
 };
 
 static inline void request_init(struct request *r, const char *authority, const char *path)
@@ -40,6 +42,8 @@ static inline void request_init(struct request *r, const char *authority, const 
     r->names_used = 0;
     r->authority = str_c(authority);
     r->path = str_c(path);
+    r->signer = NULL;
+    r->now = 0;
     r->scratch = (struct scratch){.p = r->room, .size = sizeof(r->room)};
 }
 
@@ -62,7 +66,15 @@ static inline void request_add(struct request *r, const char *name, const char *
 static inline const struct context *request_pick(
     struct request *r, bool trusted, const struct gateway *g)
 {
-    context_pick(&r->context, r->fields, r->n, trusted, g, r->authority, &r->path, &r->scratch);
+    context_pick(&r->context, &(struct carried){.fields = r->fields,
+                                  .nfields = r->n,
+                                  .trusted = trusted,
+                                  .gateway = g,
+                                  .authority = r->authority,
+                                  .path = &r->path,
+                                  .scratch = &r->scratch,
+                                  .signer = r->signer,
+                                  .now = r->now});
     return &r->context;
 }
 
