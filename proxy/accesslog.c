@@ -1,6 +1,8 @@
 #include "proxy/accesslog.h"
 #include "lib/base/parse.h"
+#include "lib/graph/pinned.h"
 #include "proxy/request.h"
+#include "proxy/share.h"
 #include "proxy/worker.h"
 #include <errno.h>
 #include <stdio.h>
@@ -38,12 +40,15 @@ static void gather(const struct request *r, struct line *l)
     format_rfc3339(r->w->now_s, l->time);
     bool parsed = r->head.size > 0;
     l->method = parsed ? cut(r->head.method, 32) : STR("-");
-    l->path = parsed ? cut(r->head.path, LINE_PATH_MAX) : STR("-");
+    /* Without the parameter of a share link: it may be a token. */
+    struct str path = a->path.p ? a->path : r->head.path;
+    l->path = parsed ? cut(path, LINE_PATH_MAX) : STR("-");
     l->host = parsed ? cut(r->head.authority, 255) : STR("-");
     l->service = r->service.n ? r->service : STR("-");
     l->env = a->context.env.n ? cut(a->context.env, 64) : STR("-");
     l->provider = r->provider_env.n ? r->provider_env : STR("-");
-    l->cls = a->decision.cls ? decision_class_word(a->decision.cls) : "-";
+    l->cls = r->share           ? share_word(r->share)
+             : a->decision.cls ? decision_class_word(a->decision.cls) : "-";
     l->rule = a->context.rule ? context_rule_word(a->context.rule) : "-";
     l->refusal = r->refusal ? refusal_word(r->refusal) : "-";
     l->fault = r->provider_fault ? provider_error_word(r->provider_fault - 1)
@@ -84,6 +89,7 @@ static void add_json(struct text *t, const struct request *r, const struct line 
     key(t, "rule", str_c(l->rule));
     key(t, "refusal", str_c(l->refusal));
     key(t, "fault", str_c(l->fault));
+    key(t, "skew", str_c(r->answer.skew ? skew_word(r->answer.skew) : "-"));
     text_fmt(t,
         ",\"epoch\":%llu,\"trace\":\"%.*s\",\"tries\":%u,\"body_in\":%llu,\"body_out\":%llu,"
         "\"connect_us\":%lld,\"first_byte_us\":%lld,\"total_us\":%lld}\n",
@@ -102,9 +108,10 @@ static void add_text(struct text *t, const struct request *r, const struct line 
     word(t, l->path);
     text_add(t, STR(" env="));
     word(t, l->env);
-    text_fmt(t, " service=%.*s provider=%.*s class=%s rule=%s refusal=%s fault=%s epoch=%llu",
+    text_fmt(t,
+        " service=%.*s provider=%.*s class=%s rule=%s refusal=%s fault=%s skew=%s epoch=%llu",
         STR_ARG(l->service), STR_ARG(l->provider), l->cls, l->rule, l->refusal, l->fault,
-        (unsigned long long)r->epoch);
+        r->answer.skew ? skew_word(r->answer.skew) : "-", (unsigned long long)r->epoch);
     text_fmt(t,
         " trace=%.*s tries=%u in=%llu out=%llu connect_us=%lld first_byte_us=%lld total_us=%lld\n",
         r->t_decided ? TRACE_ID_LEN : 1, r->t_decided ? r->trace_id : "-", r->tries + 1u,

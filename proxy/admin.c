@@ -5,6 +5,7 @@
 #include "lib/base/parse.h"
 #include "lib/net/admingraph.h"
 #include "proxy/control.h"
+#include "proxy/sync.h"
 #include "proxy/trace.h"
 #include <assert.h>
 #include <errno.h>
@@ -36,30 +37,41 @@ static uint64_t sum(const struct control *c, enum proxy_stat which)
 
 /* ---- status ---- */
 
+static const char *state_word(const struct control *c)
+{
+    return c->draining ? "draining" : c->waiting ? "waiting for a graph" : "serving";
+}
+
 static void status_json(struct control *c, struct text *t)
 {
     char at[ADDR_TEXT_MAX], loaded[24], tried[24];
+    const struct snapshot *s = c->active;
+    const struct graphsrc *files = c->graph;
     format_rfc3339(c->loaded_s, loaded);
     format_rfc3339(c->tried_s, tried);
     text_fmt(t, "{\"version\":\"%s\",\"pid\":%ld,\"uptime_seconds\":%lld,\"state\":\"%s\"",
-        OFFSHOOT_VERSION, (long)getpid(), (long long)(now_s() - c->started_s),
-        c->draining ? "draining" : "serving");
-    text_fmt(t, ",\"epoch\":%llu,\"root\":\"", (unsigned long long)snapshot_epoch(c->active));
-    text_hex(t, snapshot_root(c->active), 32);
+        OFFSHOOT_VERSION, (long)getpid(), (long long)(now_s() - c->started_s), state_word(c));
+    text_fmt(t, ",\"epoch\":%llu,\"root\":\"", s ? (unsigned long long)snapshot_epoch(s) : 0ull);
+    if (s)
+        text_hex(t, snapshot_root(s), 32);
     text_fmt(t, "\",\"environments\":%u,\"services\":%u,\"snapshot_bytes\":%zu",
-        snapshot_env_count(c->active), snapshot_service_count(c->active),
-        snapshot_bytes(c->active));
+        s ? snapshot_env_count(s) : 0, s ? snapshot_service_count(s) : 0,
+        s ? snapshot_bytes(s) : (size_t)0);
     text_fmt(t,
         ",\"graph\":{\"valid\":%s,\"errors\":%zu,\"warnings\":%zu,\"files\":%zu,\"loaded\":\"%s\","
         "\"tried\":\"%s\",\"slots_used\":%u,\"waiting\":%s}",
-        c->invalid ? "false" : "true", graphsrc_errors(c->graph), graphsrc_warnings(c->graph),
-        graphsrc_files(c->graph), loaded, tried, slots_used(&c->slots),
-        c->delayed ? "true" : "false");
+        c->invalid ? "false" : "true", files ? graphsrc_errors(files) : 0,
+        files ? graphsrc_warnings(files) : 0, files ? graphsrc_files(files) : 0, loaded, tried,
+        slots_used(&c->epochs.slots), c->delayed ? "true" : "false");
+    if (c->sync) {
+        text_add(t, STR(","));
+        sync_status(c->sync, true, t);
+    }
     text_fmt(t,
         ",\"workers\":%u,\"workers_current\":%u,\"clients\":%llu,\"requests_now\":%llu,"
         "\"listeners\":[",
-        c->nworkers, slots_current(&c->slots, c->readers, c->nworkers),
-        (unsigned long long)sum(c, STAT_CLIENTS), (unsigned long long)sum(c, STAT_REQUESTS_NOW));
+        c->nworkers, epochs_current(c), (unsigned long long)sum(c, STAT_CLIENTS),
+        (unsigned long long)sum(c, STAT_REQUESTS_NOW));
     for (size_t i = 0; i < c->nbound; i++) {
         addr_format(&c->bound[i], at);
         text_add(t, i ? STR(",\"") : STR("\""));
@@ -74,24 +86,30 @@ static void status_text(struct control *c, struct text *t)
     char at[ADDR_TEXT_MAX], loaded[24], tried[24];
     format_rfc3339(c->loaded_s, loaded);
     format_rfc3339(c->tried_s, tried);
-    text_fmt(t, "%s, epoch %llu%s\n", c->draining ? "draining" : "serving",
-        (unsigned long long)snapshot_epoch(c->active),
+    const struct snapshot *s = c->active;
+    text_fmt(t, "%s, epoch %llu%s\n", state_word(c),
+        s ? (unsigned long long)snapshot_epoch(s) : 0ull,
         c->invalid ? ", but the graph files are NOT valid: the last good graph is served" : "");
     text_fmt(t, "version       %s, process %ld, up %lld s\n", OFFSHOOT_VERSION, (long)getpid(),
         (long long)(now_s() - c->started_s));
-    text_fmt(t, "graph         %u environments, %u services, %zu KiB compiled\n",
-        snapshot_env_count(c->active), snapshot_service_count(c->active),
-        snapshot_bytes(c->active) / 1024);
-    text_add(t, STR("root          "));
-    text_hex(t, snapshot_root(c->active), 32);
-    text_fmt(t, "\nfiles         %zu, active since %s, last read %s, %zu errors, %zu warnings\n",
-        graphsrc_files(c->graph), loaded, tried, graphsrc_errors(c->graph),
-        graphsrc_warnings(c->graph));
-    text_fmt(t, "snapshots     %u of %u slots used%s\n", slots_used(&c->slots), SLOTS,
+    if (s) {
+        text_fmt(t, "graph         %u environments, %u services, %zu KiB compiled\n",
+            snapshot_env_count(s), snapshot_service_count(s), snapshot_bytes(s) / 1024);
+        text_add(t, STR("root          "));
+        text_hex(t, snapshot_root(s), 32);
+        text_add(t, STR("\n"));
+    }
+    if (c->sync)
+        sync_status(c->sync, false, t);
+    else
+        text_fmt(t, "files         %zu, active since %s, last read %s, %zu errors, %zu warnings\n",
+            graphsrc_files(c->graph), loaded, tried, graphsrc_errors(c->graph),
+            graphsrc_warnings(c->graph));
+    text_fmt(t, "snapshots     %u of %u slots used%s\n", slots_used(&c->epochs.slots), SLOTS,
         c->delayed ? ", a newer graph waits for one" : "");
     text_fmt(t, "workers       %u, %u on this epoch; %llu client connections, %llu requests now\n",
-        c->nworkers, slots_current(&c->slots, c->readers, c->nworkers),
-        (unsigned long long)sum(c, STAT_CLIENTS), (unsigned long long)sum(c, STAT_REQUESTS_NOW));
+        c->nworkers, epochs_current(c), (unsigned long long)sum(c, STAT_CLIENTS),
+        (unsigned long long)sum(c, STAT_REQUESTS_NOW));
     for (size_t i = 0; i < c->nbound; i++) {
         addr_format(&c->bound[i], at);
         text_fmt(t, "listener      %s\n", at);
@@ -115,7 +133,10 @@ static void on_check(struct admin_request *r, void *arg)
 {
     struct control *c = control_of(arg);
     struct text t = {0};
-    graphsrc_findings(c->graph, admin_wants_json(r), &t);
+    if (c->graph)
+        graphsrc_findings(c->graph, admin_wants_json(r), &t);
+    else if (admin_wants_json(r)) /* the agent judges */
+        text_add(&t, STR("{\"valid\":true,\"findings\":[]}"));
     if (t.n == 0)
         text_add(&t, STR("no findings\n"));
     admin_reply_text(r, &t);
@@ -131,8 +152,10 @@ static void on_ready(struct admin_request *r, void *arg)
 {
     struct control *c = control_of(arg);
     struct text t = {0};
-    text_add(&t, c->draining ? STR("draining\n") : STR("ready\n"));
-    admin_reply(r, c->draining ? 503 : 200, "text/plain", &t);
+    bool ready = !c->draining && !c->waiting;
+    text_add(&t, ready ? STR("ready") : str_c(state_word(c)));
+    text_add(&t, STR("\n"));
+    admin_reply(r, ready ? 200 : 503, "text/plain", &t);
 }
 
 /* ---- counters ---- */
@@ -164,7 +187,9 @@ static void metrics(struct control *c, struct text *t)
         usage[c->nworkers + i] = &c->workers[i].by_service;
     }
     counters_prometheus(t, c->stats_desc, STAT_COUNT, sets, c->nworkers + 1);
-    usage_prometheus(t, c->active, usage, usage + c->nworkers, c->nworkers, c->set->limit_busiest);
+    if (c->active)
+        usage_prometheus(
+            t, c->active, usage, usage + c->nworkers, c->nworkers, c->set->limit_busiest);
     mem_free(sets);
     mem_free(usage);
 }
@@ -201,13 +226,15 @@ static void on_config(struct admin_request *r, void *arg)
 static struct snapshot *snapshot_of(void *arg, uint64_t epoch, struct err *e)
 {
     struct control *c = control_of(arg);
-    if (epoch && epoch != snapshot_epoch(c->active)) {
+    struct snapshot *s = epoch ? epochs_find(c, epoch) : c->active;
+    if (!s && !c->active)
+        err_set(e, -ENOENT, "there is no graph yet: waiting for the agent");
+    else if (!s)
         err_set(e, -ENOENT, "epoch %llu is not held here; %llu is active",
             (unsigned long long)epoch, (unsigned long long)snapshot_epoch(c->active));
-        return NULL;
-    }
-    snapshot_ref(c->active);
-    return c->active;
+    else
+        snapshot_ref(s);
+    return s;
 }
 
 static int fill_ask(
@@ -221,9 +248,16 @@ static int fill_ask(
     return 0;
 }
 
+static bool held(void *arg, struct epoch_view *ret)
+{
+    struct control *c = control_of(arg);
+    return c->shared.pins && epochs_view(c, ret);
+}
+
 static struct admin_graph graph_of(void *arg)
 {
-    return (struct admin_graph){.arg = arg, .snapshot_of = snapshot_of, .ask = fill_ask};
+    return (struct admin_graph){
+        .arg = arg, .snapshot_of = snapshot_of, .ask = fill_ask, .held = held};
 }
 
 static void on_resolve(struct admin_request *r, void *arg)
@@ -266,9 +300,74 @@ static void on_trace(struct admin_request *r, void *arg)
 
 /* ---- changes ---- */
 
+static void reload_keys(struct control *c, struct admin_request *r)
+{
+    struct text t = {0};
+    struct err e = {0};
+    if (control_reopen(c, &e) != 0) {
+        admin_error(r, 409, "%s: the old one stays in use", e.text);
+        return;
+    }
+    if (admin_wants_json(r))
+        text_fmt(&t, "{\"epoch\":%llu,\"changed\":false}\n", (unsigned long long)c->epoch);
+    else
+        text_fmt(&t, "keys read and log opened again; the graph is the agent's: epoch %llu\n",
+            (unsigned long long)c->epoch);
+    admin_reply_text(r, &t);
+}
+
+static int digit(char c)
+{
+    const char *digits = "0123456789abcdef", *at = c ? strchr(digits, ascii_lower(c)) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+static bool read_history(const char *text, unsigned char ret[static HISTORY_ID])
+{
+    if (!text || strlen(text) != 2 * HISTORY_ID)
+        return false;
+    for (unsigned i = 0; i < HISTORY_ID; i++) {
+        int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        ret[i] = (unsigned char)(high << 4 | low);
+    }
+    return true;
+}
+
+static void on_adopt(struct admin_request *r, void *arg)
+{
+    struct control *c = control_of(arg);
+    const char *text = admin_param(r, "history");
+    unsigned char history[HISTORY_ID];
+    struct text t = {0};
+    struct err e = {0};
+    if (!c->sync) {
+        admin_error(r, 409, "this proxy has no agent: its graph comes from files");
+        return;
+    }
+    if (!read_history(text, history)) {
+        admin_error(r, 400, "want /adopt?history=HISTORY, 32 hexadecimal digits");
+        return;
+    }
+    if (sync_adopt(c->sync, history, &e) != 0) {
+        admin_error(r, 503, "%s", e.text);
+        return;
+    }
+    if (admin_wants_json(r))
+        text_fmt(&t, "{\"adopted\":\"%s\"}\n", text);
+    else
+        text_fmt(&t, "adopted %s\n", text);
+    admin_reply_text(r, &t);
+}
+
 static void on_reload(struct admin_request *r, void *arg)
 {
     struct control *c = control_of(arg);
+    if (c->sync) {
+        reload_keys(c, r);
+        return;
+    }
     int rc = control_reload(c);
     struct text t = {0};
     if (rc == -ENOMEM) {
@@ -319,7 +418,8 @@ const struct admin_route admin_routes[] = {
     {"/config", 0, on_config, "the configuration in effect"},
     {"/live", ADMIN_PUBLIC, on_live, "200 while the process runs"},
     {"/ready", ADMIN_PUBLIC, on_ready, "200 while requests are accepted, 503 when draining"},
-    {"/reload", ADMIN_POST, on_reload, "read the graph files again"},
+    {"/reload", ADMIN_POST, on_reload, "read the graph files again; with an agent: keys and log"},
+    {"/adopt", ADMIN_POST, on_adopt, "?history=HEX32: take a graph of this history, once"},
     {"/log-level", ADMIN_POST, on_log_level, "?level=error|warn|info|debug"},
     {"/drain", ADMIN_POST, on_drain, "stop accepting, end when all is done"},
 };

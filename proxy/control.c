@@ -4,6 +4,8 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/net/sock.h"
+#include "proxy/sync.h"
+#include "proxy/keys.h"
 #include "proxy/trace.h"
 #include <assert.h>
 #include <errno.h>
@@ -57,56 +59,11 @@ static void tell_workers(struct control *c, void (*fn)(struct worker *w))
     }
 }
 
-static void drop_publication(struct message *m)
-{
-    mem_free(list_entry(m, struct publication, message));
-}
-
 /* ---- the graph ---- */
 
 static void set_gauge(struct control *c, enum proxy_stat which, uint64_t v)
 {
     atomic_store_explicit(&c->stats[which], v, memory_order_relaxed);
-}
-
-/* Hands an accepted snapshot to every worker. All publications are made before the first is sent,
- * so that either every worker gets it or none. */
-static int publish(struct control *c, struct snapshot *s, int slot)
-{
-    struct publication **p = mem_array(c->nworkers, sizeof *p);
-    struct err e = {0};
-    unsigned made = 0;
-    if (!p)
-        return -ENOMEM;
-    while (made < c->nworkers && (p[made] = mem_zalloc(sizeof **p)))
-        made++;
-    if (made < c->nworkers) {
-        while (made > 0)
-            mem_free(p[--made]);
-        mem_free(p);
-        return -ENOMEM;
-    }
-    const struct gateway *g = settings_gateway(c->set, s, &e);
-    uint64_t serial = slots_publish(&c->slots, slot, s);
-    for (unsigned i = 0; i < c->nworkers; i++) {
-        *p[i] = (struct publication){.message = {.run = publication_run, .drop = drop_publication},
-            .snapshot = s,
-            .gateway = g,
-            .slot = (unsigned)slot,
-            .serial = serial};
-        if (c->nstarted)
-            mailbox_post(&c->workers[i].mailbox, &p[i]->message);
-        else
-            publication_run(&p[i]->message, &c->workers[i]);
-    }
-    mem_free(p);
-    c->active = s;
-    set_gauge(c, STAT_GRAPH_EPOCH, snapshot_epoch(s));
-    set_gauge(c, STAT_GRAPH_ENVIRONMENTS, snapshot_env_count(s));
-    set_gauge(c, STAT_GRAPH_SERVICES, snapshot_service_count(s));
-    set_gauge(c, STAT_GRAPH_BYTES, snapshot_bytes(s));
-    counter_inc(&c->stats[STAT_GRAPH_LOADS]);
-    return 0;
 }
 
 static void log_findings(struct control *c)
@@ -148,8 +105,9 @@ static int64_t wall_clock(void)
 /* A loaded snapshot becomes active, or waits for a slot. */
 static int accept_snapshot(struct control *c, struct snapshot *s)
 {
-    int slot = slots_reserve(&c->slots, c->readers, c->nworkers);
-    if (slot < 0) {
+    struct err e = {0};
+    int rc = epochs_publish(c, s, &e);
+    if (rc == -EBUSY) {
         counter_inc(&c->stats[STAT_GRAPH_DELAYED]);
         log_warn("all %u snapshot slots are in use: the newest graph waits", SLOTS);
         if (c->delayed)
@@ -157,9 +115,9 @@ static int accept_snapshot(struct control *c, struct snapshot *s)
         c->delayed = s;
         return 0;
     }
-    int rc = publish(c, s, slot);
     if (rc != 0) {
-        log_error("out of memory: the newest graph is not published");
+        log_error(
+            "the newest graph is not published: %s", rc == -ENOMEM ? "out of memory" : e.text);
         snapshot_unref(s);
     }
     return rc;
@@ -208,6 +166,14 @@ int control_reload(struct control *c)
     return 0;
 }
 
+void control_graph_active(struct control *c, uint64_t epoch)
+{
+    c->epoch = epoch;
+    c->loaded_s = c->tried_s = wall_clock();
+    if (c->waiting)
+        event_base_loopbreak(c->base);
+}
+
 static void on_change(void *arg)
 {
     struct control *c = arg;
@@ -229,11 +195,12 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     assert(c->magic == CONTROL_MAGIC);
-    int slot = slots_reserve(&c->slots, c->readers, c->nworkers);
-    if (c->delayed && slot >= 0) {
-        if (publish(c, c->delayed, slot) == 0) /* without memory: again in a second */
+    if (epochs_collect(c) && c->delayed) {
+        if (epochs_publish(c, c->delayed, NULL) == 0) /* without memory: again in a second */
             c->delayed = NULL;
     }
+    if (c->sync)
+        sync_second(c->sync);
     end_when_stopped(c);
 }
 
@@ -262,16 +229,26 @@ static int open_log(struct control *c, struct err *e)
     return 0;
 }
 
+int control_reopen(struct control *c, struct err *e)
+{
+    int rc = open_log(c, e);
+    int keys = keys_load(c, rc ? NULL : e);
+    rc = rc ? rc : keys;
+    int tls = c->sync ? sync_reload(c->sync, rc ? NULL : e) : 0;
+    return rc ? rc : tls;
+}
+
 static void on_hangup(evutil_socket_t fd, short what, void *arg)
 {
     struct control *c = arg;
     (void)fd;
     (void)what;
     assert(c->magic == CONTROL_MAGIC);
-    struct err e;
-    if (open_log(c, &e) != 0)
-        log_error("%s: the old one stays open", e.text);
-    control_reload(c);
+    struct err e = {0};
+    if (control_reopen(c, &e) != 0)
+        log_error("%s: the old one stays in use", e.text);
+    if (!c->sync)
+        control_reload(c);
 }
 
 /* Needs no memory: the end must not depend on any. */
@@ -291,6 +268,8 @@ void control_drain(struct control *c)
     else
         tell_workers(c, worker_drain);
     c->draining = true;
+    if (c->waiting)
+        event_base_loopbreak(c->base);
 }
 
 static void on_terminate(evutil_socket_t fd, short what, void *arg)
@@ -415,6 +394,20 @@ static int first_graph(struct control *c, struct err *e)
     return err_set(e, rc, "cannot start without a valid graph");
 }
 
+/* From the last good file, or else from the agent: nothing is listened on before that. */
+static int agent_graph(struct control *c, struct err *e)
+{
+    int rc = sync_start(c, e);
+    if (rc != 0 || sync_has_graph(c->sync))
+        return rc;
+    log_info("no last good graph: waiting for the agent at %s", c->set->agent);
+    c->waiting = true;
+    while (!c->draining && !sync_has_graph(c->sync))
+        event_base_dispatch(c->base);
+    c->waiting = false;
+    return c->draining ? err_set(e, -ECANCELED, "stopped before a graph came") : 0;
+}
+
 static int watch_files(struct control *c, struct err *e)
 {
     c->watch = watch_new(c->base, c->set->graph.item, c->set->graph.n, QUIET_MS, on_change, c, e);
@@ -467,6 +460,7 @@ int control_init(
     list_init(&c->lookups);
     c->shared.set = set;
     c->shared.control = &c->mailbox;
+    c->shared.pins = set->agent != NULL;
     c->stats_desc = stats_table();
     c->shared.traces = traces_new(set->limit_traces);
     c->base = event_base_new();
@@ -485,21 +479,23 @@ int control_init(
     if (rc == 0)
         rc = make_workers(c, e);
     if (rc == 0)
+        rc = keys_load(c, e);
+    if (rc == 0)
         rc = control_probe(c, e);
     if (rc == 0)
         rc = start_admin(c, e);
     if (rc == 0)
         rc = own_addresses(c, e);
     if (rc == 0)
-        rc = first_graph(c, e);
+        rc = watch_signals(c, e);
+    if (rc == 0)
+        rc = set->agent ? agent_graph(c, e) : first_graph(c, e);
     if (rc == 0)
         rc = control_listen(c, e);
     if (rc == 0)
         rc = own_addresses(c, e);
-    if (rc == 0)
+    if (rc == 0 && !set->agent)
         rc = watch_files(c, e);
-    if (rc == 0)
-        rc = watch_signals(c, e);
     return rc == 0 ? start_workers(c, e) : rc;
 }
 
@@ -527,10 +523,12 @@ void control_release(struct control *c)
         admin_free(c->admin);
     if (c->watch)
         watch_free(c->watch);
+    sync_free(c->sync);
     if (c->dns)
         dns_free(c->dns);
     for (unsigned i = 0; i < c->nworkers; i++)
         worker_release(&c->workers[i]);
+    keys_release(c);
     control_drop_lookups(c);
     if (c->mailbox.owner) {
         mailbox_close(&c->mailbox);
@@ -538,7 +536,7 @@ void control_release(struct control *c)
     }
     if (c->delayed)
         snapshot_unref(c->delayed);
-    slots_release(&c->slots);
+    slots_release(&c->epochs.slots);
     graphsrc_free(c->graph);
     for (unsigned i = 0; i < 3; i++)
         if (c->signals[i])

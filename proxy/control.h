@@ -10,6 +10,7 @@
 #include "lib/net/dns.h"
 #include "lib/net/graphsrc.h"
 #include "lib/net/watch.h"
+#include "proxy/epochs.h"
 #include "proxy/worker.h"
 
 #define CONTROL_MAGIC 0x4354524cu
@@ -28,11 +29,16 @@ struct control {
     struct addr *bound; /* addresses of the listeners, in the order of the settings */
     size_t nbound;
 
-    struct graphsrc *graph;
-    struct slot_writer slots;
-    struct snapshot *active;  /* what slots.newest holds */
+    struct graphsrc *graph; /* NULL: an agent feeds us */
+    struct sync *sync;      /* NULL: static mode */
+    bool waiting;           /* for the first graph of the agent */
+    struct epochs epochs;
+    struct snapshot *active;  /* what requests without a pin use; NULL: nothing yet */
     struct snapshot *delayed; /* waits for a free slot; replaces an older waiting one */
     uint64_t epoch;
+    struct keyring *keys; /* NULL: contexts are unsigned */
+    struct signer *signer; /* of this thread, for explain; NULL likewise */
+    int64_t keys_loaded_s;
     int64_t loaded_s, tried_s;   /* Unix seconds of the last good load, and of the last try */
     bool invalid;                /* the files are not what is active */
     struct endpoint_rules rules; /* the settings' with our own addresses */
@@ -54,7 +60,8 @@ struct control {
 };
 
 /* Everything up to serving: state lock, graph, sockets, workers. On failure e tells and
- * control_release cleans up what there is. */
+ * control_release cleans up what there is. -ECANCELED: told to stop while it waited for the first
+ * graph of the agent. */
 int control_init(
     struct control *c, const struct settings *set, const struct conf *conf, struct err *e);
 /* Runs until SIGTERM or SIGINT and the drain that follows. */
@@ -62,8 +69,13 @@ void control_run(struct control *c);
 void control_release(struct control *c);
 
 /* Reads the graph files again; a valid change is published. 0, -EALREADY, -EINVAL (told in the
- * log), -ENOMEM. */
+ * log), -ENOMEM. Static mode only. */
 int control_reload(struct control *c);
+/* An epoch of the agent is what every worker uses. */
+void control_graph_active(struct control *c, uint64_t epoch);
+/* What SIGHUP does besides the graph: opens the access log again and reads keys again. 0, or
+ * negative errno with e; then the old ones stay. */
+int control_reopen(struct control *c, struct err *e);
 /* Stops accepting, lets what runs end, then control_run returns. Again: at once. */
 void control_drain(struct control *c);
 /* Name look-ups that dns_free left without an answer (control_names.c). */

@@ -10,20 +10,41 @@
 #define OFFSHOOT_PROXY_EPOCHS_H
 
 #include "lib/base/err.h"
-#include "lib/graph/snapshot.h"
+#include "lib/graph/pinned.h"
+#include "proxy/slots.h"
 #include <stdbool.h>
 
 struct control;
 
-#define EPOCHS_HELD 8
+#define EPOCHS_HELD SLOTS_HELD
+
+typedef void epoch_done_fn(void *arg, uint64_t epoch);
+
+/* An activation that some worker has not taken yet. */
+struct activation {
+    uint64_t serial, epoch;
+    epoch_done_fn *done;
+    void *arg;
+};
+
+/* Part of struct control. */
+struct epochs {
+    struct slot_writer slots;
+    struct activation pending[EPOCHS_HELD];
+    unsigned npending;
+    uint32_t first_id; /* of the newest history; what was staged before is of an older one */
+};
+
+/* Static mode: stages, activates, and retires what was there. Takes the caller's reference when 0
+ * is returned. -EBUSY: every slot is in use. -EINVAL with e, -ENOMEM. */
+int epochs_publish(struct control *c, struct snapshot *s, struct err *e);
 
 /* Takes the caller's reference on s when 0 is returned. -EINVAL: no gateway of it can rule here,
  * with e. -EBUSY: every slot is in use (a request holds each): try again later. -ENOMEM. */
 int epochs_stage(struct control *c, struct snapshot *s, struct err *e);
 /* done(arg) runs on the control thread when every worker uses it. -ENOENT: not held. -ESTALE: it is
- * not above the active one. -ENOMEM. */
-int epochs_activate(
-    struct control *c, uint64_t epoch, void (*done)(void *arg, uint64_t epoch), void *arg);
+ * not above the active one. -EBUSY: too many activations wait for workers. -ENOMEM. */
+int epochs_activate(struct control *c, uint64_t epoch, epoch_done_fn *done, void *arg);
 /* -ENOENT, -EBUSY (active), -ENOMEM. Done at once for new requests. */
 int epochs_retire(struct control *c, uint64_t epoch);
 /* A new history: what is held of the old one is retired when the first of the new is activated, and
@@ -31,7 +52,14 @@ int epochs_retire(struct control *c, uint64_t epoch);
 void epochs_new_history(struct control *c);
 /* Held now, oldest first; returns their number (at most EPOCHS_HELD). Borrowed. */
 unsigned epochs_held(const struct control *c, struct snapshot *ret[EPOCHS_HELD]);
+/* All of them as decide_pinned takes them; valid until the next change. False: nothing is held. */
+bool epochs_view(const struct control *c, struct epoch_view *ret);
 /* The held one with this number, else NULL. Borrowed. */
 struct snapshot *epochs_find(const struct control *c, uint64_t epoch);
+/* Gives back slots that no request uses any more; tells activations that are done. True when a slot
+ * is free. */
+bool epochs_collect(struct control *c);
+/* Workers that use what was published last. */
+unsigned epochs_current(const struct control *c);
 
 #endif

@@ -17,7 +17,9 @@
  * a side ends or breaks in each step. */
 #include "proxy/request.h"
 #include "lib/base/mem.h"
-#include "proxy/heads.h"
+#include "lib/graph/pinned.h"
+#include "proxy/edge.h"
+#include "proxy/share.h"
 #include "proxy/trace.h"
 #include "proxy/worker.h"
 #include <assert.h>
@@ -325,10 +327,10 @@ static void record_hop(struct request *r)
     const struct answer *a = &r->answer;
     struct str env = r->provider_env;
     const char *word = a->refusal ? refusal_word(a->refusal) : decision_class_word(a->decision.cls);
-    int n = snprintf(r->hop, sizeof r->hop, "%.*s@%.*s;%s=%s;rule=%s;epoch=%llu",
+    int n = snprintf(r->hop, sizeof r->hop, "%.*s@%.*s;%s=%s;rule=%s;epoch=%llu%s%s",
         STR_ARG(r->service.n ? r->service : STR("-")), STR_ARG(env.n ? env : STR("-")),
         a->refusal ? "refused" : "class", word, context_rule_word(a->context.rule),
-        (unsigned long long)r->epoch);
+        (unsigned long long)r->epoch, r->answer.skew ? ";skew=" : "", skew_word(r->answer.skew));
     r->hop_len = (uint16_t)n;
     r->trace_order = traces_add(r->w->shared->traces, str_of(r->trace_id, TRACE_ID_LEN),
         str_of(r->hop, r->hop_len), r->w->now_ms);
@@ -356,8 +358,6 @@ static void count_decision(struct request *r)
         counter_add(&stats[STAT_CONTEXT_FOREIGN], c->foreign);
     if (c->baggage_cut)
         counter_inc(&stats[STAT_BAGGAGE_CUT]);
-    if (c->pin)
-        counter_inc(&stats[STAT_PINS_IGNORED]);
 }
 
 /* The service's policy, where it says something, else the settings. */
@@ -380,7 +380,7 @@ static enum step step_decide(struct request *r)
     const struct snapshot *s = w->slots.current;
     if (!s)
         return request_refuse(r, REFUSAL_OVERLOAD);
-    r->slot = (uint8_t)slot_hold(&w->slots);
+    r->slot = (uint8_t)slot_hold(&w->slots, w->slots.slot);
     r->holding = true;
     r->snapshot = s;
     r->epoch = snapshot_epoch(s);
@@ -392,8 +392,11 @@ static enum step step_decide(struct request *r)
         .refuse_missing = w->set->on_missing == ON_MISSING_REFUSE,
         .gateway = w->slots.gateway,
         .now = w->now_s,
-        .scratch = &r->scratch};
+        .scratch = &r->scratch,
+        .signer = w->signer};
     decide(s, &r->ask, &r->answer);
+    pins_decide(r);
+    s = r->snapshot;
     const struct answer *a = &r->answer;
     r->t_decided = w->now_us;
     if (a->decision.service != NUMBER_NONE)
@@ -405,6 +408,8 @@ static enum step step_decide(struct request *r)
     heads_trace(r);
     if (r->is_explain || lost_explained_context(r))
         record_hop(r);
+    if (!r->ask.trusted && edge_decided(r))
+        return STEP_OWN;
     if (a->refusal)
         return request_refuse(r, a->refusal);
     usage_add(&w->by_env, a->decision.env);
@@ -425,6 +430,11 @@ static void discard_request(struct request *r)
     flow_pump(&r->up, &c->conn, &c->conn, r->trailer_fields);
 }
 
+static int own_reply(struct request *r, struct buf *b)
+{
+    return r->share ? share_reply(r, b) : heads_refusal(r, b);
+}
+
 static enum step step_own(struct request *r)
 {
     struct conn *c = &r->client->conn;
@@ -433,7 +443,7 @@ static enum step step_own(struct request *r)
         discard_request(r);
         if (!r->up.decoded || r->client_fault || r->half_closed || r->w->draining)
             r->keep = false;
-        if (buf_hold(&c->out, &r->w->bufs) != 0 || heads_refusal(r, &c->out) != 0) {
+        if (buf_hold(&c->out, &r->w->bufs) != 0 || own_reply(r, &c->out) != 0) {
             client_close(r->client, CLIENT_CLOSE_NO_MEMORY, false);
             return STEP_GONE;
         }

@@ -47,6 +47,8 @@ struct request {
     bool send_failed;                /* the provider takes no more of the request */
     bool trace_made;                 /* no valid traceparent came: we wrote one */
     bool is_explain;
+    bool is_private; /* a carrier chose the environment: no shared cache may keep the reply */
+    uint8_t share;   /* enum share (share.h): answered as a share link */
     uint8_t tries;
     uint8_t interim;        /* 1xx passed on */
     uint8_t refusal;        /* enum refusal of a reply of our own */
@@ -61,6 +63,7 @@ struct request {
     struct timer timer; /* name, connect, reply and stream time-outs */
     uint64_t deadline_ms;
     uint64_t epoch;
+    uint64_t pin;         /* stamped on what is sent to the provider; 0: none */
     uint64_t trace_order; /* own place among the trace's records; 0: it had no room */
     uint64_t t_start, t_decided, t_connected, t_reply; /* worker's clock, us; 0: not reached */
     const struct snapshot *snapshot;                   /* valid while `holding` */
@@ -70,6 +73,8 @@ struct request {
     struct addr endpoint; /* chosen; name points into the snapshot */
     struct str service;   /* names in the snapshot; copied to `names` when it is let go */
     struct str provider_env;
+    struct str vary;          /* the gateway's, at an untrusted listener; in the snapshot */
+    struct str allow_headers; /* names taken out of a preflight; in scratch */
     struct buf head_block; /* owns the head's bytes; scratch behind them */
     struct buf replay;     /* raw request body kept for a retry */
     struct answer answer;

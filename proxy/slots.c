@@ -1,12 +1,16 @@
 #include "proxy/slots.h"
+#include <assert.h>
 #include <stddef.h>
+#include <string.h>
 
 static bool in_use(const struct slot_writer *w, unsigned slot, struct slot_reader *const *readers,
     unsigned nreaders)
 {
+    if (w->slot[slot].retired == 0)
+        return true;
     for (unsigned i = 0; i < nreaders; i++) {
-        /* Order matters: once a later publication is acked the count can only fall. */
-        if (atomic_load_explicit(&readers[i]->acked, memory_order_acquire) <= w->slot[slot].serial)
+        /* Order matters: once that publication is acked the count can only fall. */
+        if (atomic_load_explicit(&readers[i]->acked, memory_order_acquire) < w->slot[slot].retired)
             return true;
         if (atomic_load_explicit(&readers[i]->count[slot], memory_order_acquire) != 0)
             return true;
@@ -18,7 +22,7 @@ int slots_reserve(struct slot_writer *w, struct slot_reader *const *readers, uns
 {
     int found = -1;
     for (unsigned i = 0; i < SLOTS; i++) {
-        if (w->slot[i].snapshot && i != w->newest && !in_use(w, i, readers, nreaders)) {
+        if (w->slot[i].snapshot && !in_use(w, i, readers, nreaders)) {
             snapshot_unref(w->slot[i].snapshot);
             w->slot[i].snapshot = NULL;
         }
@@ -28,12 +32,37 @@ int slots_reserve(struct slot_writer *w, struct slot_reader *const *readers, uns
     return found;
 }
 
-uint64_t slots_publish(struct slot_writer *w, int slot, struct snapshot *s)
+void slots_stage(struct slot_writer *w, int slot, struct snapshot *s, const struct gateway *gateway)
 {
-    w->newest = (unsigned)slot;
+    struct slot_table *t = &w->table;
+    assert(t->n < SLOTS_HELD && !w->slot[slot].snapshot);
     w->slot[slot].snapshot = s;
-    w->slot[slot].serial = ++w->serial;
-    return w->serial;
+    w->slot[slot].retired = 0;
+    memmove(t->held + 1, t->held, t->n * sizeof t->held[0]);
+    t->held[0] = (struct held){s, gateway, (uint32_t)slot, ++w->next_id};
+    t->active += t->n > 0;
+    t->n++;
+}
+
+void slots_activate(struct slot_writer *w, uint32_t at)
+{
+    assert(at < w->table.n);
+    w->table.active = at;
+}
+
+void slots_retire(struct slot_writer *w, uint32_t at)
+{
+    struct slot_table *t = &w->table;
+    assert(at < t->n && at != t->active);
+    w->slot[t->held[at].slot].retired = w->serial + 1; /* the next publication is without it */
+    t->n--;
+    memmove(t->held + at, t->held + at + 1, (t->n - at) * sizeof t->held[0]);
+    t->active -= at < t->active;
+}
+
+uint64_t slots_commit(struct slot_writer *w)
+{
+    return ++w->serial;
 }
 
 void slots_release(struct slot_writer *w)
@@ -43,6 +72,7 @@ void slots_release(struct slot_writer *w)
             snapshot_unref(w->slot[i].snapshot);
         w->slot[i].snapshot = NULL;
     }
+    w->table.n = 0;
 }
 
 unsigned slots_used(const struct slot_writer *w)
@@ -53,11 +83,10 @@ unsigned slots_used(const struct slot_writer *w)
     return n;
 }
 
-unsigned slots_current(
-    const struct slot_writer *w, struct slot_reader *const *readers, unsigned nreaders)
+unsigned slots_acked(struct slot_reader *const *readers, unsigned nreaders, uint64_t serial)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < nreaders; i++)
-        n += atomic_load_explicit(&readers[i]->acked, memory_order_acquire) == w->serial;
+        n += atomic_load_explicit(&readers[i]->acked, memory_order_acquire) >= serial;
     return n;
 }

@@ -60,6 +60,13 @@ static const char *provider_close_label(unsigned i)
     return provider_close_words[i];
 }
 
+static const char *nack_label(unsigned i)
+{
+    static const char *const words[NACK_REASONS] = {
+        "bad-digest", "base-unknown", "invalid-graph", "too-big", "stale", "unsupported"};
+    return words[i];
+}
+
 /* A family of cells that differ by one label. */
 struct family {
     unsigned first, n;
@@ -88,6 +95,8 @@ static const struct family families[] = {
         provider_error_label, "Tries at providers that failed, by reason."},
     {STAT_PROVIDER_CLOSES, PROVIDER_CLOSE_COUNT, "offshoot_provider_closes_total", "reason",
         provider_close_label, "Provider connections closed, by reason."},
+    {STAT_NACKS, NACK_REASONS, "offshoot_nacks_total", "reason", nack_label,
+        "What the agent sent and this proxy refused, by reason."},
 };
 
 static const struct {
@@ -100,6 +109,29 @@ static const struct {
     {STAT_PINS_IGNORED,
         {"offshoot_pins_ignored_total", "",
             "Contexts with a pin: a proxy without an agent holds one graph and ignores pins.", 0}},
+    {STAT_PINS_FOLLOWED,
+        {"offshoot_pins_followed_total", "",
+            "Requests decided in the epoch that their pin asks for, which is not the active one.",
+            0}},
+    {STAT_SKEW,
+        {"offshoot_skew_total", "skew=\"behind\"",
+            "Requests whose pinned epoch is not held: this proxy is behind, or it was retired.",
+            0}},
+    {STAT_SKEW_LAST,
+        {"offshoot_skew_total", "skew=\"expired\"",
+            "Requests whose pinned epoch is not held: this proxy is behind, or it was retired.",
+            0}},
+    {STAT_SHARE_LINKS,
+        {"offshoot_share_links_total", "answer=\"link\"",
+            "Share links answered by a redirect that sets the cookie, or takes it away (leave).",
+            0}},
+    {STAT_SHARE_LEFT,
+        {"offshoot_share_links_total", "answer=\"leave\"",
+            "Share links answered by a redirect that sets the cookie, or takes it away (leave).",
+            0}},
+    {STAT_SHARE_EXPIRED,
+        {"offshoot_share_cookies_expired_total", "",
+            "Cookies of share links expired because they led to a refusal.", 0}},
     {STAT_BAGGAGE_FULL, {"offshoot_baggage_full_total", "",
                             "Requests whose baggage had no room for the context.", 0}},
     {STAT_BAGGAGE_CUT,
@@ -148,12 +180,51 @@ static const struct {
     {STAT_TRACE_LOST,
         {"offshoot_trace_lost_total", "",
             "Hop records not kept: more than 64 in a trace, or limits.traces reached.", 0}},
+    {STAT_KEYS_LOADS, {"offshoot_keys_loads_total", "", "Key files that were taken.", 0}},
+    {STAT_KEYS_REFUSED,
+        {"offshoot_keys_refused_total", "",
+            "Key files that were refused; the old keys stayed in use.", 0}},
     {STAT_GRAPH_LOADS, {"offshoot_graph_loads_total", "", "Graphs that became active.", 0}},
     {STAT_GRAPH_REFUSED, {"offshoot_graph_refused_total", "",
                              "Graphs that were refused; the last good one stayed active.", 0}},
     {STAT_GRAPH_DELAYED,
         {"offshoot_graph_delayed_total", "",
             "Graphs that had to wait because all eight snapshot slots were in use.", 0}},
+    {STAT_EPOCHS_RETIRED_EARLY,
+        {"offshoot_epochs_retired_early_total", "",
+            "Epochs let go to make room for a newer one, before the agent retired them.", 0}},
+    {STAT_AGENT_CONNECTS,
+        {"offshoot_agent_connects_total", "", "Streams opened to the agent.", 0}},
+    {STAT_AGENT_LOSSES,
+        {"offshoot_agent_losses_total", "",
+            "Streams and connections to the agent that ended or could not be made.", 0}},
+    {STAT_AGENT_UNREADABLE,
+        {"offshoot_agent_unreadable_total", "",
+            "Messages of the agent that are none we know, or cannot be read.", 0}},
+    {STAT_AGENT_UNSENT,
+        {"offshoot_agent_unsent_total", "",
+            "Messages to the agent that could not be queued; the stream is ended then.", 0}},
+    {STAT_STAGE_CHUNKS,
+        {"offshoot_stage_chunks_total", "", "Parts of epochs that came from the agent.", 0}},
+    {STAT_STAGES, {"offshoot_stages_total", "", "Epochs of the agent that were staged.", 0}},
+    {STAT_ACTIVATIONS,
+        {"offshoot_activations_total", "",
+            "Epochs of the agent that every worker uses and that are saved.", 0}},
+    {STAT_RETIREMENTS,
+        {"offshoot_retirements_total", "", "Epochs that the agent retired.", 0}},
+    {STAT_SAVES, {"offshoot_snapshot_saves_total", "", "Graphs saved as the last good one.", 0}},
+    {STAT_SAVES_FAILED,
+        {"offshoot_snapshot_saves_failed_total", "",
+            "Tries to save the last good graph that failed; each is made again.", 0}},
+    {STAT_AGENT_CONNECTED,
+        {"offshoot_agent_connected", "", "1 while there is a stream to the agent.", 1}},
+    {STAT_SNAPSHOT_STALE,
+        {"offshoot_snapshot_stale", "",
+            "1 when nothing was heard from the agent for snapshotTtl; the graph is served on.",
+            1}},
+    {STAT_SNAPSHOT_UNSAVED,
+        {"offshoot_snapshot_unsaved", "",
+            "1 while the active graph could not be saved, so that it is not acknowledged.", 1}},
     {STAT_CLIENTS, {"offshoot_clients", "", "Client connections now.", 1}},
     {STAT_REQUESTS_NOW, {"offshoot_requests", "", "Requests in work now.", 1}},
     {STAT_PROVIDER_CONNECTIONS,
@@ -169,6 +240,10 @@ static const struct {
     {STAT_GRAPH_INVALID,
         {"offshoot_graph_invalid", "",
             "1 while the graph files are invalid and the last good graph is served.", 1}},
+    {STAT_EPOCHS_HELD,
+        {"offshoot_epochs_held", "",
+            "Epochs that requests can be decided in: the active one and others.", 1}},
+    {STAT_KEYS, {"offshoot_keys", "", "Keys that verify contexts; 0: contexts are unsigned.", 1}},
     {STAT_WORKERS, {"offshoot_workers", "", "Worker threads.", 1}},
 };
 

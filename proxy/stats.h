@@ -53,6 +53,8 @@ enum provider_close {
     PROVIDER_CLOSE_COUNT
 };
 
+#define NACK_REASONS 6 /* of control.proto, without NACK_UNKNOWN */
+
 enum proxy_stat {
     STAT_REQUESTS, /* by decision class: STAT_REQUESTS + enum decision_class (NONE: refused) */
     STAT_RULES = STAT_REQUESTS + CLASS_SHARED + 1,                      /* + enum context_rule */
@@ -64,8 +66,15 @@ enum proxy_stat {
     STAT_CLIENT_CLOSES = STAT_REPLIES + 5,                              /* + enum client_close */
     STAT_PROVIDER_ERRORS = STAT_CLIENT_CLOSES + CLIENT_CLOSE_COUNT,     /* + enum provider_error */
     STAT_PROVIDER_CLOSES = STAT_PROVIDER_ERRORS + PROVIDER_ERROR_COUNT, /* + enum provider_close */
-    STAT_CONTEXT_FOREIGN = STAT_PROVIDER_CLOSES + PROVIDER_CLOSE_COUNT,
+    STAT_NACKS = STAT_PROVIDER_CLOSES + PROVIDER_CLOSE_COUNT, /* + reason of control.proto - 1 */
+    STAT_CONTEXT_FOREIGN = STAT_NACKS + NACK_REASONS,
     STAT_PINS_IGNORED,
+    STAT_PINS_FOLLOWED, /* decided in a held epoch that is not the active one */
+    STAT_SKEW,          /* + enum skew - 1 */
+    STAT_SKEW_LAST = STAT_SKEW + 1,
+    STAT_SHARE_LINKS, /* + enum share - 1 */
+    STAT_SHARE_LEFT,
+    STAT_SHARE_EXPIRED,
     STAT_BAGGAGE_FULL,
     STAT_BAGGAGE_CUT,
     STAT_RETRIES,
@@ -89,10 +98,26 @@ enum proxy_stat {
     STAT_NAME_FORBIDDEN,
     STAT_TRACE_RECORDS,
     STAT_TRACE_LOST,
+    STAT_KEYS_LOADS,
+    STAT_KEYS_REFUSED,
     STAT_GRAPH_LOADS,
     STAT_GRAPH_REFUSED,
     STAT_GRAPH_DELAYED,
+    STAT_EPOCHS_RETIRED_EARLY,
+    STAT_AGENT_CONNECTS,
+    STAT_AGENT_LOSSES,
+    STAT_AGENT_UNREADABLE,
+    STAT_AGENT_UNSENT,
+    STAT_STAGE_CHUNKS,
+    STAT_STAGES,
+    STAT_ACTIVATIONS,
+    STAT_RETIREMENTS,
+    STAT_SAVES,
+    STAT_SAVES_FAILED,
     /* gauges */
+    STAT_AGENT_CONNECTED,
+    STAT_SNAPSHOT_STALE,
+    STAT_SNAPSHOT_UNSAVED,
     STAT_CLIENTS,
     STAT_REQUESTS_NOW,
     STAT_PROVIDER_CONNECTIONS,
@@ -103,6 +128,8 @@ enum proxy_stat {
     STAT_GRAPH_SERVICES,
     STAT_GRAPH_BYTES,
     STAT_GRAPH_INVALID,
+    STAT_EPOCHS_HELD,
+    STAT_KEYS,
     STAT_WORKERS,
     STAT_COUNT
 };

@@ -10,6 +10,7 @@
 #include "proxy/worker.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/graph/keyring.h"
 #include "lib/net/sock.h"
 #include "proxy/client.h"
 #include "proxy/request.h"
@@ -133,6 +134,7 @@ void worker_release(struct worker *w)
     names_release(w);
     requests_release(w);
     accesslog_release(&w->log);
+    signer_free(w->signer);
     usage_release(&w->by_env);
     usage_release(&w->by_service);
     bufpool_release(&w->bufs);
@@ -228,6 +230,11 @@ void publication_run(struct message *m, void *worker)
     struct publication *p = list_entry(m, struct publication, message);
     struct worker *w = worker;
     assert(w->magic == WORKER_MAGIC);
-    slot_take(&w->slots, p->snapshot, p->gateway, p->slot, p->serial);
-    mem_free(p);
+    slot_take(&w->slots, &p->table, p->serial);
+    if (!p->back || !w->shared->control) {
+        mem_free(p);
+        return;
+    }
+    m->run = p->back;
+    mailbox_post(w->shared->control, m);
 }

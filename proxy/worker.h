@@ -12,6 +12,7 @@
 #include "proxy/accesslog.h"
 #include "proxy/mailbox.h"
 #include "proxy/names.h"
+#include "proxy/pins.h"
 #include "proxy/provider.h"
 #include "proxy/settings.h"
 #include "proxy/slots.h"
@@ -20,6 +21,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct signer;
 struct traces;
 
 #define WORKER_MAGIC 0x574f524bu
@@ -32,6 +34,7 @@ struct shared {
     struct mailbox *control;            /* for name look-ups; NULL in tests without names */
     const struct endpoint_rules *rules; /* judged again after each look-up; NULL: all pass */
     _Atomic uint32_t connections;       /* client connections of all workers */
+    bool pins;                          /* an agent feeds us: revisions are stamped and followed */
     _Atomic uint32_t stopped;           /* workers whose thread has ended */
 };
 
@@ -62,6 +65,7 @@ struct worker {
     struct providers providers;
     struct names names;
     struct accesslog log;
+    struct signer *signer; /* NULL: no keys; replaced by keys.c */
     uint64_t random[2];
     uint64_t last_sweep_ms;
     uint32_t turns[1024]; /* round robin counters, by endpoint set */
@@ -78,6 +82,7 @@ struct worker {
     pthread_t thread;
     counter_cell stats[STAT_COUNT];
     struct usage by_env, by_service;
+    struct pins pins;
 };
 
 int worker_init(struct worker *w, unsigned id, struct shared *shared, struct err *e);
@@ -106,13 +111,13 @@ void worker_bury(struct worker *w, struct conn *c);
 /* xorshift128+: for choices and trace ids, not for secrets. */
 uint64_t worker_random(struct worker *w);
 
-/* Message: publication of a snapshot. Sent by the control thread. */
+/* Message: which snapshots are held, and which is active. Sent by the control thread, and sent back
+ * to it by the worker that has taken it (`back` runs there and takes it). */
 struct publication {
     struct message message;
-    const struct snapshot *snapshot;
-    const struct gateway *gateway;
-    unsigned slot;
+    struct slot_table table;
     uint64_t serial;
+    void (*back)(struct message *m, void *control);
 };
 void publication_run(struct message *m, void *worker);
 

@@ -1,5 +1,6 @@
 /* Decisions as JSON and as text. The text answers in this order: what, why, what else was there. */
 #include "lib/graph/explain.h"
+#include "lib/graph/pinned.h"
 #include "lib/base/parse.h"
 #include "lib/graph/rejected.h"
 #include "lib/graph/words.h"
@@ -157,6 +158,8 @@ void explain_json(struct text *out, const struct snapshot *s, const struct ask *
         out, s, &r->decision, asked_env(&r->context), service_name(s, r->route.service), epoch);
     json_context(out, a, &r->context);
     json_route(out, s, a, &r->route);
+    text_add(out, STR(",\"skew\":"));
+    json_str(out, word_or_null(skew_word(r->skew)));
     text_add(out, STR(",\"rejected\":["));
     uint32_t omitted = rejected_each(s, &r->decision, json_rejected, &l);
     text_add(out, STR("]"));
@@ -276,6 +279,9 @@ static void why_refused(struct text *out, const struct snapshot *s, const struct
         break;
     case REFUSAL_NO_PROVIDER:
         text_add(out, STR("neither the lineage nor a pool provides it"));
+        break;
+    case REFUSAL_FORBIDDEN:
+        text_add(out, STR("the access of its lineage, or of the one it uses, asks for more"));
         break;
     case REFUSAL_NO_ENVIRONMENT:
         text_add(out, STR("no carrier, no selector and no default names an environment"));
@@ -417,6 +423,9 @@ void explain_text(struct text *out, const struct snapshot *s, const struct ask *
     text_why(out, s, &r->decision, env, service);
     text_context(out, a, &r->context);
     text_route(out, a, &r->route);
+    if (r->skew)
+        text_fmt(out, "  skew: %s: the epoch that the pin asks for is not held here\n",
+            skew_word(r->skew));
     text_facts(out, s, &r->decision, epoch);
     text_alternatives(out, s, &r->decision);
 }

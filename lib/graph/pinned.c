@@ -39,21 +39,20 @@ static void refuse_strict(const struct snapshot *s, struct answer *ret)
         .refusal = REFUSAL_EPOCH};
 }
 
-struct pinned decide_pinned(const struct epoch_view *v, struct ask *a, struct answer *ret)
+uint32_t decide_pinned(const struct epoch_view *v, struct ask *a, struct answer *ret)
 {
-    struct pinned p = {v->active, SKEW_NONE};
     if (ret->context.fault != FAULT_NONE || ret->refusal == REFUSAL_LOOP)
-        return p;
-    p.at = find(v, ret);
-    bool skewed = p.at == v->n;
+        return v->active;
+    uint32_t at = find(v, ret);
+    bool skewed = at == v->n;
     if (skewed) {
-        p.at = 0;
-        p.skew =
+        at = 0;
+        ret->skew =
             snapshot_epoch(v->snapshot(v->arg, 0)) < ret->context.pin ? SKEW_BEHIND : SKEW_EXPIRED;
     }
-    const struct snapshot *s = v->snapshot(v->arg, p.at);
-    a->gateway = v->gateway(v->arg, p.at);
-    if (p.at != v->active)
+    const struct snapshot *s = v->snapshot(v->arg, at);
+    a->gateway = v->gateway(v->arg, at);
+    if (at != v->active)
         decide_again(s, a, ret);
     if (ret->refusal == REFUSAL_EXPIRED) {
         a->now -= PINNED_GRACE_S;
@@ -62,5 +61,5 @@ struct pinned decide_pinned(const struct epoch_view *v, struct ask *a, struct an
     }
     if (skewed)
         refuse_strict(s, ret);
-    return p;
+    return at;
 }

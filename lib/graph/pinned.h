@@ -25,13 +25,8 @@ struct epoch_view {
     uint64_t (*revision)(const void *arg, uint32_t at, uint32_t env);
 };
 
-struct pinned {
-    uint32_t at;  /* position of the epoch that decided */
-    uint8_t skew; /* enum skew */
-};
-
 /* ret is what decide answered in the active epoch, with a pin in its context. Changes it (and the
- * gateway of a) to what the pin asks for. */
-struct pinned decide_pinned(const struct epoch_view *v, struct ask *a, struct answer *ret);
+ * gateway of a) to what the pin asks for. Returns the position of the epoch that decided. */
+uint32_t decide_pinned(const struct epoch_view *v, struct ask *a, struct answer *ret);
 
 #endif

@@ -102,7 +102,7 @@ void admin_resolve(struct admin_request *r, const struct admin_graph *g)
 }
 
 static void explain(
-    struct admin_request *r, const struct admin_graph *g, struct snapshot *s, struct ask *ask)
+    struct admin_request *r, const struct admin_graph *g, const struct snapshot *s, struct ask *ask)
 {
     struct err e = {0};
     struct answer a;
@@ -112,6 +112,9 @@ static void explain(
         return;
     }
     decide(s, ask, &a);
+    struct epoch_view v;
+    if (a.context.pin && g->held && !admin_param(r, "epoch") && g->held(g->arg, &v))
+        s = v.snapshot(v.arg, decide_pinned(&v, ask, &a));
     if (admin_wants_json(r)) {
         explain_json(&t, s, ask, &a, snapshot_epoch(s));
         text_add(&t, STR("\n"));

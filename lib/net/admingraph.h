@@ -6,7 +6,7 @@
 #define OFFSHOOT_NET_ADMINGRAPH_H
 
 #include "lib/base/conf.h"
-#include "lib/graph/decide.h"
+#include "lib/graph/pinned.h"
 #include "lib/net/adminhttp.h"
 
 struct admin_graph {
@@ -19,6 +19,9 @@ struct admin_graph {
      * answered 400. */
     int (*ask)(
         void *arg, const struct snapshot *s, const char *gateway, struct ask *a, struct err *e);
+    /* The held epochs, for requests with a pin; NULL: pins choose nothing. Called where no epoch
+     * was asked for. False: nothing is held. */
+    bool (*held)(void *arg, struct epoch_view *ret);
 };
 
 /* ?env=&service=[&now=][&epoch=] */

@@ -35,8 +35,9 @@ static int connect_pair(struct worker *w, const struct addr *a, bool *ret_pendin
     return sv[0];
 }
 
-static void publish(struct loop *l, const char *graph)
+void loop_stage(struct loop *l, const char *graph, uint64_t epoch)
 {
+    const struct slot_table *t = &l->slots.table;
     struct loader *loader = loader_new(NULL);
     struct findings f;
     const struct model *m = NULL;
@@ -47,13 +48,19 @@ static void publish(struct loop *l, const char *graph)
     assert_non_null(loader);
     assert_int_equal(loader_load(loader, &src, 1, &f, &m), 0);
     assert_int_equal(model_check(m, NULL, &f), 0);
-    assert_int_equal(snapshot_compile(&s, NULL, m, 1, NULL, &e), 0);
+    assert_int_equal(
+        snapshot_compile(&s, t->n ? t->held[0].snapshot : NULL, m, epoch, NULL, &e), 0);
     findings_release(&f);
     loader_free(loader);
     int slot = slots_reserve(&l->slots, l->reader, 1);
     assert_true(slot >= 0);
-    uint64_t serial = slots_publish(&l->slots, slot, s);
-    slot_take(&l->w.slots, s, snapshot_only_gateway(s), (unsigned)slot, serial);
+    slots_stage(&l->slots, slot, s, snapshot_only_gateway(s));
+    loop_publish(l);
+}
+
+void loop_publish(struct loop *l)
+{
+    slot_take(&l->w.slots, &l->slots.table, slots_commit(&l->slots));
 }
 
 void loop_start(struct loop *l, const char *graph, const char *const *sets)
@@ -76,7 +83,7 @@ void loop_start(struct loop *l, const char *graph, const char *const *sets)
     l->w.virtual_clock = true;
     l->w.connect = connect_pair;
     l->w.test = l;
-    publish(l, graph ? graph : loop_graph);
+    loop_stage(l, graph ? graph : loop_graph, 1);
     struct listen_spec spec = {.addr = {.kind = ADDR_IP4, .ip = {127, 0, 0, 1}, .port = 80}};
     l->edge = listener_new(&l->w, -1, &spec);
     spec.trusted = true;

@@ -35,6 +35,11 @@ void loop_start(struct loop *l, const char *graph, const char *const *sets);
 void loop_stop(struct loop *l);
 extern const char loop_graph[];
 
+/* One more epoch in the hands of the worker, on top of the newest; the first one is active. */
+void loop_stage(struct loop *l, const char *graph, uint64_t epoch);
+/* The worker takes the table of l->slots as it is now. */
+void loop_publish(struct loop *l);
+
 /* A new client connection; returns our end (non-blocking). */
 int loop_client(struct loop *l, struct listener *on);
 /* Turns until nothing happens any more. */
