@@ -1,59 +1,18 @@
 #include "proxy/heads.h"
-#include "lib/base/bytes.h"
 #include "lib/base/counters.h"
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
+#include "lib/graph/edge.h"
+#include "proxy/edge.h"
+#include "proxy/page.h"
+#include "proxy/share.h"
+#include "proxy/token.h"
 #include "proxy/trace.h"
 #include "proxy/worker.h"
 #include <errno.h>
 #include <stdio.h>
 
-/* ---- a cursor into a block: one check a piece, one verdict at the end ---- */
-
-struct out {
-    char *p, *end;
-    bool full;
-};
-
-static void put(struct out *o, const char *p, size_t n)
-{
-    char *to = o->p;
-    if ((size_t)(o->end - to) < n) {
-        o->full = true;
-        return;
-    }
-    o->p = to + n;
-    bytes_copy(to, p, n);
-}
-
-static void put_str(struct out *o, struct str s)
-{
-    put(o, s.p, s.n);
-}
-
-/* The compiler knows n here: a literal is stored without any call. */
-static inline __attribute__((always_inline)) void put_fixed(struct out *o, const char *p, size_t n)
-{
-    if ((size_t)(o->end - o->p) < n) {
-        o->full = true;
-        return;
-    }
-    memcpy(o->p, p, n);
-    o->p += n;
-}
-#define PUT(o, literal) put_fixed(o, literal, sizeof(literal) - 1)
-
-static void put_u64(struct out *o, uint64_t v)
-{
-    char digits[20];
-    char *p = digits + sizeof digits;
-    while (v >= 10) {
-        *--p = (char)('0' + v % 10);
-        v /= 10;
-    }
-    *--p = (char)('0' + v);
-    put(o, p, (size_t)(digits + sizeof digits - p));
-}
+/* ---- fields ---- */
 
 static void put_field(struct out *o, const struct field *f)
 {
@@ -99,19 +58,6 @@ static void put_fields(struct out *o, const struct field *f, unsigned n, uint64_
     put(o, lines.p, lines.n);
 }
 
-static struct out out_begin(struct buf *b)
-{
-    return (struct out){buf_tail(b), b->data + b->size, false};
-}
-
-static int out_end(struct out *o, struct buf *b)
-{
-    if (o->full)
-        return -ENOBUFS;
-    b->end = (uint32_t)(o->p - b->data);
-    return 0;
-}
-
 /* ---- trace context ---- */
 
 static void hex64(char *to, uint64_t v)
@@ -149,7 +95,7 @@ static void put_context(struct request *r, struct out *o)
     const struct context *c = &r->answer.context;
     uint8_t flags = c->flags | (c->explain ? CONTEXT_EXPLAIN : 0);
     struct str env = snapshot_env_name(r->snapshot, r->answer.decision.env);
-    r->token_len = (uint16_t)token_write(env, 0, flags, r->token);
+    r->token_len = (uint16_t)request_token(r, env, flags);
     struct str token = str_of(r->token, r->token_len);
 
     if ((size_t)(o->end - o->p) < BAGGAGE_BYTES_MAX + 16) {
@@ -268,7 +214,7 @@ int heads_request(struct request *r, struct buf *b)
 
 /* ---- the reply ---- */
 
-static void put_status(struct out *o, unsigned status, struct str reason)
+void heads_put_status(struct out *o, unsigned status, struct str reason)
 {
     PUT(o, "HTTP/1.1 000 ");
     if (o->full)
@@ -288,7 +234,7 @@ static void put_reply_fields(const struct request *r, struct out *o)
     put_fields(o, r->reply_fields, r->reply.nfields, back);
 }
 
-static void put_connection(const struct request *r, struct out *o)
+void heads_put_connection(const struct request *r, struct out *o)
 {
     if (!r->keep)
         PUT(o, "connection: close\r\n");
@@ -314,7 +260,7 @@ static void put_route(struct request *r, struct out *o)
 int heads_interim(const struct request *r, struct buf *b)
 {
     struct out o = out_begin(b);
-    put_status(&o, r->reply.status, r->reply.reason);
+    heads_put_status(&o, r->reply.status, r->reply.reason);
     put_reply_fields(r, &o);
     PUT(&o, "\r\n");
     return out_end(&o, b);
@@ -343,10 +289,12 @@ static uint8_t put_reply_framing(struct request *r, struct out *o)
 int heads_reply(struct request *r, struct buf *b, uint8_t *ret_framing)
 {
     struct out o = out_begin(b);
-    put_status(&o, r->reply.status, r->reply.reason);
+    heads_put_status(&o, r->reply.status, r->reply.reason);
+    if (r->vary.n)
+        edge_put_reply(r, &o);
     put_reply_fields(r, &o);
     uint8_t framing = put_reply_framing(r, &o);
-    put_connection(r, &o);
+    heads_put_connection(r, &o);
     if (r->is_explain)
         put_route(r, &o);
     PUT(&o, "\r\n");
@@ -378,32 +326,10 @@ static enum body_kind body_kind(const struct request *r)
     return accept.n && memmem(accept.p, accept.n, "text/html", 9) ? BODY_HTML : BODY_TEXT;
 }
 
-static const char *const sentences[REFUSAL_COUNT] = {
-    [REFUSAL_NO_ENVIRONMENT] = "the request names no environment and there is no default",
-    [REFUSAL_UNKNOWN_ENVIRONMENT] = "there is no such environment",
-    [REFUSAL_EXPIRED] = "the environment has expired",
-    [REFUSAL_NO_ROUTE] = "no route leads to a service for this host and path",
-    [REFUSAL_NO_SERVICE] = "there is no such service",
-    [REFUSAL_REMOVED] = "the service is removed in this environment",
-    [REFUSAL_NO_PROVIDER] = "no environment provides the service",
-    [REFUSAL_FORBIDDEN] = "the environment may not be reached from here",
-    [REFUSAL_CONTEXT] = "the request carries a context that cannot be used",
-    [REFUSAL_EPOCH] = "the graph needed for this request is not here yet",
-    [REFUSAL_RESIDENCY] = "the provider lies where this request may not go",
-    [REFUSAL_UNHEALTHY] = "the provider is unhealthy",
-    [REFUSAL_CONNECT] = "the provider cannot be reached",
-    [REFUSAL_BAD_REPLY] = "the provider's reply is not valid",
-    [REFUSAL_TIMEOUT] = "the provider did not answer in time",
-    [REFUSAL_OVERLOAD] = "the proxy is at a limit",
-    [REFUSAL_TOO_LARGE] = "the request's head is too large",
-    [REFUSAL_LOOP] = "the request passed here too often",
-    [REFUSAL_DARK_BLOCKED] = "a mirrored request may not change anything here",
-    [REFUSAL_BAD_REQUEST] = "the request is not valid HTTP",
-    [REFUSAL_REQUEST_TIMEOUT] = "the request did not arrive in time",
-    [REFUSAL_UNSUPPORTED] =
-        "upgrades, tunnels and services that do not speak HTTP are not supported",
-    [REFUSAL_EXPECTATION] = "the expectation is not known",
-};
+enum refusal heads_told(const struct request *r, enum refusal why)
+{
+    return why == REFUSAL_FORBIDDEN && !r->ask.trusted ? REFUSAL_UNKNOWN_ENVIRONMENT : why;
+}
 
 /* What caused it, in one word: the parser's or the context's fault. */
 static const char *detail(const struct request *r)
@@ -417,10 +343,35 @@ static const char *detail(const struct request *r)
     return r->provider_fault ? provider_error_word(r->provider_fault - 1) : "";
 }
 
+/* The gateway is known as long as the snapshot is held: not after a reply that broke. */
+static void fill_page(const struct request *r, unsigned status, struct page *p)
+{
+    const struct answer *a = &r->answer;
+    const struct gateway *g = r->holding ? r->ask.gateway : NULL;
+    struct env_info expired;
+    *p = (struct page){.refusal = heads_told(r, r->refusal),
+        .status = status,
+        .detail = detail(r),
+        .environment = a->context.env,
+        .service = r->service,
+        .source = a->context.source,
+        .by_cookie = a->context.by_cookie};
+    if (r->t_decided)
+        p->trace_id = str_of(r->trace_id, TRACE_ID_LEN);
+    if (g && a->context.selector >= 0) {
+        p->selector = gateway_selector(g, (uint32_t)a->context.selector);
+        p->can_leave = gateway_pins(g, r->head.authority);
+    }
+    if (r->refusal == REFUSAL_EXPIRED && r->holding && a->decision.cause_is_expires &&
+        snapshot_env(r->snapshot, a->decision.cause_env, &expired))
+        p->expired_at = expired.expires;
+}
+
 static void refusal_body(
     const struct request *r, enum body_kind kind, unsigned status, struct text *t)
 {
-    const char *word = refusal_word(r->refusal), *why = sentences[r->refusal];
+    enum refusal refusal = heads_told(r, r->refusal);
+    const char *word = refusal_word(refusal), *why = page_sentence(refusal);
     const char *more = detail(r);
     struct str env = r->answer.context.env;
     if (!name_valid(env)) /* never echo what is no name */
@@ -435,17 +386,9 @@ static void refusal_body(
             text_fmt(t, ",\"service\":\"%.*s\"", STR_ARG(r->service));
         text_add(t, STR("}\n"));
     } else if (kind == BODY_HTML) {
-        text_fmt(t,
-            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>%u %s</title>"
-            "<body style=\"font-family:sans-serif;max-width:40em;margin:4em "
-            "auto\"><h1>%s</h1><p>%s",
-            status, word, word, why);
-        text_fmt(t, "%s%s.</p>", *more ? ": " : "", more);
-        if (env.n)
-            text_fmt(t, "<p>Environment: <b>%.*s</b></p>", STR_ARG(env));
-        if (r->service.n)
-            text_fmt(t, "<p>Service: <b>%.*s</b></p>", STR_ARG(r->service));
-        text_add(t, STR("</body></html>\n"));
+        struct page page;
+        fill_page(r, status, &page);
+        page_write(t, &page);
     } else {
         text_fmt(t, "%s: %s%s%s", word, why, *more ? ": " : "", more);
         if (env.n)
@@ -458,25 +401,29 @@ static void put_refusal_head(struct request *r, struct out *o, enum body_kind ki
 {
     static const char *const types[] = {"text/plain; charset=utf-8", "application/json",
         "text/html; charset=utf-8", "application/grpc"};
-    put_status(o, r->status, (struct str){0});
+    enum refusal told = heads_told(r, r->refusal);
+    heads_put_status(o, r->status, (struct str){0});
     PUT(o, "content-type: ");
     put_str(o, str_c(types[kind]));
     PUT(o, "\r\ncontent-length: ");
     put_u64(o, length);
     PUT(o, "\r\ncache-control: no-store\r\nx-offshoot-error: ");
-    put_str(o, str_c(refusal_word(r->refusal)));
+    put_str(o, str_c(refusal_word(told)));
     PUT(o, "\r\n");
+    if (kind == BODY_HTML)
+        PUT(o, "content-security-policy: " PAGE_POLICY "\r\nx-content-type-options: nosniff\r\n");
+    share_put_expired(r, o);
     if (kind == BODY_GRPC) {
         PUT(o, "grpc-status: ");
-        put_u64(o, refusal_grpc(r->refusal));
+        put_u64(o, refusal_grpc(told));
         PUT(o, "\r\ngrpc-message: ");
-        put_str(o, str_c(sentences[r->refusal]));
+        put_str(o, str_c(page_sentence(told)));
         PUT(o, "\r\n");
     }
     if (r->refusal == REFUSAL_EPOCH || r->refusal == REFUSAL_OVERLOAD ||
         r->refusal == REFUSAL_UNHEALTHY)
         PUT(o, "retry-after: 1\r\n");
-    put_connection(r, o);
+    heads_put_connection(r, o);
     if (r->is_explain)
         put_route(r, o);
     PUT(o, "\r\n");
@@ -486,7 +433,7 @@ int heads_refusal(struct request *r, struct buf *b)
 {
     struct text body = {0};
     enum body_kind kind = body_kind(r);
-    unsigned status = refusal_status(r->refusal);
+    unsigned status = refusal_status(heads_told(r, r->refusal));
     if (r->refusal == REFUSAL_TOO_LARGE && r->step == STEP_OWN && !r->head.size)
         status = 431; /* RFC 6585 section 5: it was the head */
     if (kind != BODY_GRPC)

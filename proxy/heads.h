@@ -3,6 +3,7 @@
 #ifndef OFFSHOOT_PROXY_HEADS_H
 #define OFFSHOOT_PROXY_HEADS_H
 
+#include "proxy/out.h"
 #include "proxy/request.h"
 
 /* Fills r->trace_id from the request's traceparent, or makes one. Marks what must not pass. */
@@ -14,5 +15,12 @@ int heads_interim(const struct request *r, struct buf *b);
 int heads_reply(struct request *r, struct buf *b, uint8_t *ret_framing);
 /* A whole reply of our own: the refusal's statuses, x-offshoot-error, a body by Accept. */
 int heads_refusal(struct request *r, struct buf *b);
+
+/* A refusal as the client may know it: to outsiders a forbidden environment does not exist. */
+enum refusal heads_told(const struct request *r, enum refusal why);
+
+/* Parts of a reply's head, for share.c. reason empty: the standard one. */
+void heads_put_status(struct out *o, unsigned status, struct str reason);
+void heads_put_connection(const struct request *r, struct out *o);
 
 #endif
