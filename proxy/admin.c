@@ -5,6 +5,7 @@
 #include "lib/base/parse.h"
 #include "lib/net/admingraph.h"
 #include "proxy/control.h"
+#include "proxy/keys.h"
 #include "proxy/sync.h"
 #include "proxy/trace.h"
 #include <assert.h>
@@ -68,10 +69,11 @@ static void status_json(struct control *c, struct text *t)
         sync_status(c->sync, true, t);
     }
     text_fmt(t,
-        ",\"workers\":%u,\"workers_current\":%u,\"clients\":%llu,\"requests_now\":%llu,"
-        "\"listeners\":[",
+        ",\"workers\":%u,\"workers_current\":%u,\"clients\":%llu,\"requests_now\":%llu,",
         c->nworkers, epochs_current(c), (unsigned long long)sum(c, STAT_CLIENTS),
         (unsigned long long)sum(c, STAT_REQUESTS_NOW));
+    keys_status(c, true, t);
+    text_add(t, STR(",\"listeners\":["));
     for (size_t i = 0; i < c->nbound; i++) {
         addr_format(&c->bound[i], at);
         text_add(t, i ? STR(",\"") : STR("\""));
@@ -110,6 +112,7 @@ static void status_text(struct control *c, struct text *t)
     text_fmt(t, "workers       %u, %u on this epoch; %llu client connections, %llu requests now\n",
         c->nworkers, epochs_current(c), (unsigned long long)sum(c, STAT_CLIENTS),
         (unsigned long long)sum(c, STAT_REQUESTS_NOW));
+    keys_status(c, false, t);
     for (size_t i = 0; i < c->nbound; i++) {
         addr_format(&c->bound[i], at);
         text_fmt(t, "listener      %s\n", at);
@@ -243,6 +246,7 @@ static int fill_ask(
     struct control *c = control_of(arg);
     a->gateway = gateway ? snapshot_gateway(s, str_c(gateway)) : settings_gateway(c->set, s, NULL);
     a->refuse_missing = c->set->on_missing == ON_MISSING_REFUSE;
+    a->signer = c->signer;
     if (gateway && !a->gateway)
         return err_set(e, -EINVAL, "the graph has no Gateway named '%s'", gateway);
     return 0;
@@ -368,6 +372,10 @@ static void on_reload(struct admin_request *r, void *arg)
         reload_keys(c, r);
         return;
     }
+    struct err e = {0};
+    int keys = keys_load(c, &e);
+    if (keys != 0)
+        log_error("%s: the old keys stay in use", e.text);
     int rc = control_reload(c);
     struct text t = {0};
     if (rc == -ENOMEM) {
@@ -377,6 +385,10 @@ static void on_reload(struct admin_request *r, void *arg)
     if (rc != 0 && rc != -EALREADY) {
         admin_error(r, 409, "the graph is not valid, epoch %llu stays active: see /check",
             (unsigned long long)c->epoch);
+        return;
+    }
+    if (keys != 0) {
+        admin_error(r, 409, "%s: the old keys stay in use", e.text);
         return;
     }
     if (admin_wants_json(r))

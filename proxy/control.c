@@ -4,8 +4,8 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/net/sock.h"
-#include "proxy/sync.h"
 #include "proxy/keys.h"
+#include "proxy/sync.h"
 #include "proxy/trace.h"
 #include <assert.h>
 #include <errno.h>

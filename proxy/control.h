@@ -36,7 +36,7 @@ struct control {
     struct snapshot *active;  /* what requests without a pin use; NULL: nothing yet */
     struct snapshot *delayed; /* waits for a free slot; replaces an older waiting one */
     uint64_t epoch;
-    struct keyring *keys; /* NULL: contexts are unsigned */
+    struct keyring *keys;  /* NULL: contexts are unsigned */
     struct signer *signer; /* of this thread, for explain; NULL likewise */
     int64_t keys_loaded_s;
     int64_t loaded_s, tried_s;   /* Unix seconds of the last good load, and of the last try */

@@ -1,5 +1,6 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/graph/keyring.h"
 #include "lib/net/sock.h"
 #include "proxy/control.h"
 #include <errno.h>
@@ -12,7 +13,8 @@ static void usage(void)
 {
     struct text t = {0};
     text_add(&t,
-        STR("Usage: offshoot-proxy [-c FILE] --graph PATH --listen ADDRESS [FLAG]...\n\n"
+        STR("Usage: offshoot-proxy [-c FILE] --graph PATH | --agent ADDRESS --listen ADDRESS "
+            "[FLAG]...\n\n"
             "Routes each request to the provider that its environment and service resolve to.\n\n"
             "  -c, --config FILE    read the configuration file (YAML); a flag wins over it\n"
             "  --check-config       read configuration and graph, say what is wrong, exit\n"
@@ -32,8 +34,15 @@ static void print_config(const struct conf *c)
     text_release(&t);
 }
 
+/* With an agent there is no graph to judge. */
 static int check(const struct settings *set, struct err *e)
 {
+    struct keyring *keys = set->keys ? keyring_read(set->keys, set->trust_domain, e) : NULL;
+    if (set->keys && !keys)
+        return -EINVAL;
+    keyring_unref(keys);
+    if (set->agent)
+        return 0;
     struct graphsrc_options o = settings_graph(set);
     struct graphsrc *g = graphsrc_new(&o, e);
     if (!g)
@@ -56,8 +65,13 @@ static int check(const struct settings *set, struct err *e)
 
 static int needed(const struct settings *set, struct err *e)
 {
-    if (set->graph.n == 0)
-        return err_set(e, -EINVAL, "no graph: say where it is with --graph PATH");
+    if (set->graph.n == 0 && !set->agent)
+        return err_set(e, -EINVAL,
+            "no graph: say where it is with --graph PATH, or who feeds this proxy with --agent "
+            "ADDRESS");
+    if (set->graph.n && set->agent)
+        return err_set(e, -EINVAL,
+            "--graph and --agent exclude each other: the graph comes from files or from an agent");
     if (set->listen.n == 0)
         return err_set(e, -EINVAL, "nowhere to listen: say --listen ADDRESS");
     for (size_t i = 0; i < set->listen.n; i++) {
@@ -89,7 +103,10 @@ static int serve(const struct settings *set, const struct conf *conf, struct err
 {
     static struct control c; /* large, one a process */
     int rc = control_init(&c, set, conf, e);
-    if (rc == 0) {
+    if (rc == -ECANCELED && c.draining) {
+        log_info("stopped before a graph came");
+        rc = 0;
+    } else if (rc == 0) {
         say_ready(&c);
         control_run(&c);
         log_info("stopped");

@@ -1,7 +1,10 @@
 #include "proxy/settings.h"
 #include "lib/base/mem.h"
+#include "lib/base/parse.h"
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #define AT(member) offsetof(struct settings, member)
 
@@ -17,6 +20,32 @@ const struct conf_key settings_keys[] = {
       "Graph files, or folders whose *.yaml, *.yml and *.json are read. May be repeated." },
     { "listen", "listen", "ADDRESS[,trusted][,from=CIDR]", CONF_LIST, AT(listen), NULL, 0, 0, NULL,
       "Where requests are accepted. A listener is untrusted unless it says `trusted`; a trusted one that is not on loopback needs from=CIDR. Port 0 picks a free one. May be repeated." },
+    { "agent", "agent", "ADDRESS", CONF_TEXT, AT(agent), NULL, 0, 0, NULL,
+      "The agent that feeds this proxy: unix:PATH, IP:port or name:port. Instead of `graph`." },
+    { "agentTls.cert", "agent-cert", "FILE", CONF_TEXT, AT(agent_cert), NULL, 0, 0, NULL,
+      "Certificate (PEM, with its chain) that this proxy shows to the agent. With `agentTls.key` and `agentTls.ca` the connection is TLS; read again on SIGHUP." },
+    { "agentTls.key", "agent-key", "FILE", CONF_TEXT, AT(agent_key), NULL, 0, 0, NULL,
+      "Key of that certificate (PEM). Others must not be able to read it." },
+    { "agentTls.ca", "agent-ca", "FILE", CONF_TEXT, AT(agent_ca), NULL, 0, 0, NULL,
+      "Certificates (PEM) of those who may sign the agent's." },
+    { "agentTls.name", "agent-name", "NAME", CONF_TEXT, AT(agent_name), NULL, 0, 0, NULL,
+      "Name that the agent's certificate must have. Empty: the host of the address." },
+    { "agentInsecure", "agent-insecure", NULL, CONF_BOOL, AT(agent_insecure), "false", 0, 0, NULL,
+      "Allow plain TCP to an agent that is not on loopback." },
+    { "agentBackoff.first", NULL, NULL, CONF_MS, AT(agent_backoff), "200ms", 10, HOUR, NULL,
+      "First wait before the agent is dialled again, doubled each time, jittered by half." },
+    { "agentBackoff.max", NULL, NULL, CONF_MS, AT(agent_backoff_max), "5s", 10, HOUR, NULL,
+      "Longest such wait." },
+    { "node", "node", "NAME", CONF_TEXT, AT(node), NULL, 0, 0, NULL,
+      "Name of this proxy for its agent: 1 to 253 of letters, digits and . _ : / -, one of its own for each proxy. Empty: the host's name, a colon and the first listener." },
+    { "region", "region", "NAME", CONF_TEXT, AT(region), NULL, 0, 0, NULL,
+      "Region that this proxy stands in, told to the agent; at most 63 bytes." },
+    { "snapshotTtl", "snapshot-ttl", "TIME", CONF_MS, AT(snapshot_ttl), "1h", SECOND, 720 * (uint64_t)HOUR, NULL,
+      "With nothing heard from the agent for this long the graph counts as stale: it is served on, `offshoot_snapshot_stale` is 1." },
+    { "keys", "keys", "FILE", CONF_TEXT, AT(keys), NULL, 0, 0, NULL,
+      "Keys that sign and verify contexts, one `KID SECRET` a line, the signing one first. Others must not be able to read it; read again on SIGHUP and reload. Empty: contexts are unsigned." },
+    { "trustDomain", "trust-domain", "NAME", CONF_TEXT, AT(trust_domain), "offshoot", 0, 0, NULL,
+      "What the proxies that trust each other's contexts have in common; part of every signature. 1 to 63 of a-z 0-9 . _ -" },
     { "gateway", "gateway", "NAME", CONF_TEXT, AT(gateway), NULL, 0, 0, NULL,
       "The Gateway document that rules this proxy. Not needed when the graph has exactly one." },
     { "admin", "admin", "SOCKET", CONF_TEXT, AT(admin), NULL, 0, 0, NULL,
@@ -86,6 +115,8 @@ const struct conf_key settings_keys[] = {
       "Documents in all graph files together." },
     { "limits.graphNesting", NULL, NULL, CONF_U32, AT(limit_graph_nesting), "32", 8, 256, NULL,
       "Nesting of a graph document." },
+    { "limits.snapshotBytes", NULL, NULL, CONF_BYTES, AT(limit_snapshot), "256MiB", 64 * KIB, 16 * GIB, NULL,
+      "Size of one graph or difference from the agent, and memory of a compiled graph. Above: refused as TOO_BIG." },
 
     { "timeouts.head", NULL, NULL, CONF_MS, AT(timeout_head), "10s", 1, HOUR, NULL,
       "From the first byte of a request to the end of its head." },
@@ -103,6 +134,10 @@ const struct conf_key settings_keys[] = {
       "How long a closing connection is still read, so that the reply arrives." },
     { "timeouts.drain", NULL, NULL, CONF_MS, AT(timeout_drain), "30s", 1, 24 * HOUR, NULL,
       "On SIGTERM: how long running requests may take." },
+    { "timeouts.agentConnect", NULL, NULL, CONF_MS, AT(timeout_agent_connect), "5s", 10, HOUR, NULL,
+      "To reach the agent: name look-up, connect and TLS together." },
+    { "timeouts.agentPing", NULL, NULL, CONF_MS, AT(timeout_agent_ping), "20s", 100, HOUR, NULL,
+      "The agent's connection is probed when it was silent for this long, and given up when that stays without an answer for as long again." },
 };
 /* clang-format on */
 const size_t settings_keys_count = sizeof settings_keys / sizeof settings_keys[0];
@@ -151,6 +186,49 @@ static int finish_rules(struct settings *s, const struct conf *c, struct err *e)
     return 0;
 }
 
+static bool node_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c && strchr("._:/-", c));
+}
+
+void settings_node(const struct settings *set, char out[SETTINGS_NODE_MAX])
+{
+    char host[65] = "";
+    if (set->node) {
+        snprintf(out, SETTINGS_NODE_MAX, "%s", set->node);
+        return;
+    }
+    if (gethostname(host, sizeof host - 1) != 0 || !*host)
+        snprintf(host, sizeof host, "proxy");
+    struct str listen = str_c(set->listen.n ? set->listen.item[0] : "");
+    listen.n = str_find(listen, ',');
+    snprintf(out, SETTINGS_NODE_MAX, "%s:%.*s", host, STR_ARG(listen));
+    for (char *c = out; *c; c++)
+        if (!node_char(*c))
+            *c = '-';
+}
+
+static int finish_agent(const struct settings *s, const struct conf *c, struct err *e)
+{
+    size_t n = s->node ? strlen(s->node) : 1, i = 0;
+    while (s->node && i < n && node_char(s->node[i]))
+        i++;
+    if (n == 0 || n >= SETTINGS_NODE_MAX || (s->node && i < n))
+        return err_set(e, -EINVAL, "%s: node: not 1 to 253 of letters, digits and . _ : / - '%s'",
+            conf_origin(c, "node"), s->node);
+    if (s->region && (strlen(s->region) > 63 || utf8_check(str_c(s->region)) != strlen(s->region)))
+        return err_set(e, -EINVAL, "%s: region: not UTF-8 of at most 63 bytes '%s'",
+            conf_origin(c, "region"), s->region);
+    if (s->agent_backoff_max < s->agent_backoff)
+        return err_set(e, -EINVAL, "%s: agentBackoff.max is below agentBackoff.first",
+            conf_origin(c, "agentBackoff.max"));
+    unsigned files = !!s->agent_cert + !!s->agent_key + !!s->agent_ca;
+    if (files != 0 && files != 3)
+        return err_set(e, -EINVAL, "agentTls: cert, key and ca belong together");
+    return 0;
+}
+
 int settings_finish(struct settings *s, const struct conf *c, struct err *e)
 {
     s->h1 = (struct h1_limits){.head_bytes = (uint32_t)s->limit_head,
@@ -158,6 +236,7 @@ int settings_finish(struct settings *s, const struct conf *c, struct err *e)
         .trailer_bytes = (uint32_t)s->limit_trailer,
         .fields = (uint16_t)s->limit_fields};
     int rc = finish_inject(s, c, e);
+    rc = rc ? rc : finish_agent(s, c, e);
     return rc ? rc : finish_rules(s, c, e);
 }
 

@@ -13,7 +13,11 @@ enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 struct settings {
     struct conf_list graph, listen;
+    const char *keys, *trust_domain; /* keys NULL: contexts are unsigned */
     const char *gateway, *admin, *admin_group, *metrics, *state;
+    const char *agent, *agent_cert, *agent_key, *agent_ca, *agent_name; /* agent NULL: static */
+    bool agent_insecure;
+    const char *node, *region; /* node NULL: see settings_node */
     uint32_t workers;    /* 0: one a processor */
     uint32_t on_missing; /* enum on_missing */
     struct conf_list inject;
@@ -30,9 +34,12 @@ struct settings {
     uint32_t limit_buffers, limit_traces, limit_busiest;
     uint64_t limit_graph_file, limit_graph_total;
     uint32_t limit_graph_documents, limit_graph_nesting;
+    uint64_t limit_snapshot;
 
     uint64_t timeout_head, timeout_idle, timeout_connect, timeout_reply, timeout_stream;
     uint64_t timeout_provider_idle, timeout_linger, timeout_drain;
+    uint64_t timeout_agent_connect, timeout_agent_ping;
+    uint64_t agent_backoff, agent_backoff_max, snapshot_ttl;
 
     /* Made from the above by settings_finish. */
     struct h1_limits h1;
@@ -52,6 +59,11 @@ void settings_release(struct settings *s);
  * none to take. */
 const struct gateway *settings_gateway(
     const struct settings *set, const struct snapshot *s, struct err *e);
+/* The name this proxy has for its agent: `node`, or HOSTNAME:LISTEN made of the host's name and
+ * the first listener as the settings write it (what cannot stand in a name becomes '-'), so that it
+ * stays the same across restarts. Up to SETTINGS_NODE_MAX bytes with the NUL. */
+#define SETTINGS_NODE_MAX 254
+void settings_node(const struct settings *set, char out[SETTINGS_NODE_MAX]);
 /* Where the graph comes from; borrows the settings. */
 struct graphsrc_options settings_graph(const struct settings *set);
 
