@@ -8,7 +8,7 @@ const struct option_desc options[OPT_COUNT] = {
     [OPT_GRAPH] = {"graph", "PATH", 0,
         "A graph file, or a folder whose *.yaml, *.yml and *.json are read. May be repeated."},
     [OPT_SOCKET] = {"socket", "PATH", 0,
-        "The admin socket of a running proxy. Default: the variable OFFSHOOT_ADMIN."},
+        "The admin socket of a running proxy or agent. Default: the variable OFFSHOOT_ADMIN."},
     [OPT_JSON] = {"json", NULL, 0, "Answer as JSON, one object a line."},
     [OPT_NOW] = {"now", "TIME", 0,
         "Judge what has expired as of TIME (RFC 3339 with a zone) instead of now."},
@@ -22,6 +22,31 @@ const struct option_desc options[OPT_COUNT] = {
         "The request comes in at a trusted listener. Default: at an untrusted one."},
     [OPT_GATEWAY] = {"gateway", "NAME", 0,
         "The Gateway that rules. Not needed when the graph has exactly one."},
+    [OPT_AT] = {"at", "EPOCH", 0, "Answer as of this epoch instead of the active one."},
+    [OPT_FROM] = {"from", "EPOCH", 0, "The epoch before."},
+    [OPT_TO] = {"to", "EPOCH", 0, "The epoch after."},
+    [OPT_PARENT] = {"parent", "ENVIRONMENT", 0,
+        "Inherit from this environment. May be repeated. Default: the only baseline."},
+    [OPT_SET] = {"set", "SERVICE=ADDRESS", 0,
+        "Provide the service at this address, or at several: ADDRESS,ADDRESS. May be repeated."},
+    [OPT_USE] = {"use", "SERVICE=ENV", 0,
+        "Use the provider that the service has in another environment. May be repeated."},
+    [OPT_REMOVE] = {"remove", "SERVICE", 0,
+        "The service does not exist here, although an ancestor has it. May be repeated."},
+    [OPT_DROP] = {"drop", "SERVICE", 0,
+        "Say nothing of the service any more: it is inherited again. May be repeated."},
+    [OPT_FOR] = {"for", "DURATION", 0,
+        "How long it lives from now: 30m, 4h, 7d. Default: what the agent is configured to."},
+    [OPT_PUBLIC] = {"public", NULL, 0, "Anyone may enter it by its name, at any gateway."},
+    [OPT_TOKEN] = {"token", NULL, 0, "Only a signed token enters it from outside."},
+    [OPT_STRICT] = {"strict", NULL, 0, "Guessed contexts and skewed epochs are refused in it."},
+    [OPT_OWNER] = {"owner", "TEXT", 0, "Who is responsible for it."},
+    [OPT_REASON] = {"reason", "TEXT", 0, "Why: kept in the log with who did it."},
+    [OPT_WAIT] = {"wait", NULL, 0, "Return when every live proxy is active on the new epoch."},
+    [OPT_TIMEOUT] = {"timeout", "DURATION", 0,
+        "How long --wait waits at the most, up to 5m. Default: 30s."},
+    [OPT_LIMIT] = {"limit", "N", 0, "The newest N, and no more. Default: 100."},
+    [OPT_BEHIND] = {"behind", NULL, 0, "Only those that are not on the newest epoch."},
     [OPT_CONFIG] = {"config", "FILE", 'c',
         "Read `graph` and `socket` from the configuration file FILE; also -c FILE."},
     [OPT_CHECK_CONFIG] = {"check-config", NULL, 0, "Check the configuration file, and exit."},
@@ -62,17 +87,51 @@ static enum option find_option(const char *word, struct str *ret_name, const cha
     return OPT_COUNT;
 }
 
+struct values *args_list(struct args *a, enum option o)
+{
+    switch (o) {
+    case OPT_GRAPH:
+        return &a->graph;
+    case OPT_HEADER:
+        return &a->header;
+    case OPT_PARENT:
+        return &a->parent;
+    case OPT_SET:
+        return &a->set;
+    case OPT_USE:
+        return &a->use;
+    case OPT_REMOVE:
+        return &a->remove;
+    case OPT_DROP:
+        return &a->drop;
+    default:
+        return NULL;
+    }
+}
+
+/* Each list has room for every word there is. */
+static int make_lists(struct args *a, size_t room)
+{
+    struct values *lists[] = {
+        &a->words, &a->graph, &a->header, &a->parent, &a->set, &a->use, &a->remove, &a->drop};
+    size_t n = sizeof(lists) / sizeof(lists[0]);
+    a->room = mem_array(room, n * sizeof(*a->room));
+    if (!a->room)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        lists[i]->item = a->room + i * room;
+    return 0;
+}
+
 static int keep_option(struct args *a, enum option o, const char *value, struct err *e)
 {
-    bool repeats = o == OPT_GRAPH || o == OPT_HEADER;
-    if (options[o].arg && !repeats && args_have(a, o))
+    struct values *list = args_list(a, o);
+    if (options[o].arg && !list && args_have(a, o))
         return err_set(e, -EINVAL, "option --%s is given twice", options[o].flag);
     a->given |= OPTION_BIT(o);
     a->value[o] = value;
-    if (o == OPT_GRAPH)
-        a->graph.item[a->graph.n++] = value;
-    if (o == OPT_HEADER)
-        a->header.item[a->header.n++] = value;
+    if (list)
+        list->item[list->n++] = value;
     return 0;
 }
 
@@ -100,10 +159,7 @@ int args_parse(struct args *a, int argc, char **argv, struct err *e)
     size_t room = argc > 0 ? (size_t)argc : 1;
     bool ended = false;
     *a = (struct args){0};
-    a->graph.item = mem_array(room, sizeof(*a->graph.item));
-    a->header.item = mem_array(room, sizeof(*a->header.item));
-    a->words.item = mem_array(room, sizeof(*a->words.item));
-    if (!a->graph.item || !a->header.item || !a->words.item)
+    if (make_lists(a, room))
         return err_set(e, -ENOMEM, "out of memory");
     for (int i = 1; i < argc; i++) {
         bool is_option = !ended && argv[i][0] == '-' && argv[i][1];
@@ -122,8 +178,6 @@ int args_parse(struct args *a, int argc, char **argv, struct err *e)
 
 void args_release(struct args *a)
 {
-    mem_free(a->graph.item);
-    mem_free(a->header.item);
-    mem_free(a->words.item);
+    mem_free(a->room);
     *a = (struct args){0};
 }

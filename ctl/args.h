@@ -1,13 +1,14 @@
 /* The command line of offshootctl, taken apart: options before, between and after the words.
  *
- * "--FLAG VALUE", "--FLAG=VALUE", "-H VALUE"; "--" ends the options. Every option but --graph and
- * --header is given once at the most. */
+ * "--FLAG VALUE", "--FLAG=VALUE", "-H VALUE"; "--" ends the options. An option is given once at the
+ * most, unless args_list gives a list for it. */
 #ifndef OFFSHOOT_CTL_ARGS_H
 #define OFFSHOOT_CTL_ARGS_H
 
 #include "lib/base/err.h"
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum option {
     OPT_GRAPH,
@@ -20,6 +21,24 @@ enum option {
     OPT_HEADER,
     OPT_TRUSTED,
     OPT_GATEWAY,
+    OPT_AT,
+    OPT_FROM,
+    OPT_TO,
+    OPT_PARENT,
+    OPT_SET,
+    OPT_USE,
+    OPT_REMOVE,
+    OPT_DROP,
+    OPT_FOR,
+    OPT_PUBLIC,
+    OPT_TOKEN,
+    OPT_STRICT,
+    OPT_OWNER,
+    OPT_REASON,
+    OPT_WAIT,
+    OPT_TIMEOUT,
+    OPT_LIMIT,
+    OPT_BEHIND,
     OPT_CONFIG,
     OPT_CHECK_CONFIG,
     OPT_PRINT_CONFIG,
@@ -27,7 +46,7 @@ enum option {
     OPT_VERSION,
     OPT_COUNT
 };
-#define OPTION_BIT(o) (1u << (o))
+#define OPTION_BIT(o) (UINT64_C(1) << (o))
 
 struct option_desc {
     const char *flag; /* without "--" */
@@ -44,15 +63,19 @@ struct values {
 };
 
 struct args {
-    unsigned given; /* OPTION_BIT of every option that was there */
+    uint64_t given; /* OPTION_BIT of every option that was there */
     const char *value[OPT_COUNT];
-    struct values graph, header, words;
+    struct values words, graph, header, parent, set, use, remove, drop;
+    const char **room; /* of all the lists */
 };
 
 static inline bool args_have(const struct args *a, enum option o)
 {
     return (a->given & OPTION_BIT(o)) != 0;
 }
+
+/* The list of an option that may be repeated; NULL for one that is given once. */
+struct values *args_list(struct args *a, enum option o);
 
 /* 0, -EINVAL with e (unknown options with the nearest one), or -ENOMEM. Release in any case. */
 int args_parse(struct args *a, int argc, char **argv, struct err *e);

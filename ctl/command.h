@@ -27,11 +27,14 @@ struct command {
     const char *help;   /* first line: what it is for */
     const char *status; /* what its exit statuses mean, beside 1 for an error */
     unsigned min_words, max_words;
-    unsigned options;         /* OPTION_BITs, with files and live */
-    unsigned offline_options; /* only with graph files */
-    command_fn *offline;      /* NULL: needs a running proxy */
+    uint64_t options;         /* OPTION_BITs, with files and live */
+    uint64_t offline_options; /* only with graph files */
+    command_fn *offline;      /* NULL: needs a running proxy or agent */
     command_fn *live;         /* NULL: needs graph files */
 };
+/* Of `options`: those that only a running program understands. */
+#define LIVE_OPTIONS (OPTION_BIT(OPT_AT) | OPTION_BIT(OPT_FROM) | OPTION_BIT(OPT_TO))
+
 extern const struct command commands[];
 extern const size_t commands_count;
 
@@ -40,6 +43,8 @@ extern const size_t commands_count;
 const struct command *command_find(const struct values *words, size_t *ret_nwords, struct err *e);
 /* Whether a word begins the name of commands that have two ("env"). */
 bool command_is_group(const char *word);
+/* Whether the words of the command are graph files ("graph check"). */
+bool command_takes_paths(const struct command *c);
 
 /* The functions of the table. */
 command_fn offline_resolve, offline_explain, offline_env_list, offline_env_show, offline_env_tree;
@@ -47,5 +52,9 @@ command_fn graph_check_command, graph_diff_command, graph_root_command;
 command_fn live_resolve, live_explain, live_env_list, live_env_show, live_env_tree, live_status,
     live_check, live_trace, live_metrics, live_counters, live_config, live_reload, live_drain,
     live_log_level;
+/* Those that ask an agent. */
+command_fn live_env_create, live_env_set, live_env_extend, live_env_delete, live_graph_diff,
+    live_graph_log, live_graph_rollback, live_graph_resume, live_proxies;
+command_fn live_proxy_adopt; /* a proxy */
 
 #endif

@@ -6,31 +6,60 @@
 #define BIT(o)    OPTION_BIT(OPT_##o)
 #define REQUEST   (BIT(HOST) | BIT(PATH) | BIT(HEADER) | BIT(TRUSTED))
 #define ANY_WORDS 1000000u
+/* What an environment is made of, and what every change takes. */
+#define SAYS   (BIT(SET) | BIT(USE) | BIT(REMOVE) | BIT(PUBLIC) | BIT(TOKEN))
+#define CHANGE (BIT(JSON) | BIT(REASON) | BIT(WAIT) | BIT(TIMEOUT))
 
+#define DONE                                                                                       \
+    "0 done, or nothing to do; 2 refused, or with --wait: proxies are behind; 3 there is no such " \
+    "environment"
 #define DECISION                                                                                   \
     "0 a provider; 2 refused; 3 refused because there is no such environment or service"
 
 const struct command commands[] = {
     {"resolve", "ENVIRONMENT SERVICE", "Which provider a service has in an environment, and why.",
-        DECISION "; with --batch: 0 every line was answered", 0, 2, BIT(JSON) | BIT(NOW),
+        DECISION "; with --batch: 0 every line was answered", 0, 2, BIT(JSON) | BIT(NOW) | BIT(AT),
         BIT(BATCH), offline_resolve, live_resolve},
     {"explain", "[--host HOST] [--path PATH] [-H 'NAME: VALUE']...",
         "What happens to a whole request: its environment, its route, its provider.", DECISION, 0,
-        0, REQUEST | BIT(JSON) | BIT(NOW), BIT(GATEWAY), offline_explain, live_explain},
-    {"env list", "", "All environments.", "0", 0, 0, BIT(JSON), BIT(NOW), offline_env_list,
-        live_env_list},
+        0, REQUEST | BIT(JSON) | BIT(NOW) | BIT(AT), BIT(GATEWAY), offline_explain, live_explain},
+    {"env list", "", "All environments.", "0", 0, 0, BIT(JSON) | BIT(AT), BIT(NOW),
+        offline_env_list, live_env_list},
     {"env show", "NAME", "One environment: its lineage, and what it says about services.",
-        "0; 3 there is no such environment", 1, 1, BIT(JSON), BIT(NOW), offline_env_show,
+        "0; 3 there is no such environment", 1, 1, BIT(JSON) | BIT(AT), BIT(NOW), offline_env_show,
         live_env_show},
-    {"env tree", "", "All environments below their first parent.", "0", 0, 0, BIT(JSON), BIT(NOW),
-        offline_env_tree, live_env_tree},
+    {"env tree", "", "All environments below their first parent.", "0", 0, 0, BIT(JSON) | BIT(AT),
+        BIT(NOW), offline_env_tree, live_env_tree},
+    {"env create", "NAME", "Make an environment: no file is edited.", DONE, 1, 1,
+        SAYS | CHANGE | BIT(PARENT) | BIT(FOR) | BIT(STRICT) | BIT(OWNER), 0, NULL,
+        live_env_create},
+    {"env set", "NAME", "Change what an environment made by command says.", DONE, 1, 1,
+        SAYS | CHANGE | BIT(DROP), 0, NULL, live_env_set},
+    {"env extend", "NAME --for DURATION", "Let an environment made by command live longer.", DONE,
+        1, 1, CHANGE | BIT(FOR), 0, NULL, live_env_extend},
+    {"env delete", "NAME", "Take away an environment made by command.", DONE, 1, 1, CHANGE, 0, NULL,
+        live_env_delete},
     {"graph check", "PATH...", "Whether graph files are valid, and every fault with its place.",
         "0 valid; 2 not valid", 0, ANY_WORDS, BIT(JSON), 0, graph_check_command, NULL},
-    {"graph diff", "BEFORE AFTER", "What differs between two graphs, each a file or a folder.",
-        "0 nothing; 2 changes", 0, 2, BIT(JSON), 0, graph_diff_command, NULL},
+    {"graph diff", "BEFORE AFTER",
+        "What differs between two graphs: files or folders, or --from and --to of an agent.",
+        "0 nothing; 2 changes", 0, 2, BIT(JSON) | BIT(FROM) | BIT(TO), 0, graph_diff_command,
+        live_graph_diff},
     {"graph root", "PATH...",
         "The content hash of a graph: the same for any order of files, documents and keys.",
         "0; 1 not valid, with the findings", 0, ANY_WORDS, BIT(JSON), 0, graph_root_command, NULL},
+    {"graph log", "", "Epochs of an agent, newest first: who changed what, and why.", "0", 0, 0,
+        BIT(JSON) | BIT(LIMIT), 0, NULL, live_graph_log},
+    {"graph rollback", "EPOCH", "Make the graph that of an earlier epoch, and hold it there.",
+        "0 done; 2 refused, or with --wait: proxies are behind; 3 the epoch is not kept", 1, 1,
+        CHANGE, 0, NULL, live_graph_rollback},
+    {"graph resume", "", "End the hold of a rollback: files and changes count again.",
+        "0 done, or not held; 2 refused, or with --wait: proxies are behind", 0, 0, CHANGE, 0, NULL,
+        live_graph_resume},
+    {"proxies", "", "Which proxy has which epoch.", "0; with --behind: 2 some are behind", 0, 0,
+        BIT(JSON) | BIT(BEHIND), 0, NULL, live_proxies},
+    {"proxy adopt", "HISTORY", "Make a proxy take the graph of another history.", "0; 2 refused", 1,
+        1, BIT(JSON), 0, NULL, live_proxy_adopt},
     {"status", "", "What a proxy serves, since when, and whether its files are valid.", "0", 0, 0,
         BIT(JSON), 0, NULL, live_status},
     {"check", "", "Findings of a proxy's last reading of its graph files.",
@@ -73,6 +102,11 @@ bool command_is_group(const char *word)
         if (group_of(&commands[i]).n && str_eq(group_of(&commands[i]), str_c(word)))
             return true;
     return false;
+}
+
+bool command_takes_paths(const struct command *c)
+{
+    return c->offline && str_eq(group_of(c), STR("graph"));
 }
 
 static int unknown_command(const char *word, struct err *e)

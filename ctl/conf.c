@@ -5,7 +5,7 @@ static const struct conf_key keys[] = {
     {"graph", "graph", "PATH", CONF_LIST, offsetof(struct ctl_conf, graph), NULL, 0, 0, NULL,
         "Graph files, or folders whose *.yaml, *.yml and *.json are read."},
     {"socket", "socket", "PATH", CONF_TEXT, offsetof(struct ctl_conf, socket), NULL, 0, 0, NULL,
-        "The admin socket of a running proxy. Where both are said, this is asked."},
+        "The admin socket of a running proxy or agent. Where both are said, this is asked."},
 };
 
 int ctl_conf_init(struct ctl_conf *c, const struct args *a, struct err *e)

@@ -12,7 +12,7 @@ static void option_line(struct text *out, const struct option_desc *o)
     text_fmt(out, "  %-24s %s\n", words, o->help);
 }
 
-static void option_lines(struct text *out, unsigned which)
+static void option_lines(struct text *out, uint64_t which)
 {
     for (size_t i = 0; i < OPT_COUNT; i++)
         if (which & OPTION_BIT(i))
@@ -26,16 +26,17 @@ static void command_lines(struct text *out, const char *group)
         size_t n = group ? strlen(group) : 0;
         if (n && (strncmp(c->name, group, n) != 0 || c->name[n] != ' '))
             continue;
-        text_fmt(out, "  %-12s %s\n", c->name, c->help);
+        text_fmt(out, "  %-14s %s\n", c->name, c->help);
     }
 }
 
 void help_program(struct text *out)
 {
-    text_add(out,
-        STR("Usage: offshootctl [OPTION]... COMMAND [WORD]...\n\n"
-            "Asks a graph of environments, in files (--graph) or in a running proxy (--socket).\n\n"
-            "Commands:\n"));
+    text_add(
+        out, STR("Usage: offshootctl [OPTION]... COMMAND [WORD]...\n\n"
+                 "Asks a graph of environments, in files (--graph) or in a running proxy or agent"
+                 " (--socket).\n\n"
+                 "Commands:\n"));
     command_lines(out, NULL);
     text_add(out, STR("\nOptions, before or after the command; COMMAND --help tells which others "
                       "it takes:\n"));
@@ -53,16 +54,20 @@ void help_group(struct text *out, const char *word)
 
 void help_command(struct text *out, const struct command *c)
 {
-    unsigned where =
+    uint64_t where =
         (c->offline ? OPTION_BIT(OPT_GRAPH) : 0) | (c->live ? OPTION_BIT(OPT_SOCKET) : 0);
     text_fmt(
         out, "Usage: offshootctl %s%s%s [OPTION]...\n", c->name, *c->takes ? " " : "", c->takes);
     if (c->offline_options & OPTION_BIT(OPT_BATCH))
         text_fmt(out, "       offshootctl %s --batch [OPTION]... <LINES\n", c->name);
     text_fmt(out, "\n%s\n\n", c->help);
-    option_lines(out, where | c->options);
+    uint64_t live = c->offline ? c->options & LIVE_OPTIONS : 0;
+    option_lines(out, where | (c->options & ~live));
     if (c->offline_options && c->live)
         text_add(out, STR("\nWith --graph also:\n"));
     option_lines(out, c->offline_options);
+    if (live)
+        text_add(out, STR("\nWith --socket also:\n"));
+    option_lines(out, live);
     text_fmt(out, "\nExit status: %s; 1 error.\n", c->status);
 }

@@ -1,5 +1,7 @@
 #include "ctl/live.h"
+#include "lib/base/parse.h"
 #include "lib/base/str.h"
+#include "lib/graph/hint.h"
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
@@ -65,7 +67,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
     } while (0)
 
 static CURLcode describe(CURL *curl, const char *socket, enum live_method m, const char *url,
-    struct curl_slist *headers, struct sink *sink)
+    long seconds, struct curl_slist *headers, struct sink *sink)
 {
     CURLcode rc = CURLE_OK;
     SET(curl, rc, CURLOPT_UNIX_SOCKET_PATH, socket);
@@ -74,7 +76,7 @@ static CURLcode describe(CURL *curl, const char *socket, enum live_method m, con
     SET(curl, rc, CURLOPT_PATH_AS_IS, 1L);
     SET(curl, rc, CURLOPT_NOSIGNAL, 1L);
     SET(curl, rc, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS);
-    SET(curl, rc, CURLOPT_TIMEOUT, ANSWER_SECONDS);
+    SET(curl, rc, CURLOPT_TIMEOUT, seconds ? seconds : ANSWER_SECONDS);
     SET(curl, rc, CURLOPT_HTTPHEADER, headers);
     SET(curl, rc, CURLOPT_WRITEFUNCTION, on_body);
     SET(curl, rc, CURLOPT_WRITEDATA, sink);
@@ -102,10 +104,10 @@ static int failed(
 }
 
 static int perform(CURL *curl, const struct call *c, enum live_method m, const char *url,
-    struct curl_slist *headers, struct live_reply *ret, struct err *e)
+    long seconds, struct curl_slist *headers, struct live_reply *ret, struct err *e)
 {
     struct sink sink = {.magic = SINK_MAGIC, .body = &ret->body};
-    CURLcode rc = describe(curl, c->socket, m, url, headers, &sink);
+    CURLcode rc = describe(curl, c->socket, m, url, seconds, headers, &sink);
     if (rc == CURLE_OK)
         rc = curl_easy_perform(curl);
     if (rc != CURLE_OK)
@@ -125,13 +127,36 @@ int live_ask(const struct call *c, enum live_method m, struct target *t, bool js
     CURL *curl = curl_easy_init();
     struct curl_slist *headers =
         curl_slist_append(NULL, json ? "Accept: application/json" : "Accept: text/plain");
-    int rc = url.failed || !curl || !headers ? err_set(e, -ENOMEM, "out of memory")
-                                             : perform(curl, c, m, url.p, headers, ret, e);
+    int rc = url.failed || !curl || !headers
+                 ? err_set(e, -ENOMEM, "out of memory")
+                 : perform(curl, c, m, url.p, t->seconds, headers, ret, e);
     if (rc)
         text_release(&ret->body);
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
     text_release(&url);
+    return rc;
+}
+
+/* ---- epochs ---- */
+
+int live_epoch(const char *what, const char *value, struct err *e)
+{
+    uint64_t epoch;
+    if (parse_u64(str_c(value), &epoch) == 0 && epoch > 0)
+        return 0;
+    return err_set(
+        e, -EINVAL, "%s is the number of an epoch, not '%.*s'", what, STR_ARG(shown(str_c(value))));
+}
+
+int live_at(const struct call *c, struct target *t, struct err *e)
+{
+    if (!args_have(c->args, OPT_AT))
+        return 0;
+    const char *epoch = c->args->value[OPT_AT];
+    int rc = live_epoch("--at", epoch, e);
+    if (rc == 0)
+        target_param(t, "epoch", epoch);
     return rc;
 }
 

@@ -12,6 +12,7 @@
 struct target {
     struct text text;
     bool has_query;
+    long seconds; /* how long the answer may take; 0: a minute */
 };
 /* Takes a copy of the path; the name after it (may be NULL) becomes its last segment. */
 void target_start(struct target *t, const char *path, const char *name);
@@ -23,13 +24,18 @@ struct live_reply {
     long status; /* HTTP */
     struct text body;
 };
-/* Sends the request (and releases the target) and waits for the answer, 60 s at most. 0 with any
+/* Sends the request (and releases the target) and waits for the answer. 0 with any
  * HTTP status; else an error with e. The caller releases ret->body. */
 int live_ask(const struct call *c, enum live_method m, struct target *t, bool json,
     struct live_reply *ret, struct err *e);
 /* What a status other than 200 says: 404 not found, 409 no, else an error; e gets the body's text.
  */
 enum status live_refused(const struct live_reply *r, struct err *e);
+
+/* The number of an epoch as an option or a word gives it: 0, or -EINVAL with e. */
+int live_epoch(const char *what, const char *value, struct err *e);
+/* Adds &epoch= when there is --at. 0, or -EINVAL with e. */
+int live_at(const struct call *c, struct target *t, struct err *e);
 
 /* The refusal that an answer of /resolve or /explain tells: "" for a provider. NULL: it is no such
  * answer. The word is valid as long as the body. */

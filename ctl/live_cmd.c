@@ -1,4 +1,4 @@
-/* The commands on a running proxy: one request each, its answer as it comes. */
+/* The commands on a running proxy or agent: one request each, its answer as it comes. */
 #include "ctl/live.h"
 #include "ctl/output.h"
 #include "lib/base/log.h"
@@ -59,6 +59,10 @@ static enum status ask_decision(const struct call *c, struct target *t, struct e
 {
     struct live_reply r;
     char room[32];
+    if (live_at(c, t, e)) {
+        text_release(&t->text);
+        return STATUS_ERROR;
+    }
     if (args_have(c->args, OPT_NOW))
         target_param(t, "now", c->args->value[OPT_NOW]);
     if (live_ask(c, LIVE_GET, t, c->json, &r, e))
@@ -106,9 +110,19 @@ enum status live_explain(const struct call *c, struct err *e)
 
 /* ---- the graph ---- */
 
+static enum status ask_environments(const struct call *c, struct target *t, struct err *e)
+{
+    if (live_at(c, t, e) == 0)
+        return ask(c, LIVE_GET, t, e);
+    text_release(&t->text);
+    return STATUS_ERROR;
+}
+
 enum status live_env_list(const struct call *c, struct err *e)
 {
-    return get(c, "/environments", NULL, e);
+    struct target t;
+    target_start(&t, "/environments", NULL);
+    return ask_environments(c, &t, e);
 }
 
 enum status live_env_tree(const struct call *c, struct err *e)
@@ -116,23 +130,26 @@ enum status live_env_tree(const struct call *c, struct err *e)
     struct target t;
     target_start(&t, "/environments", NULL);
     target_param(&t, "tree", "1");
-    return ask(c, LIVE_GET, &t, e);
+    return ask_environments(c, &t, e);
 }
 
 enum status live_env_show(const struct call *c, struct err *e)
 {
-    return get(c, "/environments/", c->words[0], e);
+    struct target t;
+    target_start(&t, "/environments/", c->words[0]);
+    return ask_environments(c, &t, e);
 }
 
-/* What /check says as JSON: valid or not. */
-static enum status verdict(const struct call *c, const struct live_reply *r, struct err *e)
+/* What a JSON answer says under a key: yes or no. */
+static enum status verdict(
+    const struct call *c, const struct live_reply *r, const char *key, struct err *e)
 {
     if (r->status != 200)
         return live_refused(r, e);
     json_t *j = json_loadb(r->body.n ? r->body.p : "", r->body.n, 0, NULL);
-    const json_t *valid = json_object_get(j, "valid");
-    enum status s = json_is_true(valid) ? STATUS_YES : STATUS_NO;
-    if (!json_is_boolean(valid)) {
+    const json_t *value = json_object_get(j, key);
+    enum status s = json_is_true(value) ? STATUS_YES : STATUS_NO;
+    if (!json_is_boolean(value)) {
         err_set(e, -EPROTO, "the answer from '%s' is not understood", c->socket);
         s = STATUS_ERROR;
     }
@@ -140,15 +157,18 @@ static enum status verdict(const struct call *c, const struct live_reply *r, str
     return s;
 }
 
-/* Whether the graph is valid stands in the JSON form alone, so that is asked for first. */
-enum status live_check(const struct call *c, struct err *e)
+typedef void target_fn(const struct call *c, struct target *t);
+
+/* Yes or no stands in the JSON form alone, so that is asked for first. */
+static enum status ask_verdict(
+    const struct call *c, target_fn *make_target, const char *key, struct err *e)
 {
     struct target t;
     struct live_reply r;
-    target_start(&t, "/check", NULL);
+    make_target(c, &t);
     if (live_ask(c, LIVE_GET, &t, true, &r, e))
         return STATUS_ERROR;
-    enum status s = verdict(c, &r, e);
+    enum status s = verdict(c, &r, key, e);
     if (c->json && !e->code) {
         end_line(&r.body);
         return out_plain(&r.body, s, e);
@@ -156,8 +176,40 @@ enum status live_check(const struct call *c, struct err *e)
     text_release(&r.body);
     if (e->code)
         return s;
-    enum status told = get(c, "/check", NULL, e);
+    make_target(c, &t);
+    enum status told = ask(c, LIVE_GET, &t, e);
     return told == STATUS_YES ? s : told;
+}
+
+static void target_check(const struct call *c, struct target *t)
+{
+    (void)c;
+    target_start(t, "/check", NULL);
+}
+
+enum status live_check(const struct call *c, struct err *e)
+{
+    return ask_verdict(c, target_check, "valid", e);
+}
+
+static void target_diff(const struct call *c, struct target *t)
+{
+    target_start(t, "/diff", NULL);
+    target_param(t, "from", c->args->value[OPT_FROM]);
+    target_param(t, "to", c->args->value[OPT_TO]);
+}
+
+enum status live_graph_diff(const struct call *c, struct err *e)
+{
+    const struct args *a = c->args;
+    if (!args_have(a, OPT_FROM) || !args_have(a, OPT_TO)) {
+        err_set(e, -EINVAL,
+            "want graph diff --from EPOCH --to EPOCH, or graph diff BEFORE AFTER for files");
+        return STATUS_ERROR;
+    }
+    if (live_epoch("--from", a->value[OPT_FROM], e) || live_epoch("--to", a->value[OPT_TO], e))
+        return STATUS_ERROR;
+    return ask_verdict(c, target_diff, "equal", e);
 }
 
 /* ---- the rest: as it comes ---- */
@@ -190,6 +242,21 @@ enum status live_config(const struct call *c, struct err *e)
 enum status live_reload(const struct call *c, struct err *e)
 {
     return post(c, "/reload", e);
+}
+
+/* A history is named by 32 hexadecimal digits. */
+enum status live_proxy_adopt(const struct call *c, struct err *e)
+{
+    const char *history = c->words[0];
+    struct target t;
+    if (strlen(history) != 32 || strspn(history, "0123456789abcdef") != 32) {
+        err_set(e, -EINVAL, "not a history (32 hexadecimal digits, as status tells it) '%.*s'",
+            STR_ARG(shown(str_c(history))));
+        return STATUS_ERROR;
+    }
+    target_start(&t, "/adopt", NULL);
+    target_param(&t, "history", history);
+    return ask(c, LIVE_POST, &t, e);
 }
 
 enum status live_drain(const struct call *c, struct err *e)

@@ -35,11 +35,11 @@ static enum status help(const struct args *a, struct err *e)
 
 static int check_options(const struct command *c, const struct call *call, struct err *e)
 {
-    unsigned always = OPTION_BIT(OPT_CONFIG);
-    unsigned offline = c->offline ? OPTION_BIT(OPT_GRAPH) | c->offline_options : 0;
-    unsigned live = c->live ? OPTION_BIT(OPT_SOCKET) : 0;
+    uint64_t always = OPTION_BIT(OPT_CONFIG);
+    uint64_t offline = c->offline ? OPTION_BIT(OPT_GRAPH) | c->offline_options : 0;
+    uint64_t live = c->live ? OPTION_BIT(OPT_SOCKET) : 0;
     for (size_t i = 0; i < OPT_COUNT; i++) {
-        unsigned bit = OPTION_BIT(i);
+        uint64_t bit = OPTION_BIT(i);
         if (!(call->args->given & bit))
             continue;
         if (!(bit & (always | offline | live | c->options)))
@@ -48,6 +48,9 @@ static int check_options(const struct command *c, const struct call *call, struc
         if (call->socket && (bit & c->offline_options))
             return err_set(e, -EINVAL, "--%s is for graph files: say --graph PATH, not --socket",
                 options[i].flag);
+        if (!call->socket && c->offline && (bit & LIVE_OPTIONS))
+            return err_set(e, -EINVAL,
+                "--%s is for a running program: say --socket PATH, not files", options[i].flag);
     }
     return 0;
 }
@@ -69,11 +72,14 @@ static int choose(const struct command *c, struct call *call, const struct ctl_c
     const char *socket, struct err *e)
 {
     const struct args *a = call->args;
+    bool files = a->graph.n || (command_takes_paths(c) && call->nwords);
     if (args_have(a, OPT_GRAPH) && args_have(a, OPT_SOCKET))
         return err_set(e, -EINVAL, "--graph and --socket together: ask files or a proxy");
+    if (c->live && files && args_have(a, OPT_SOCKET))
+        return err_set(e, -EINVAL, "files and --socket together: ask files or an agent");
     if (!socket)
         socket = conf->socket;
-    if (c->live && socket && !a->graph.n)
+    if (c->live && socket && !files)
         call->socket = socket;
     else if (c->offline)
         call->graph = a->graph.n ? a->graph : (struct values){conf->graph.item, conf->graph.n};
@@ -86,19 +92,20 @@ static int need_place(const struct command *c, const struct call *call, struct e
         return 0;
     if (!c->offline)
         return err_set(e, -EINVAL,
-            "which proxy? say --socket PATH, or set OFFSHOOT_ADMIN to the path of its admin "
-            "socket");
-    if (!c->live)
+            "which proxy or agent? say --socket PATH, or set OFFSHOOT_ADMIN to the path of its "
+            "admin socket");
+    if (command_takes_paths(c))
         return err_set(e, -EINVAL, "want %s %s: each a file or a folder", c->name, c->takes);
     return err_set(e, -EINVAL,
-        "which graph? say --graph PATH for files, or --socket PATH for a running proxy");
+        "which graph? say --graph PATH for files, or --socket PATH for a running proxy or "
+        "agent");
 }
 
 /* The commands on files as such take paths as words, too. */
 static int join_paths(const struct command *c, struct call *call, const char **room)
 {
     size_t n = 0;
-    if (!c->offline || c->live || !call->nwords)
+    if (!command_takes_paths(c) || !call->nwords)
         return 0;
     for (size_t i = 0; i < call->args->graph.n; i++)
         room[n++] = call->args->graph.item[i];

@@ -1,7 +1,11 @@
 # Completion for offshootctl in bash: commands, options, files, and the names of environments.
 
-_offshootctl_commands="resolve explain env graph status check trace metrics counters config reload \
-drain log-level"
+_offshootctl_commands="resolve explain env graph proxies proxy status check trace metrics counters \
+config reload drain log-level"
+
+# Options that take the next word, beside those of files.
+_offshootctl_valued=" --now --host --path --header --gateway -H --at --from --to --parent --set --use \
+--remove --drop --for --owner --reason --timeout --limit "
 
 # Words of the command so far, without options and their values.
 _offshootctl_words()
@@ -10,14 +14,12 @@ _offshootctl_words()
     words=()
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
-        case $word in
-            --graph | --socket | --now | --host | --path | --header | --gateway | --config | -H | -c)
-                ((i++))
-                [[ ${COMP_WORDS[i]} == = ]] && ((i++))
-                ;;
-            -*) ;;
-            *) words+=("$word") ;;
-        esac
+        if [[ " --graph --socket --config -c$_offshootctl_valued" == *" $word "* ]]; then
+            ((i++))
+            [[ ${COMP_WORDS[i]} == = ]] && ((i++))
+        elif [[ $word != -* ]]; then
+            words+=("$word")
+        fi
     done
 }
 
@@ -36,11 +38,22 @@ _offshootctl_environments()
 _offshootctl_options()
 {
     local common="--json --help --version --config"
+    local says="--set --use --remove --public --token"
+    local change="--socket --reason --wait --timeout $common"
     case "${words[0]} ${words[1]}" in
-        "resolve "*) echo "--graph --socket --now --batch $common" ;;
-        "explain "*) echo "--graph --socket --now --host --path --header --trusted --gateway $common" ;;
-        "env "*) echo "--graph --socket --now $common" ;;
+        "resolve "*) echo "--graph --socket --now --batch --at $common" ;;
+        "explain "*)
+            echo "--graph --socket --now --host --path --header --trusted --gateway --at $common"
+            ;;
+        "env create") echo "--parent --for --strict --owner $says $change" ;;
+        "env set") echo "--drop $says $change" ;;
+        "env extend") echo "--for $change" ;;
+        "env delete" | "graph rollback" | "graph resume") echo "$change" ;;
+        "env "*) echo "--graph --socket --now --at $common" ;;
+        "graph diff") echo "--graph --socket --from --to $common" ;;
+        "graph log") echo "--socket --limit $common" ;;
         "graph "*) echo "--graph $common" ;;
+        "proxies "*) echo "--socket --behind $common" ;;
         " ") echo "--graph --socket --check-config --print-config $common" ;;
         "metrics "* | "config "*) echo "--socket ${common#--json }" ;;
         *) echo "--socket $common" ;;
@@ -57,8 +70,12 @@ _offshootctl()
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return
             ;;
-        --now | --host | --path | --header | --gateway | -H) return ;;
+        --parent)
+            mapfile -t COMPREPLY < <(compgen -W "$(_offshootctl_environments)" -- "$current")
+            return
+            ;;
     esac
+    [[ $_offshootctl_valued == *" $previous "* ]] && return
     _offshootctl_words
     if [[ $current == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$(_offshootctl_options)" -- "$current")
@@ -66,15 +83,18 @@ _offshootctl()
     fi
     case "${#words[@]} ${words[0]} ${words[1]}" in
         "0 "*) mapfile -t COMPREPLY < <(compgen -W "$_offshootctl_commands" -- "$current") ;;
-        "1 env "*) mapfile -t COMPREPLY < <(compgen -W "list show tree" -- "$current") ;;
-        "1 graph "*) mapfile -t COMPREPLY < <(compgen -W "check diff root" -- "$current") ;;
+        "1 env "*) mapfile -t COMPREPLY < <(compgen -W "list show tree create set extend delete" -- "$current") ;;
+        "1 graph "*)
+            mapfile -t COMPREPLY < <(compgen -W "check diff root log rollback resume" -- "$current")
+            ;;
+        "1 proxy "*) mapfile -t COMPREPLY < <(compgen -W "adopt" -- "$current") ;;
         "1 log-level "*)
             mapfile -t COMPREPLY < <(compgen -W "error warn info debug" -- "$current")
             ;;
-        "1 resolve "* | "2 env show")
+        "1 resolve "* | "2 env show" | "2 env set" | "2 env extend" | "2 env delete")
             mapfile -t COMPREPLY < <(compgen -W "$(_offshootctl_environments)" -- "$current")
             ;;
-        ?*" graph "*)
+        ?*" graph check" | ?*" graph diff" | ?*" graph root")
             compopt -o filenames 2>/dev/null
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             ;;

@@ -133,9 +133,10 @@ class CtlCase(Case):
 
 class Usage(CtlCase):
     COMMANDS = [
-        "resolve", "explain", "env list", "env show", "env tree", "graph check", "graph diff",
-        "graph root", "status", "check", "trace", "metrics", "counters", "config", "reload",
-        "drain", "log-level",
+        "resolve", "explain", "env list", "env show", "env tree", "env create", "env set",
+        "env extend", "env delete", "graph check", "graph diff", "graph root", "graph log",
+        "graph rollback", "graph resume", "proxies", "proxy adopt", "status", "check", "trace",
+        "metrics", "counters", "config", "reload", "drain", "log-level",
     ]
 
     def test_help_of_the_program_lists_every_command(self):
@@ -168,12 +169,11 @@ class Usage(CtlCase):
         self.refused("option --graph needs a value: PATH", "resolve", "--graph")
 
     def test_commands_of_other_versions_are_unknown(self):
-        for words in (("proxies",), ("shadow", "start"), ("env", "create"), ("env", "delete"),
-                      ("graph", "log"), ("graph", "rollback"), ("token", "issue")):
+        for words in (("shadow", "start"), ("env", "attach"), ("proxy", "upgrade"), ("top",)):
             out, err = self.ctl(*words, status=ERROR)
             self.assertEqual("", out)
             self.assertIn("unknown command", err)
-        self.assertIn("unknown option", self.ctl("status", "--wait", status=ERROR)[1])
+        self.assertIn("unknown option", self.ctl("status", "--watch", status=ERROR)[1])
 
     def test_each_command_says_what_it_lacks_or_has_too_much(self):
         graph = ("--graph", self.graph)
@@ -207,12 +207,19 @@ class Usage(CtlCase):
                      "metrics", "--socket", "x", "--json")
         self.refused("--graph and --socket together: ask files or a proxy",
                      "resolve", "a", "b", "--graph", "x", "--socket", "y")
+        self.refused("files and --socket together: ask files or an agent",
+                     "graph", "diff", "a", "b", "--socket", "y")
+        for option in ("--at", "--from"):
+            command = {"--at": ("env", "list"), "--from": ("graph", "diff")}[option]
+            self.refused(f"{option} is for a running program: say --socket PATH, not files",
+                         *command, "--graph", self.graph, option, "1")
 
     def test_says_that_it_does_not_know_where_to_look(self):
         self.refused("which graph? say --graph PATH for files, or --socket PATH for a running "
-                     "proxy", "resolve", "main", "cart")
-        self.refused("which proxy? say --socket PATH, or set OFFSHOOT_ADMIN to the path of its "
-                     "admin socket", "status")
+                     "proxy or agent", "resolve", "main", "cart")
+        for command in (("status",), ("proxies",), ("env", "delete", "feat-42")):
+            self.refused("which proxy or agent? say --socket PATH, or set OFFSHOOT_ADMIN to the "
+                         "path of its admin socket", *command)
 
     def test_an_answer_that_cannot_be_written_is_an_error(self):
         for args in (("graph", "check", self.graph), ("--graph", self.graph, "resolve", "--batch")):
@@ -782,6 +789,7 @@ class Live(CtlCase, ProxyCase):
         self.assertNotIn("epoch: 1", self.answer("resolve", "main", "cart", "--graph", self.graph,
                                                  env=env))
         self.answer("graph", "check", self.graph, env=env)
+        self.answer("graph", "diff", self.graph, self.graph, env=env)
 
     def test_what_is_for_files_only(self):
         for option in (("--batch",), ("--now", "2026-01-01T00:00:00Z"), ("--gateway", "edge")):
@@ -939,7 +947,7 @@ class Completion(CtlCase):
         first = {command.split()[0] for command in Usage.COMMANDS}
         self.assertEqual(first, set(self.complete("")))
         self.assertEqual(["resolve", "reload"], self.complete("re"))
-        for group in ("env", "graph"):
+        for group in ("env", "graph", "proxy"):
             second = {c.split()[1] for c in Usage.COMMANDS if c.startswith(f"{group} ")}
             self.assertEqual(second, set(self.complete("--graph", "x", group, "")))
 

@@ -51,8 +51,10 @@ static void unknown_commands_name_the_nearest(void **state)
     assert_unknown("rsolve", NULL, "unknown command 'rsolve', did you mean 'resolve'?");
     assert_unknown("grap", "check", "unknown command 'grap', did you mean 'graph'?");
     assert_unknown("env", "lsit", "unknown command 'env lsit', did you mean 'env list'?");
-    assert_unknown("env", "extend", "unknown command 'env extend': see env --help");
-    assert_unknown("proxies", NULL, "unknown command 'proxies': see --help");
+    assert_unknown("env", "extnd", "unknown command 'env extnd', did you mean 'env extend'?");
+    assert_unknown("env", "attach", "unknown command 'env attach': see env --help");
+    assert_unknown("proxis", NULL, "unknown command 'proxis', did you mean 'proxies'?");
+    assert_unknown("shadow", NULL, "unknown command 'shadow': see --help");
     assert_unknown("graph", NULL, "'graph' wants one word more: see graph --help");
     assert_unknown("list", NULL, "unknown command 'list': see --help");
 }
@@ -65,6 +67,18 @@ static void only_first_words_of_two_are_groups(void **state)
     assert_false(command_is_group("en"));
     assert_false(command_is_group("resolve"));
     assert_false(command_is_group(""));
+}
+
+static void paths_are_words_of_the_commands_on_whole_graphs(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    size_t n;
+    assert_true(command_takes_paths(find("graph", "check", &n, &e)));
+    assert_true(command_takes_paths(find("graph", "diff", &n, &e)));
+    assert_false(command_takes_paths(find("graph", "rollback", &n, &e)));
+    assert_false(command_takes_paths(find("env", "show", &n, &e)));
+    assert_false(command_takes_paths(find("resolve", NULL, &n, &e)));
 }
 
 static void help_names_every_command_and_every_option(void **state)
@@ -92,6 +106,7 @@ int main(void)
         cmocka_unit_test(every_command_can_run_somewhere_and_says_what_it_is_for),
         cmocka_unit_test(unknown_commands_name_the_nearest),
         cmocka_unit_test(only_first_words_of_two_are_groups),
+        cmocka_unit_test(paths_are_words_of_the_commands_on_whole_graphs),
         cmocka_unit_test(help_names_every_command_and_every_option),
     };
     return unit_run(tests);

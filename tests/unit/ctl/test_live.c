@@ -1,5 +1,6 @@
 #include "ctl/live.h"
 #include "tests/unit/unit.h"
+#include <errno.h>
 
 static void assert_refusal_text(const char *answer, const char *want)
 {
@@ -85,6 +86,19 @@ static void targets_encode_what_they_carry(void **state)
     text_release(&t.text);
 }
 
+static void epochs_are_plain_positive_numbers(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    assert_int_equal(live_epoch("--at", "1", &e), 0);
+    assert_int_equal(live_epoch("--at", "9223372036854775807", &e), 0);
+    static const char *const wrong[] = {"", "0", "-1", "+1", "1 ", "0x1", "017", "one", "1.0",
+        "9223372036854775808", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        assert_int_equal(live_epoch("--at", wrong[i], &e), -EINVAL);
+    assert_string_equal(e.text, "--at is the number of an epoch, not '99999999999999999999'");
+}
+
 static void assert_refused(long status, const char *body, enum status want, const char *why)
 {
     struct live_reply r = {.status = status};
@@ -115,6 +129,7 @@ int main(void)
         cmocka_unit_test(text_that_is_no_decision_has_no_outcome),
         cmocka_unit_test(reads_the_outcome_of_json),
         cmocka_unit_test(targets_encode_what_they_carry),
+        cmocka_unit_test(epochs_are_plain_positive_numbers),
         cmocka_unit_test(refusals_of_the_socket_become_statuses),
     };
     return unit_run(tests);
