@@ -73,6 +73,7 @@ int core_reload(struct core *c, const char *who, struct err *e);
 /* Takes away what expired long enough ago. Returns the seconds until it is worth calling again. */
 uint32_t core_tick(struct core *c);
 
+const struct history_recovery *core_recovery(const struct core *c); /* of core_new */
 struct snapshot *core_active(const struct core *c); /* borrowed; NULL: none yet */
 struct history *core_history(struct core *c);
 bool core_held(const struct core *c);
@@ -85,5 +86,7 @@ size_t core_files(const struct core *c);
 /* Environments made by command. */
 size_t core_own_count(const struct core *c);
 bool core_is_own(const struct core *c, const char *name);
+/* Of them, those that expired and cannot be taken away because others stand on them. */
+size_t core_own_stuck(const struct core *c);
 
 #endif

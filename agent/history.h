@@ -64,8 +64,13 @@ struct history_options {
     const char *dir;
     uint32_t retain_epochs; /* default 1,000 */
     uint64_t retain_bytes;  /* default 1 GiB */
+    uint32_t part_bytes;    /* a longer entry is cut into several records; default 32 MiB */
     bool start_new;         /* begin a new history although there is one (kept beside as
                              * graph.log.old-<history>), with this content as its first epoch */
+    /* What a history that is created says it follows; NULL: with start_new the one that was there,
+     * else none. */
+    const unsigned char *follows_history;
+    uint64_t follows_epoch;
 };
 struct history_recovery {
     uint64_t records, cut_bytes;
@@ -79,6 +84,8 @@ struct history *history_open(
 void history_close(struct history *h);
 
 const unsigned char *history_id(const struct history *h); /* HISTORY_ID bytes */
+/* The history that this one continues, and from which epoch on; NULL: none. */
+const unsigned char *history_follows(const struct history *h, uint64_t *ret_epoch);
 uint64_t history_epoch(const struct history *h);          /* newest; 0: none yet */
 struct snapshot *history_newest(const struct history *h); /* borrowed; NULL: none yet */
 bool history_held(const struct history *h);

@@ -484,6 +484,17 @@ int reclog_sync(struct reclog *l, struct err *e)
     return fail(l, -errno, "sync", e);
 }
 
+int reclog_take_back(struct reclog *l, uint64_t bytes, struct err *e)
+{
+    uint64_t now = reclog_bytes(l);
+    if (bytes > now || now - bytes > l->size - RECLOG_HEADER)
+        return err_set(e, -EINVAL, "cannot take records of '%s' back", l->path);
+    l->size -= now - bytes;
+    l->torn = true;
+    int rc = cut(l);
+    return rc ? fail(l, rc, "cut the end of", e) : 0;
+}
+
 uint64_t reclog_bytes(const struct reclog *l)
 {
     uint64_t bytes = l->size;

@@ -16,6 +16,7 @@
 
 #include "lib/base/err.h"
 #include "lib/base/str.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 #define RECLOG_RECORD_MAX (64u << 20) /* bytes of payload */
@@ -43,6 +44,9 @@ void reclog_close(struct reclog *l);
 int reclog_append(struct reclog *l, uint32_t type, struct str payload, struct err *e);
 /* fdatasync: after it returns 0, what was appended survives kill -9 and power loss. */
 int reclog_sync(struct reclog *l, struct err *e);
+/* Takes back what was appended since reclog_bytes said `bytes`, unless a rotation lies between
+ * (-EINVAL). When it cannot be cut off now, the next append does it first. */
+int reclog_take_back(struct reclog *l, uint64_t bytes, struct err *e);
 /* Calls fn for every record, oldest segment first; stops at its first non-zero and returns it.
  * A full segment that is damaged is -EBADMSG, after the records before the damage.
  * fn may not append to l. */
@@ -56,6 +60,19 @@ int reclog_compact(
 uint64_t reclog_bytes(const struct reclog *l);
 /* CRC32C (Castagnoli, RFC 3720 appendix B.4) of p, continuing from crc (0 to start). */
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
+
+/* How a segment ends. */
+struct reclog_peek {
+    uint64_t records, end; /* whole records, and the offset just past the last one */
+    uint64_t size;         /* of the file */
+    bool damaged;          /* what is behind `end` is no torn write: something whole was hit */
+};
+/* Reads the newest segment of a log without locking or changing it, and judges what is behind the
+ * last whole record: reclog_open would cut it, also when it is the damage of what was acknowledged.
+ * types: record types of this log are below it. fn may be NULL. 0, what fn returned, or negative
+ * errno with e (-ENOENT: there is none). */
+int reclog_peek(const char *dir, const char *name, uint32_t kind, uint32_t types, reclog_fn *fn,
+    void *arg, struct reclog_peek *ret, struct err *e);
 
 /* Pure decoder for fuzzing and recovery: the records in one segment's bytes after the header.
  * Returns the offset just past the last whole record, or past the one at which fn returned

@@ -32,4 +32,7 @@ int reclog_check_header(
  * just past the last whole record. 0, negative errno of reading, or what fn returned. */
 int reclog_scan_file(int fd, uint64_t size, reclog_fn *fn, void *arg, uint64_t *ret_end);
 
+/* Is what stands behind the last whole record, at offset `at` of the file, a torn write? */
+bool reclog_tail_torn(struct str tail, uint64_t at, uint32_t types);
+
 #endif

@@ -36,4 +36,9 @@ int codec_apply(const struct snapshot *base, struct str bytes, struct snapshot *
 int codec_rebase(const struct snapshot *base, struct str whole, uint64_t epoch,
     struct snapshot **ret, struct snapshot_changes *ret_changes, struct err *e);
 
+/* The same content on the same chain as epoch `epoch`, above base's. No record gets a new epoch of
+ * change. 0, -ENOMEM, -EINVAL. */
+int codec_renumber(
+    const struct snapshot *base, uint64_t epoch, struct snapshot **ret, struct err *e);
+
 #endif
