@@ -246,7 +246,8 @@ static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *
         goaway_sent(s, &frame->goaway);
         break;
     case NGHTTP2_RST_STREAM:
-        if (st) /* not by our will: those that we reset are forgotten already */
+        if (frame->rst_stream.error_code != NGHTTP2_NO_ERROR &&
+            frame->rst_stream.error_code != NGHTTP2_CANCEL) /* these two are ours */
             spend(s, FLOOD_RESET);
         break;
     case NGHTTP2_DATA:

@@ -1,5 +1,5 @@
 /* Bytes that were not made by our own codec: requests and replies written by hand. */
-#include "tests/unit/wire/grpc_raw.h"
+#include "tests/unit/wire/grpc_seen.h"
 
 /* ---- a server ---- */
 
