@@ -28,7 +28,7 @@ TESTFLAGS ?=
 
 VERSION := 0.1.0
 
-PKGS := libevent_core libevent_extra libevent_pthreads libnghttp2 libcrypto libssl libprotobuf-c \
+PKGS := libevent_core libevent_extra libevent_pthreads libevent_openssl libnghttp2 libcrypto libssl libprotobuf-c \
         hiredis yaml-0.1 jansson libcares libxxhash zlib libcurl
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 

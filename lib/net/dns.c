@@ -395,3 +395,18 @@ int dns_resolve(struct dns *d, struct str name, dns_fn *fn, void *arg)
     }
     return 0;
 }
+
+void dns_forget(struct dns *d, dns_fn *fn, void *arg)
+{
+    list_for_each (it, &d->queries) {
+        struct query *q = list_entry(it, struct query, link);
+        if (q->fn != fn || q->arg != arg)
+            continue;
+        if (q->done) { /* c-ares does not know it any more */
+            query_free(q);
+        } else {
+            q->answered = true; /* freed when c-ares is done with it */
+            event_del(&q->timer);
+        }
+    }
+}

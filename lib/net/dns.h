@@ -33,5 +33,7 @@ void dns_free(struct dns *d);
 /* name is copied. fn runs exactly once, from the event loop, never inside this call. 0 or -ENOMEM.
  */
 int dns_resolve(struct dns *d, struct str name, dns_fn *fn, void *arg);
+/* Queries with this fn and arg get no callback any more. */
+void dns_forget(struct dns *d, dns_fn *fn, void *arg);
 
 #endif
