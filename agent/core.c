@@ -1,3 +1,5 @@
+#include "agent/core.h"
+
 #include "agent/core_int.h"
 #include "lib/base/mem.h"
 #include <errno.h>

@@ -74,7 +74,7 @@ int core_reload(struct core *c, const char *who, struct err *e);
 uint32_t core_tick(struct core *c);
 
 const struct history_recovery *core_recovery(const struct core *c); /* of core_new */
-struct snapshot *core_active(const struct core *c); /* borrowed; NULL: none yet */
+struct snapshot *core_active(const struct core *c);                 /* borrowed; NULL: none yet */
 struct history *core_history(struct core *c);
 bool core_held(const struct core *c);
 bool core_valid(const struct core *c); /* sources as last read are valid */

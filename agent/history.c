@@ -1,3 +1,5 @@
+#include "agent/history.h"
+
 #include "agent/history_int.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
