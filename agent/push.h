@@ -8,7 +8,12 @@
  *   everybody ACTIVE on it, and 60 s → Retire of older ones
  *
  * One epoch is on its way at a time; what is committed meanwhile joins: the next Stage is for the
- * newest epoch. A proxy that was late once is not waited for again until it has caught up. */
+ * newest epoch. A proxy that was late once is not waited for again until it has caught up; one that
+ * refused an epoch is left alone until the next one. One Stage a proxy is on its way at a time.
+ *
+ * After a restart the newest epoch may have reached nobody: it is activated once a proxy says that
+ * it is active on it, else when stage_ms passed since the first call here, so that most proxies are
+ * back and hold it. */
 #ifndef OFFSHOOT_AGENT_PUSH_H
 #define OFFSHOOT_AGENT_PUSH_H
 
@@ -61,17 +66,19 @@ struct push_options {
         const unsigned char *digest, struct push_bytes *bytes);
     void (*activate)(void *arg, void *stream, uint64_t nonce, uint64_t epoch);
     void (*retire)(void *arg, void *stream, uint64_t nonce, uint64_t epoch);
-    /* Ends the stream: another one with the same node came, or it broke the rules (text says). */
+    /* Ends the stream: another one with the same node came (text says). The callee forgets the
+     * proxy: push_leave is not called for it. */
     void (*drop)(void *arg, void *stream, const char *text);
 };
 
+/* Borrows h. Takes what h has as the newest epoch. NULL when memory is out. */
 struct push *push_new(const struct push_options *o, struct history *h);
 void push_free(struct push *p);
 
 /* A new epoch is on disk. */
 void push_commit(struct push *p, struct snapshot *s, uint64_t now_ms);
-/* A proxy said Hello. NULL: refused (limit). stream is the caller's, given back to the callbacks.
- */
+/* A proxy said Hello. NULL: refused (limit, or no memory). stream is the caller's, given back to
+ * the callbacks, which may be called before this returns. */
 struct push_proxy *push_join(
     struct push *p, const struct push_hello *h, void *stream, uint64_t now_ms);
 void push_leave(struct push_proxy *x, uint64_t now_ms);
@@ -79,8 +86,8 @@ void push_on_ack(struct push_proxy *x, uint64_t nonce, uint64_t epoch, enum push
     uint64_t ns, uint64_t now_ms);
 void push_on_nack(struct push_proxy *x, uint64_t nonce, uint64_t epoch, enum push_nack reason,
     struct str text, uint64_t now_ms);
-void push_on_heartbeat(struct push_proxy *x, uint64_t epoch, uint64_t now_ms);
-/* Time-outs. Returns when to call again (ms from now). */
+/* Time-outs. Returns when to call again (ms from now); anything else called here may bring that
+ * forward. */
 uint32_t push_tick(struct push *p, uint64_t now_ms);
 
 /* Epoch that every live proxy is active on, at least; UINT64_MAX when there is none. */
@@ -94,6 +101,8 @@ struct push_counts {
 };
 struct push_counts push_counts(const struct push *p);
 void push_bytes_drop(struct push_bytes *b);
+/* Live proxies that are not active on epoch or a later one: names for a JSON array, or lines. */
+void push_names_behind(const struct push *p, uint64_t epoch, bool json, struct text *out);
 /* The list of proxies: text or JSON (docs/agent-admin.md). behind: only those not active on the
  * newest epoch. */
 void push_list(const struct push *p, bool json, bool behind, uint64_t now_ms, struct text *out);

@@ -1,0 +1,137 @@
+#include "agent/stats.h"
+#include "lib/base/mem.h"
+#include <assert.h>
+#include <stdio.h>
+
+static const char *const refusal_words[SYNC_REFUSAL_COUNT] = {"malformed", "no-hello",
+    "hello-twice", "bad-hello", "certificate", "not-allowed", "limit", "replaced", "silent",
+    "stuck"};
+static const char *const nack_words[NACK_REASONS] = {
+    "unknown", "bad-digest", "base-unknown", "invalid-graph", "too-big", "stale", "unsupported"};
+
+static const char *kind_label(unsigned i)
+{
+    return change_kind_word((enum change_kind)i);
+}
+static const char *refusal_label(unsigned i)
+{
+    return refusal_words[i];
+}
+static const char *nack_label(unsigned i)
+{
+    return nack_words[i];
+}
+
+/* A family of cells that differ by one label. */
+struct family {
+    unsigned first, n;
+    const char *name, *label;
+    const char *(*word)(unsigned i);
+    const char *help;
+};
+static const struct family families[] = {
+    {STAT_COMMITS, CHANGE_KINDS, "offshoot_agent_commits_total", "kind", kind_label,
+        "Epochs made, by what made them."},
+    {STAT_REFUSALS, SYNC_REFUSAL_COUNT, "offshoot_agent_streams_refused_total", "reason",
+        refusal_label, "Streams of proxies that were refused or ended by the agent, by reason."},
+    {STAT_NACKS, NACK_REASONS, "offshoot_agent_nacks_total", "reason", nack_label,
+        "Epochs that a proxy refused, by its reason."},
+};
+
+static const struct {
+    unsigned stat;
+    struct counter_desc desc;
+} singles[] = {
+    {STAT_GRAPH_REFUSED, {"offshoot_graph_refused_total", "",
+                             "Reads of the graph files that were not valid; the last good epoch "
+                             "stayed active.",
+                             0}},
+    {STAT_CHANGES_REFUSED, {"offshoot_agent_changes_refused_total", "",
+                               "Commands that were refused and changed nothing.", 0}},
+    {STAT_HELLOS, {"offshoot_agent_hellos_total", "", "Proxies that were taken.", 0}},
+    {STAT_ACKS, {"offshoot_agent_acks_total", "", "Acks of proxies.", 0}},
+    {STAT_STAGES,
+        {"offshoot_agent_stages_total", "", "Epochs sent to a proxy, in differences or whole.", 0}},
+    {STAT_STAGE_WHOLES,
+        {"offshoot_agent_stage_wholes_total", "", "Epochs sent to a proxy as a whole.", 0}},
+    {STAT_STAGE_BYTES,
+        {"offshoot_agent_stage_bytes_total", "", "Bytes of graph in what was sent to proxies.", 0}},
+    {STAT_ACTIVATIONS, {"offshoot_agent_activations_total", "", "Epochs that were activated.", 0}},
+    {STAT_LATE, {"offshoot_agent_late_total", "",
+                    "Times that a proxy did not answer within stage.timeout.", 0}},
+    {STAT_HEARTBEATS, {"offshoot_agent_heartbeats_total", "", "Heartbeats of proxies.", 0}},
+    {STAT_UNKNOWN_MESSAGES, {"offshoot_agent_unknown_messages_total", "",
+                                "Messages of a kind that this version does not know, ignored.", 0}},
+    {STAT_ACCEPTS, {"offshoot_agent_accepts_total", "", "Connections accepted.", 0}},
+    {STAT_CONNECTIONS_REFUSED, {"offshoot_agent_connections_refused_total", "",
+                                   "Connections over limits.connections, closed at once.", 0}},
+    {STAT_HANDSHAKES_FAILED, {"offshoot_agent_handshakes_failed_total", "",
+                                 "Connections whose TLS handshake failed.", 0}},
+    {STAT_CONNECTIONS_TIMED_OUT,
+        {"offshoot_agent_connections_timed_out_total", "",
+            "Connections closed because no call came in time, or a ping had no answer.", 0}},
+    {STAT_CALLS, {"offshoot_agent_calls_total", "", "gRPC calls taken.", 0}},
+    {STAT_ADMIN_SHED, {"offshoot_agent_admin_shed_total", "",
+                          "Admin connections shut down to make room for others.", 0}},
+    {STAT_WAITS_REFUSED, {"offshoot_agent_waits_refused_total", "",
+                             "Questions to /wait refused because 64 were waiting.", 0}},
+    {STAT_CONNECTIONS, {"offshoot_agent_connections", "", "Connections now.", 1}},
+    {STAT_PROXIES, {"offshoot_agent_proxies", "", "Proxies connected now.", 1}},
+    {STAT_PROXIES_BEHIND, {"offshoot_agent_proxies_behind", "",
+                              "Connected proxies that are not active on the newest epoch.", 1}},
+    {STAT_PROXIES_STALE, {"offshoot_agent_proxies_stale", "",
+                             "Connected proxies that hold another history, or a later epoch.", 1}},
+    {STAT_SLOWEST_EPOCH, {"offshoot_agent_slowest_epoch", "",
+                             "Epoch that every connected proxy is active on, at least; the newest "
+                             "one when none is connected.",
+                             1}},
+    {STAT_WAITS, {"offshoot_agent_waits", "", "Questions to /wait that wait now.", 1}},
+    {STAT_GRAPH_EPOCH, {"offshoot_graph_epoch", "", "The newest epoch.", 1}},
+    {STAT_GRAPH_ENVIRONMENTS, {"offshoot_graph_environments", "", "Environments in it.", 1}},
+    {STAT_GRAPH_SERVICES, {"offshoot_graph_services", "", "Services in it.", 1}},
+    {STAT_GRAPH_BYTES, {"offshoot_graph_bytes", "", "Memory of its compiled graph.", 1}},
+    {STAT_GRAPH_INVALID,
+        {"offshoot_graph_invalid", "",
+            "1 while the graph files are not valid and the last good epoch stays active.", 1}},
+    {STAT_HELD, {"offshoot_agent_held", "",
+                    "1 after a rollback, until resume: changes are checked, not published.", 1}},
+    {STAT_OWN_ENVIRONMENTS,
+        {"offshoot_agent_own_environments", "", "Environments made by command.", 1}},
+    {STAT_HISTORY_EPOCHS, {"offshoot_agent_history_epochs", "", "Epochs kept.", 1}},
+    {STAT_HISTORY_BYTES, {"offshoot_agent_history_bytes", "", "Size of the history on disk.", 1}},
+};
+
+const struct counter_desc *stats_table(void)
+{
+    struct counter_desc *table = mem_array(STAT_COUNT, sizeof *table);
+    char(*labels)[48] = mem_array(STAT_COUNT, sizeof *labels);
+    if (!table || !labels) {
+        mem_free(table);
+        mem_free(labels);
+        return NULL;
+    }
+    memset(table, 0, STAT_COUNT * sizeof *table);
+    table[0].labels = labels[0];
+    for (size_t f = 0; f < sizeof families / sizeof families[0]; f++) {
+        for (unsigned i = 0; i < families[f].n; i++) {
+            unsigned at = families[f].first + i;
+            snprintf(
+                labels[at], sizeof labels[at], "%s=\"%s\"", families[f].label, families[f].word(i));
+            table[at] = (struct counter_desc){
+                families[f].name, labels[at], families[f].help, COUNTER_TOTAL};
+        }
+    }
+    for (size_t i = 0; i < sizeof singles / sizeof singles[0]; i++)
+        table[singles[i].stat] = singles[i].desc;
+    for (unsigned i = 0; i < STAT_COUNT; i++)
+        assert(table[i].family);
+    return table;
+}
+
+void stats_table_free(const struct counter_desc *table)
+{
+    if (!table)
+        return;
+    mem_free((void *)(uintptr_t)table[0].labels); /* the block of all labels starts there */
+    mem_free((void *)(uintptr_t)table);
+}

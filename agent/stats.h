@@ -1,0 +1,76 @@
+/* The agent's counters: an enum of cells and the table that describes each (stats.c). */
+#ifndef OFFSHOOT_AGENT_STATS_H
+#define OFFSHOOT_AGENT_STATS_H
+
+#include "agent/history.h"
+#include "lib/base/counters.h"
+
+/* Why a proxy's stream was refused or ended by us. */
+enum sync_refusal {
+    SYNC_MALFORMED,   /* bytes that are no message of ours */
+    SYNC_NO_HELLO,    /* another message came first, or none in time */
+    SYNC_HELLO_TWICE, /* a second one on the same stream */
+    SYNC_BAD_HELLO,   /* a node that is no name, too many epochs, a digest of wrong size */
+    SYNC_CERTIFICATE, /* the node is none of its names */
+    SYNC_NOT_ALLOWED, /* not in proxies.allow */
+    SYNC_LIMIT,       /* limits.proxies */
+    SYNC_REPLACED,    /* another stream of the same node */
+    SYNC_SILENT,      /* nothing for three heartbeats */
+    SYNC_STUCK,       /* does not read */
+    SYNC_REFUSAL_COUNT
+};
+
+#define NACK_REASONS 7 /* NackReason: 0 is one that we do not know */
+
+enum agent_stat {
+    STAT_COMMITS,                                    /* + enum change_kind */
+    STAT_REFUSALS = STAT_COMMITS + CHANGE_KINDS,     /* + enum sync_refusal */
+    STAT_NACKS = STAT_REFUSALS + SYNC_REFUSAL_COUNT, /* + NackReason */
+    STAT_GRAPH_REFUSED = STAT_NACKS + NACK_REASONS,
+    STAT_CHANGES_REFUSED,
+    STAT_HELLOS,
+    STAT_ACKS,
+    STAT_STAGES,
+    STAT_STAGE_WHOLES,
+    STAT_STAGE_BYTES,
+    STAT_ACTIVATIONS,
+    STAT_LATE,
+    STAT_HEARTBEATS,
+    STAT_UNKNOWN_MESSAGES,
+    STAT_ACCEPTS,
+    STAT_CONNECTIONS_REFUSED,
+    STAT_HANDSHAKES_FAILED,
+    STAT_CONNECTIONS_TIMED_OUT,
+    STAT_CALLS,
+    STAT_ADMIN_SHED,
+    STAT_WAITS_REFUSED,
+    /* gauges */
+    STAT_CONNECTIONS,
+    STAT_PROXIES,
+    STAT_PROXIES_BEHIND,
+    STAT_PROXIES_STALE,
+    STAT_SLOWEST_EPOCH,
+    STAT_WAITS,
+    STAT_GRAPH_EPOCH,
+    STAT_GRAPH_ENVIRONMENTS,
+    STAT_GRAPH_SERVICES,
+    STAT_GRAPH_BYTES,
+    STAT_GRAPH_INVALID,
+    STAT_HELD,
+    STAT_OWN_ENVIRONMENTS,
+    STAT_HISTORY_EPOCHS,
+    STAT_HISTORY_BYTES,
+    STAT_COUNT
+};
+
+/* The description of every cell, in order. Built once; freed by stats_table_free. NULL when memory
+ * is out. */
+const struct counter_desc *stats_table(void);
+void stats_table_free(const struct counter_desc *table);
+
+static inline void stat_set(counter_cell *c, uint64_t v)
+{
+    atomic_store_explicit(c, v, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,158 @@
+/* Who a proxy is: Hello judged against the contract, its certificate and proxies.allow. */
+#include "agent/settings.h"
+#include "agent/sync_int.h"
+#include "lib/base/log.h"
+#include <stdio.h>
+
+#define NODE_MAX    253
+#define REFUSAL_MAX 400
+
+static bool node_valid(const char *s)
+{
+    size_t n = strlen(s);
+    for (const char *c = s; *c; c++)
+        if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
+                strchr("._:/-", *c)))
+            return false;
+    return n >= 1 && n <= NODE_MAX;
+}
+
+/* Printable, so that it may stand in a list. */
+static bool text_valid(const char *s, size_t max)
+{
+    size_t n = strlen(s);
+    for (const char *c = s; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 127)
+            return false;
+    return n <= max;
+}
+
+static bool held_valid(const Offshoot__V1__Hello *h)
+{
+    bool active_held = h->active_epoch == 0;
+    if (h->n_held > PUSH_HELD_MAX)
+        return false;
+    for (size_t i = 0; i < h->n_held; i++) {
+        const Offshoot__V1__Held *held = h->held[i];
+        if (held->epoch == 0 || held->digest.len != 32 ||
+            (i > 0 && held->epoch <= h->held[i - 1]->epoch))
+            return false;
+        active_held = active_held || held->epoch == h->active_epoch;
+    }
+    return active_held;
+}
+
+/* What breaks the contract, or NULL. */
+static const char *fault_of(const Offshoot__V1__Hello *h)
+{
+    const Offshoot__V1__Workload *w = h->workload;
+    if (!node_valid(h->node))
+        return "node: want 1 to 253 of [A-Za-z0-9._:/-]";
+    if (h->role != OFFSHOOT__V1__ROLE__GATEWAY && h->role != OFFSHOOT__V1__ROLE__SIDECAR)
+        return "role: not one that this agent knows";
+    if (h->history.len != 0 && h->history.len != HISTORY_ID)
+        return "history: want 16 bytes, or none";
+    if (h->history.len == 0 && h->n_held)
+        return "held: epochs without a history";
+    if (!held_valid(h))
+        return "held: want at most 8, ascending, each with 32 bytes of digest, the active one "
+               "among them";
+    if (!text_valid(h->version, 64))
+        return "version: want at most 64 printable bytes";
+    if (!text_valid(h->region, 63))
+        return "region: want at most 63 printable bytes";
+    if (!text_valid(h->gateway, 63))
+        return "gateway: want at most 63 printable bytes";
+    if (h->n_features > 64)
+        return "features: want at most 64";
+    if (w && (!text_valid(w->service, 63) || !text_valid(w->environment, 63)))
+        return "workload: want names of at most 63 printable bytes";
+    return NULL;
+}
+
+static bool in_certificate(const struct grpc_peer *peer, const char *node)
+{
+    for (unsigned i = 0; i < peer->nnames; i++)
+        if (strcmp(peer->names[i], node) == 0)
+            return true;
+    return false;
+}
+
+static bool allowed(const struct conf_list *allow, const char *node)
+{
+    for (size_t i = 0; i < allow->n; i++)
+        if (name_matches(allow->item[i], node))
+            return true;
+    return allow->n == 0;
+}
+
+/* Its names, for the refusal. */
+static void say_names(const struct grpc_peer *peer, char *out, size_t size)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < peer->nnames && n < size; i++)
+        n += (size_t)snprintf(out + n, size - n, "%s%s", i ? ", " : "", peer->names[i]);
+}
+
+/* 0, or refused. */
+static int judge(struct sync_stream *t, const Offshoot__V1__Hello *h)
+{
+    const struct grpc_peer *peer = grpc_peer(t->call);
+    const char *fault = fault_of(h);
+    char text[REFUSAL_MAX], names[200] = "";
+    if (fault) {
+        snprintf(text, sizeof text, "Hello: %s", fault);
+        sync_refuse(t, SYNC_BAD_HELLO, GRPC_INVALID_ARGUMENT, text);
+        return -1;
+    }
+    if (peer->tls && !in_certificate(peer, h->node)) {
+        say_names(peer, names, sizeof names);
+        snprintf(text, sizeof text, "node '%s' is none of the names of the certificate (%s)",
+            h->node, names);
+        sync_refuse(t, SYNC_CERTIFICATE, GRPC_PERMISSION_DENIED, text);
+        return -1;
+    }
+    if (!allowed(t->sync->o.allow, h->node)) {
+        snprintf(text, sizeof text, "node '%s' is not in proxies.allow of the agent", h->node);
+        sync_refuse(t, SYNC_NOT_ALLOWED, GRPC_PERMISSION_DENIED, text);
+        return -1;
+    }
+    return 0;
+}
+
+void sync_hello(struct sync_stream *t, const Offshoot__V1__Hello *h)
+{
+    struct sync *s = t->sync;
+    char peer[ADDR_TEXT_MAX];
+    if (t->proxy) {
+        sync_refuse(t, SYNC_HELLO_TWICE, GRPC_INVALID_ARGUMENT, "a second Hello on one stream");
+        return;
+    }
+    if (judge(t, h) != 0)
+        return;
+    addr_format(&grpc_peer(t->call)->addr, peer);
+    struct push_hello hello = {.node = h->node,
+        .version = h->version,
+        .region = h->region,
+        .service = h->workload ? h->workload->service : "",
+        .environment = h->workload ? h->workload->environment : "",
+        .gateway = h->gateway,
+        .peer = peer,
+        .sidecar = h->role == OFFSHOOT__V1__ROLE__SIDECAR,
+        .history = h->history.len ? h->history.data : NULL,
+        .nheld = (unsigned)h->n_held,
+        .active = h->active_epoch};
+    for (size_t i = 0; i < h->n_held; i++) {
+        hello.held[i].epoch = h->held[i]->epoch;
+        memcpy(hello.held[i].digest, h->held[i]->digest.data, 32);
+    }
+    t->proxy = push_join(s->push, &hello, t, sync_now_ms());
+    if (!t->proxy) {
+        sync_refuse(t, SYNC_LIMIT, GRPC_RESOURCE_EXHAUSTED,
+            "the agent serves as many proxies as limits.proxies allows");
+        return;
+    }
+    counter_inc(&s->o.stats[STAT_HELLOS]);
+    log_info("proxy '%s' connected from %s, active on epoch %llu", h->node, peer,
+        (unsigned long long)h->active_epoch);
+}
