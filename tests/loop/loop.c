@@ -35,9 +35,8 @@ static int connect_pair(struct worker *w, const struct addr *a, bool *ret_pendin
     return sv[0];
 }
 
-void loop_stage(struct loop *l, const char *graph, uint64_t epoch)
+struct snapshot *loop_compile(const char *graph, const struct snapshot *base, uint64_t epoch)
 {
-    const struct slot_table *t = &l->slots.table;
     struct loader *loader = loader_new(NULL);
     struct findings f;
     const struct model *m = NULL;
@@ -48,10 +47,16 @@ void loop_stage(struct loop *l, const char *graph, uint64_t epoch)
     assert_non_null(loader);
     assert_int_equal(loader_load(loader, &src, 1, &f, &m), 0);
     assert_int_equal(model_check(m, NULL, &f), 0);
-    assert_int_equal(
-        snapshot_compile(&s, t->n ? t->held[0].snapshot : NULL, m, epoch, NULL, &e), 0);
+    assert_int_equal(snapshot_compile(&s, base, m, epoch, NULL, &e), 0);
     findings_release(&f);
     loader_free(loader);
+    return s;
+}
+
+void loop_stage(struct loop *l, const char *graph, uint64_t epoch)
+{
+    const struct slot_table *t = &l->slots.table;
+    struct snapshot *s = loop_compile(graph, t->n ? t->held[0].snapshot : NULL, epoch);
     int slot = slots_reserve(&l->slots, l->reader, 1);
     assert_true(slot >= 0);
     slots_stage(&l->slots, slot, s, snapshot_only_gateway(s));

@@ -35,6 +35,8 @@ void loop_start(struct loop *l, const char *graph, const char *const *sets);
 void loop_stop(struct loop *l);
 extern const char loop_graph[];
 
+/* Compiles a valid graph on top of base (may be NULL); returns new. */
+struct snapshot *loop_compile(const char *graph, const struct snapshot *base, uint64_t epoch);
 /* One more epoch in the hands of the worker, on top of the newest; the first one is active. */
 void loop_stage(struct loop *l, const char *graph, uint64_t epoch);
 /* The worker takes the table of l->slots as it is now. */
