@@ -55,7 +55,8 @@ apiVersion: offshoot.dev/v1
 kind: Gateway
 metadata: {name: edge}
 spec:
-%(default)s  select:
+%(default)s  overlayAccess: public
+  select:
     - {host: "*.preview.shop.test"}
     - {header: x-env}
     - {header: x-offshoot-env, forward: true}
@@ -97,7 +98,7 @@ spec: {mode: overlay, parent: team, providers: {web: %(web@feat)s}, use: {cart: 
 apiVersion: offshoot.dev/v1
 kind: Environment
 metadata: {name: less}
-spec: {mode: overlay, parent: team, remove: [pay]}
+spec: {mode: overlay, parent: team, remove: [pay], access: token}
 ---
 apiVersion: offshoot.dev/v1
 kind: Environment
@@ -367,7 +368,10 @@ def difference(head, live, told):
     status, word = int(live[0][9:12]), WORD.search(live[0])
     word = word.group(1).decode() if word else None
     refusal = told["refusal"]
-    if word != refusal or status != (told["status"] or 200):
+    outside = (refusal, told["status"] or 200)
+    if refusal == "forbidden" and not head.trusted:
+        outside = ("unknown-environment", 404)
+    if (word, status) != outside:
         return f"{status} {word}, explained: {told['status']} {refusal}"
     if not refusal and head.method != "HEAD":
         who, _, context = live[1].decode("latin-1").partition("|")
@@ -453,7 +457,7 @@ class ExplainIsRoute(ProxyCase):
         seen = self.compare(HEADS * 4 // 5)
         # The heads reach everything that there is to decide.
         want = {*PROVIDERS, "unknown-environment", "expired", "no-route", "removed", "no-provider",
-                "context", "bad-request", "unsupported", "loop"} - {"raw@main", "web@old"}
+                "context", "bad-request", "unsupported", "loop", "forbidden"} - {"raw@main", "web@old"}
         self.assertEqual(want - set(seen), set())
         self.assertEqual(set(seen) - want, set())
 

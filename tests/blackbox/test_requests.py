@@ -572,6 +572,7 @@ kind: Gateway
 metadata: {name: edge}
 spec:
   defaultEnvironment: main
+  overlayAccess: public
   select: [{header: x-env}, {query: env}, {baggage: other-env}]
   routes: [{path: /shop, service: shop}, {path: /gone, service: gone},
     {path: /nobody, service: nobody}, {path: /raw, service: raw}]
