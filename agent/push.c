@@ -5,6 +5,7 @@
  *                   all done with, or stage_ms passed ─→ end_round: push_activate to each
  *                   newest is newer still ─→ the next round
  *   settle: all that are waited for ACTIVE ─→ a retire in line, due after retire_ms */
+#include "agent/push.h"
 #include "agent/push_int.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"

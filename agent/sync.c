@@ -1,3 +1,4 @@
+#include "agent/sync.h"
 #include "agent/sync_int.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"

@@ -22,7 +22,7 @@ from fakes import Nobody, Provider, fixed, free_port, http_script
 from http1 import BadMessage, Incomplete, Reply, Request, connect, reply_bytes, request_bytes
 
 __all__ = [
-    "BUILD", "ONE_SHOP", "ROOT", "BadMessage", "Case", "Counters", "Incomplete", "Nobody",
+    "BUILD", "ONE_SHOP", "ROOT", "Agent", "AgentCase", "BadMessage", "Case", "Counters", "Incomplete", "Nobody",
     "Program", "Provider", "ProxyCase", "Reply", "Request", "connect", "eventually", "fixed",
     "free_port", "http_script", "reply_bytes", "request_bytes", "sanitized",
 ]  # fmt: skip
@@ -456,3 +456,83 @@ class ProxyCase(Case):
         """One request on a connection of its own; the reply."""
         with connect(proxy.address) as stream:
             return stream.ask(request_bytes(method, target, host, fields, body))
+
+
+class Agent:
+    """A started offshoot-agent, which a test may kill and start again on the same state."""
+
+    def __init__(self, case, flags, listen):
+        self.case, self.flags = case, flags
+        self.options = listen[len(listen.split(",")[0]) :]
+        self.program = self._start(flags, listen)
+
+    def _start(self, flags, listen):
+        return self.case.start("offshoot-agent", *flags, "--listen", listen)
+
+    @property
+    def listen(self):
+        """Where proxies connect: the first listener's address."""
+        return self.program.ready["listen"][0]
+
+    @property
+    def admin(self):
+        """Path of the admin socket."""
+        return self.program.ready["admin"][0]
+
+    def ask(self, path, method="GET", fields=(), timeout=SECONDS, **params):
+        """The reply, whatever its status, as JSON where there is any."""
+        target = f"{path}?{urlencode(params, doseq=True)}" if params else path
+        fields = [("Accept", "application/json"), *fields]
+        return self.program.admin(target, method, fields, timeout=timeout)
+
+    def get(self, path, **params):
+        """GET as JSON; any status but 200 is a failure."""
+        return self._good(self.ask(path, **params), path)
+
+    def post(self, path, **params):
+        """POST as JSON; any status but 200 is a failure."""
+        return self._good(self.ask(path, "POST", **params), path)
+
+    def _good(self, reply, path):
+        if reply.status != 200:
+            raise AssertionError(f"{path}: {reply}\n{self.program.describe()}")
+        return json.loads(reply.body)
+
+    def refused(self, path, status, method="POST", **params):
+        """The text of a refusal with this status."""
+        reply = self.ask(path, method, **params)
+        if reply.status != status:
+            raise AssertionError(f"{path}: wanted {status}: {reply}\n{self.program.describe()}")
+        return json.loads(reply.body)["error"]
+
+    def epoch(self):
+        return self.get("/status")["epoch"]
+
+    def kill(self):
+        """A sudden death (SIGKILL); restart() goes on from what is on the disk."""
+        self.case.kill(self.program)
+
+    def stop(self):
+        """A clean end, judged."""
+        self.program.signal(signal.SIGTERM)
+        self.case.expect_exit(self.program, 0)
+
+    def restart(self, *flags):
+        """Starts it again on the port it had, this once with further flags."""
+        if self.program.running():
+            self.stop()
+        self.program = self._start([*self.flags, *flags], self.listen + self.options)
+        return self
+
+
+class AgentCase(Case):
+    """An agent on graph files that the test writes; see ProxyCase for proxies on files."""
+
+    def start_agent(self, graph, *flags, listen="127.0.0.1:0"):
+        """Starts offshoot-agent on graph (YAML text, or a path) and waits until it serves."""
+        n = len(self.programs)
+        path = self.write(f"graph-{n}.yaml", graph) if isinstance(graph, str) else graph
+        args = ["--graph", path, "--admin", self.folder / f"agent-{n}.sock"]
+        if "--state" not in flags:
+            args += ["--state", self.folder / f"agent-{n}"]
+        return Agent(self, [*args, *flags], listen)
