@@ -15,9 +15,9 @@
 #define GRPC_STREAM_MAGIC      0x67527043u
 #define GRPC_PREFIX_BYTES      5u
 #define GRPC_TEXT_MAX          1024u
-#define GRPC_HEADER_LIST_BYTES 8192u  /* fields of one block, as RFC 9113 section 6.5.2 counts */
-#define GRPC_CONTINUATIONS_MAX 8u     /* of one block */
-#define GRPC_OUTBOUND_MAX      1000u  /* frames that wait to be produced, besides DATA */
+#define GRPC_HEADER_LIST_BYTES 8192u /* fields of one block, as RFC 9113 section 6.5.2 counts */
+#define GRPC_CONTINUATIONS_MAX 8u    /* of one block */
+#define GRPC_OUTBOUND_MAX      1000u /* frames that wait to be produced, besides DATA and our calls */
 #define GRPC_FEED_BYTES        16384u /* taken at a time, so that a fault is seen soon */
 
 /* What a peer may do without getting anywhere. Each is a bucket: burst at first, filled up again by

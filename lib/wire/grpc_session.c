@@ -430,9 +430,10 @@ int grpc_session_feed(struct grpc_session *s, struct str bytes, struct err *e)
             feed_failed(s, rc);
         else
             bytes = str_from(bytes, (size_t)rc);
-        if (!s->dead && nghttp2_session_get_outbound_queue_size(s->ng) > GRPC_OUTBOUND_MAX)
+        if (!s->dead &&
+            nghttp2_session_get_outbound_queue_size(s->ng) > GRPC_OUTBOUND_MAX + s->nstreams)
             fault(s, NGHTTP2_ENHANCE_YOUR_CALM, "the peer floods with",
-                "frames and reads no answers");
+                "frames whose answers it does not read");
     }
     grpc_stream_reap(s);
     s->busy = false;

@@ -88,6 +88,7 @@ struct grpc_stream *grpc_stream_new(struct grpc_session *s)
     st->in.max = s->limits.message_bytes;
     st->fields.status = -1;
     list_append(&s->streams, &st->link);
+    s->nstreams++;
     return st;
 }
 
@@ -95,6 +96,7 @@ void grpc_stream_end(struct grpc_stream *st, unsigned status, struct str text)
 {
     struct grpc_session *s = st->s;
     list_remove(&st->link);
+    s->nstreams--;
     st->finished = st->over = st->reap = true;
     if (st->id > 0)
         nghttp2_session_set_stream_user_data(s->ng, st->id, NULL);

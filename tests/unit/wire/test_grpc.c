@@ -300,6 +300,39 @@ static void shutdown_lets_running_calls_end(void **state)
     pair_close(&p);
 }
 
+static void a_call_that_crosses_a_shutdown_is_unavailable(void **state)
+{
+    struct pair p;
+    (void)state;
+    pair_open(&p, NULL);
+    pair_run(&p);
+    end_call(&p.client);
+    move(&p.client, &p.server, 0);
+    end_call(&p.client);
+    grpc_session_shutdown(p.server.s);
+    pair_run(&p);
+    assert_log(&p.server, "call /test.Echo/Say; ");
+    assert_log(&p.client, "end UNAVAILABLE 'REFUSED_STREAM'; ");
+    pair_close(&p);
+}
+
+/* A client may have more calls waiting than a peer may have answers. */
+static void many_calls_may_wait(void **state)
+{
+    struct pair p;
+    (void)state;
+    pair_open(&p, NULL);
+    p.server.finish_half = true;
+    pair_run(&p);
+    for (int i = 0; i < 3000; i++)
+        grpc_half_close(end_call(&p.client));
+    pair_run(&p);
+    assert_int_equal(p.client.ended, 3000);
+    assert_int_equal(p.server.ended, 3000);
+    assert_int_equal(grpc_session_feed(p.client.s, STR(""), NULL), 0);
+    pair_close(&p);
+}
+
 static void a_client_that_shuts_down_makes_no_calls(void **state)
 {
     struct pair p;
@@ -459,6 +492,8 @@ int main(void)
         cmocka_unit_test(the_queue_is_bounded_and_says_when_it_drained),
         cmocka_unit_test(a_peer_that_never_reads_costs_the_queue_alone),
         cmocka_unit_test(shutdown_lets_running_calls_end),
+        cmocka_unit_test(a_call_that_crosses_a_shutdown_is_unavailable),
+        cmocka_unit_test(many_calls_may_wait),
         cmocka_unit_test(a_client_that_shuts_down_makes_no_calls),
         cmocka_unit_test(pings_are_answered_and_counted),
         cmocka_unit_test(a_stream_carries_its_owners_data),

@@ -374,6 +374,23 @@ static void replies_that_are_no_grpc_have_a_status(void **state)
     replied(REPLY "grpc-status: 16\ngrpc-message: who\n", "end UNAUTHENTICATED 'who'; ");
 }
 
+static void a_reply_with_large_fields_ends_the_call(void **state)
+{
+    static struct client v;
+    static struct raw block;
+    char value[9000];
+    (void)state;
+    memset(value, 'v', sizeof(value));
+    client_open(&v);
+    block.n = 0;
+    raw_fields(&block, REPLY);
+    raw_field(&block, STR("x"), str_of(value, sizeof(value)));
+    raw_frame(&v.in, RAW_HEADERS, RAW_END_HEADERS, 1, str_of(block.bytes, block.n));
+    assert_int_equal(client_run(&v), 0);
+    assert_log(&v.x, "end RESOURCE_EXHAUSTED 'the header fields are larger than the limit'; ");
+    client_close(&v);
+}
+
 static void a_page_of_html_ends_the_call_before_its_end(void **state)
 {
     static struct client v;
@@ -528,6 +545,7 @@ int main(void)
         cmocka_unit_test(a_client_says_what_grpc_asks_for),
         cmocka_unit_test(a_client_reads_a_reply_by_hand),
         cmocka_unit_test(replies_that_are_no_grpc_have_a_status),
+        cmocka_unit_test(a_reply_with_large_fields_ends_the_call),
         cmocka_unit_test(a_page_of_html_ends_the_call_before_its_end),
         cmocka_unit_test(an_end_without_trailers_is_unknown),
         cmocka_unit_test(a_reply_cut_within_a_message_is_internal),
