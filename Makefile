@@ -28,8 +28,8 @@ TESTFLAGS ?=
 
 VERSION := 0.1.0
 
-PKGS := libevent_core libevent_extra libevent_pthreads libevent_openssl libnghttp2 libcrypto libssl libprotobuf-c \
-        hiredis yaml-0.1 jansson libcares libxxhash zlib libcurl
+PKGS := libevent_core libevent_extra libevent_pthreads libevent_openssl libnghttp2 libcrypto libssl \
+        libprotobuf-c hiredis yaml-0.1 jansson libcares libxxhash zlib libcurl
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 
 # The flags of $(1) that the compiler knows, so that one Makefile serves every machine.
@@ -53,6 +53,8 @@ LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(SANFLAGS
 PROTO := $(wildcard proto/offshoot/v1/*.proto)
 GEN_C := $(PROTO:%.proto=$(B)/%.pb-c.c)
 GEN_H := $(PROTO:%.proto=$(B)/%.pb-c.h)
+# What server reflection tells: all of it, that of the services which lib/net serves by itself too.
+REFLECTED := $(PROTO) $(wildcard proto/grpc/*/*/*.proto)
 
 LIB_SRC := $(wildcard lib/base/*.c lib/graph/*.c lib/compare/*.c lib/wire/*.c lib/net/*.c)
 PROXY_SRC := $(wildcard proxy/*.c)
@@ -60,7 +62,8 @@ AGENT_SRC := $(wildcard agent/*.c)
 CTL_SRC := $(wildcard ctl/*.c)
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
-LIB_OBJ := $(call obj,$(LIB_SRC)) $(patsubst $(B)/%.c,$(B)/obj/gen/%.o,$(GEN_C))
+LIB_OBJ := $(call obj,$(LIB_SRC)) $(patsubst $(B)/%.c,$(B)/obj/gen/%.o,$(GEN_C)) \
+        $(B)/obj/gen/proto/descriptors.o
 LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -lpthread
 
 PROGRAMS := $(if $(wildcard proxy/main.c),$(B)/offshoot-proxy) \
@@ -84,7 +87,7 @@ stamp = @mkdir -p $(@D); printf '%s\n' $(call quote,$(1)) | cmp -s - $@ || \
 $(B)/flags: FORCE
 	$(call stamp,$(CC) $(CFLAGS_ALL) | $(LDFLAGS_ALL) $(LIBS))
 $(B)/sources: FORCE
-	$(call stamp,$(LIB_SRC) $(PROTO) $(PROXY_SRC) $(AGENT_SRC) $(CTL_SRC))
+	$(call stamp,$(LIB_SRC) $(REFLECTED) $(PROXY_SRC) $(AGENT_SRC) $(CTL_SRC))
 
 # A program is its main.c and the rest of its folder; the rest is an archive that tests link too.
 rest = $(call obj,$(filter-out %/main.c,$(1)))
@@ -118,7 +121,17 @@ $(B)/%.pb-c.c $(B)/%.pb-c.h: %.proto
 	@mkdir -p $(B)
 	$(call say,GEN)
 	$(Q)protoc-c --c_out=$(B) -I. $<
-.SECONDARY: $(GEN_C) $(GEN_H)
+$(B)/proto/descriptors.set: $(REFLECTED) $(B)/sources
+	@mkdir -p $(@D)
+	$(call say,GEN)
+	$(Q)protoc -Iproto --include_imports --descriptor_set_out=$@ $(REFLECTED:proto/%=%)
+$(B)/proto/descriptors.c: $(B)/proto/descriptors.set
+	@mkdir -p $(@D)
+	$(call say,GEN)
+	$(Q){ printf '#include "lib/net/grpc_impl.h"\nstatic const char bytes[] =\n'; \
+	        od -An -v -tx1 $< | sed 's/ /\\x/g; s/.*/"&"/'; \
+	        printf ';\nconst struct str grpc_descriptors = {bytes, sizeof(bytes) - 1};\n'; } >$@
+.SECONDARY: $(GEN_C) $(GEN_H) $(B)/proto/descriptors.set $(B)/proto/descriptors.c
 -include $(shell [ -d $(B)/obj ] && find $(B)/obj -name '*.d')
 
 # ---- unit and loop tests, micro-benchmarks: one program a file ---------------------------------
@@ -126,6 +139,9 @@ UNIT_SRC := $(wildcard tests/unit/*.c tests/unit/*/*.c)
 LOOP_SRC := $(wildcard tests/loop/test_*.c)
 LOOP_REST := $(filter-out $(LOOP_SRC),$(wildcard tests/loop/*.c))
 BENCH_SRC := $(wildcard bench/*.c)
+# Programs that tests/blackbox starts besides the real ones.
+BLACKBOX_SRC := $(wildcard tests/blackbox/*.c)
+BLACKBOX_BIN := $(patsubst %.c,$(B)/%,$(BLACKBOX_SRC))
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
 LOOP_BIN := $(patsubst %.c,$(B)/%,$(LOOP_SRC))
 BENCH_BIN := $(patsubst %.c,$(B)/%,$(BENCH_SRC))
@@ -142,12 +158,12 @@ $(UNIT_BIN) $(LOOP_BIN): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/liboffshoot.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(link_test) -lcmocka
-$(BENCH_BIN): $(B)/bench/%: $(B)/obj/bench/%.o $(B)/liboffshoot.a
+$(BLACKBOX_BIN) $(BENCH_BIN): $(B)/%: $(B)/obj/%.o $(B)/liboffshoot.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(link_test)
 .PHONY: tests unit loop
-tests: $(UNIT_BIN) $(LOOP_BIN) ## every test program, without running it
+tests: $(UNIT_BIN) $(LOOP_BIN) $(BLACKBOX_BIN) ## every test program, without running it
 unit: $(UNIT_BIN)
 	@set -e; for t in $(UNIT_BIN); do $$t; done
 loop: $(LOOP_BIN)
