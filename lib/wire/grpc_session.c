@@ -140,7 +140,9 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     struct grpc_session *s = session_of(user);
     int32_t id = frame->hd.stream_id;
     struct grpc_stream *st = stream_of(s, id);
-    if (!st && s->server && frame->headers.cat == NGHTTP2_HCAT_REQUEST && !s->fault.code) {
+    bool request = s->server && frame->headers.cat == NGHTTP2_HCAT_REQUEST;
+    /* One that comes while a GOAWAY waits to go out is above what that names: not seen. */
+    if (!st && request && !s->shutdown && !s->fault.code) {
         st = grpc_stream_new(s);
         if (!st) {
             grpc_session_no_memory(s);
