@@ -12,12 +12,13 @@
 #include "lib/base/counters.h"
 #include "lib/base/err.h"
 #include "proxy/lastgood.h"
+#include <stdbool.h>
 
 struct control;
 struct sync;
 
 /* Opens the last good graph (when there is a state folder) and stages and activates it; starts to
- * dial. 0 or negative errno with e. */
+ * dial. Puts itself into c->sync, also on failure: sync_free it. 0 or negative errno with e. */
 int sync_start(struct control *c, struct err *e);
 void sync_free(struct sync *s);
 /* Something is served: from the last good graph or from the agent. */
@@ -26,6 +27,8 @@ bool sync_has_graph(const struct sync *s);
 int sync_adopt(struct sync *s, const unsigned char *history, struct err *e);
 /* Part of /status: `"agent":{...}` without a comma, or lines of text. */
 void sync_status(const struct sync *s, bool json, struct text *out);
+/* Reads the keys of its TLS again; on failure everything stays as it was. */
+int sync_reload(struct sync *s, struct err *e);
 /* Each second: heartbeats, staleness. */
 void sync_second(struct sync *s);
 

@@ -1,0 +1,406 @@
+/* The stream to the agent.
+ *
+ *   sync_start → on_up → open_stream: Hello → on_message → sync_on_stage | _activate | _retire
+ *                  ↑                             ↓ on_end (the connection is up: a wait, then anew)
+ *                  └──────── grpc_client dials again ←── on_down
+ *
+ * An answer that cannot be queued ends the stream: the next Hello says what is held, so nothing is
+ * lost. docs/internals/sync.md has the whole. */
+#include "proxy/sync.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/pballoc.h"
+#include "proxy/sync_impl.h"
+#include <assert.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/util.h>
+#include <stdio.h>
+#include <time.h>
+
+#define SYNC_PATH      "/offshoot.v1.Control/Sync"
+#define MESSAGE_MAX    (512u << 10) /* a chunk of 256 KiB, its head, and fields we do not know */
+#define QUEUE_MAX      (256u << 10) /* answers that the agent does not read */
+#define BEAT_MS        5000u
+#define COMPLAINTS_MAX 5u /* lines a second */
+
+typedef unsigned long long ull;
+
+static uint64_t clock_ns(clockid_t id)
+{
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+uint64_t sync_now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t sync_now_ms(void)
+{
+    return sync_now_ns() / 1000000u;
+}
+
+static int64_t wall_s(void)
+{
+    return (int64_t)(clock_ns(CLOCK_REALTIME) / 1000000000u);
+}
+
+void sync_gauge(struct sync *s, enum proxy_stat which, uint64_t v)
+{
+    atomic_store_explicit(&s->control->stats[which], v, memory_order_relaxed);
+}
+
+void sync_count(struct sync *s, enum proxy_stat which)
+{
+    counter_inc(&s->control->stats[which]);
+}
+
+bool sync_may_complain(struct sync *s)
+{
+    return ++s->complaints <= COMPLAINTS_MAX;
+}
+
+static struct sync *sync_of(void *arg)
+{
+    struct sync *s = arg;
+    assert(s->magic == SYNC_MAGIC);
+    return s;
+}
+
+/* ---- messages to the agent ------------------------------------------------------------------ */
+
+void sync_flush(struct sync *s)
+{
+    if (s->client && !s->inside)
+        grpc_client_flush(s->client);
+}
+
+static void send_message(struct sync *s, Offshoot__V1__ProxyMessage *m)
+{
+    if (!s->stream)
+        return;
+    size_t n = offshoot__v1__proxy_message__get_packed_size(m);
+    uint8_t *bytes = mem_alloc(n + 1);
+    int rc = -ENOMEM;
+    if (bytes) {
+        offshoot__v1__proxy_message__pack(m, bytes);
+        rc = grpc_send(s->stream, str_of((const char *)bytes, n));
+    }
+    mem_free(bytes);
+    if (rc == 0)
+        return;
+    sync_count(s, STAT_AGENT_UNSENT);
+    if (sync_may_complain(s))
+        log_warn("cannot answer the agent (%s): starting anew",
+            rc == -ENOBUFS ? "it does not read" : "out of memory");
+    grpc_cancel(s->stream);
+}
+
+void sync_ack(
+    struct sync *s, uint64_t nonce, uint64_t epoch, Offshoot__V1__AckState state, uint64_t since_ns)
+{
+    Offshoot__V1__ProxyMessage m = OFFSHOOT__V1__PROXY_MESSAGE__INIT;
+    Offshoot__V1__Ack ack = OFFSHOOT__V1__ACK__INIT;
+    if (nonce == 0)
+        return;
+    ack.nonce = nonce;
+    ack.epoch = epoch;
+    ack.state = state;
+    ack.nanoseconds = sync_now_ns() - since_ns;
+    m.message_case = OFFSHOOT__V1__PROXY_MESSAGE__MESSAGE_ACK;
+    m.ack = &ack;
+    send_message(s, &m);
+}
+
+void sync_nack(struct sync *s, uint64_t nonce, uint64_t epoch, Offshoot__V1__NackReason reason,
+    const char *text)
+{
+    Offshoot__V1__ProxyMessage m = OFFSHOOT__V1__PROXY_MESSAGE__INIT;
+    Offshoot__V1__Nack nack = OFFSHOOT__V1__NACK__INIT;
+    sync_count(s, STAT_NACKS + (unsigned)reason - 1);
+    if (sync_may_complain(s))
+        log_warn("refused what the agent said of epoch %llu (%s): %s", (ull)epoch,
+            nack_word(reason), text);
+    nack.nonce = nonce;
+    nack.epoch = epoch;
+    nack.reason = reason;
+    nack.text = (char *)(uintptr_t)text; /* packed only */
+    m.message_case = OFFSHOOT__V1__PROXY_MESSAGE__MESSAGE_NACK;
+    m.nack = &nack;
+    send_message(s, &m);
+}
+
+/* What is held of s->history; the active one only when it would outlive us. */
+static void send_hello(struct sync *s)
+{
+    const struct settings *set = s->control->set;
+    Offshoot__V1__ProxyMessage m = OFFSHOOT__V1__PROXY_MESSAGE__INIT;
+    Offshoot__V1__Hello h = OFFSHOOT__V1__HELLO__INIT;
+    Offshoot__V1__Held held[EPOCHS_HELD], *list[EPOCHS_HELD];
+    struct snapshot *snapshots[EPOCHS_HELD];
+    h.node = s->node;
+    h.role = OFFSHOOT__V1__ROLE__GATEWAY;
+    h.version = (char *)(uintptr_t)OFFSHOOT_VERSION;
+    h.region = (char *)(uintptr_t)(set->region ? set->region : "");
+    h.gateway = (char *)(uintptr_t)(set->gateway ? set->gateway : "");
+    h.features = (char **)(uintptr_t)stage_features;
+    while (stage_features[h.n_features])
+        h.n_features++;
+    if (s->has_history)
+        h.history = (ProtobufCBinaryData){HISTORY_ID, s->history};
+    h.n_held = epochs_held(s->control, snapshots);
+    h.held = list;
+    for (size_t i = 0; i < h.n_held; i++) {
+        offshoot__v1__held__init(&held[i]);
+        list[i] = &held[i];
+        held[i].epoch = snapshot_epoch(snapshots[i]);
+        held[i].digest =
+            (ProtobufCBinaryData){32, (uint8_t *)(uintptr_t)snapshot_digest(snapshots[i])};
+        if (held[i].epoch == s->saved && memcmp(s->saved_history, s->history, HISTORY_ID) == 0)
+            h.active_epoch = s->saved;
+    }
+    m.message_case = OFFSHOOT__V1__PROXY_MESSAGE__MESSAGE_HELLO;
+    m.hello = &h;
+    send_message(s, &m);
+}
+
+static void send_heartbeat(struct sync *s)
+{
+    Offshoot__V1__ProxyMessage m = OFFSHOOT__V1__PROXY_MESSAGE__INIT;
+    Offshoot__V1__Heartbeat beat = OFFSHOOT__V1__HEARTBEAT__INIT;
+    beat.epoch = s->active;
+    beat.time_unix = wall_s();
+    m.message_case = OFFSHOOT__V1__PROXY_MESSAGE__MESSAGE_HEARTBEAT;
+    m.heartbeat = &beat;
+    s->beat_ms = sync_now_ms();
+    send_message(s, &m);
+}
+
+/* ---- messages from the agent ---------------------------------------------------------------- */
+
+static void heard(struct sync *s)
+{
+    s->heard_ms = sync_now_ms();
+    s->heard_s = wall_s();
+    sync_gauge(s, STAT_SNAPSHOT_STALE, 0);
+}
+
+static void on_message(struct grpc_stream *st, struct str bytes, void *arg)
+{
+    struct sync *s = sync_of(arg);
+    s->inside = true;
+    Offshoot__V1__AgentMessage *m = (Offshoot__V1__AgentMessage *)pb_unpack(
+        &offshoot__v1__agent_message__descriptor, bytes, pb_budget(bytes.n));
+    switch (m ? m->message_case : OFFSHOOT__V1__AGENT_MESSAGE__MESSAGE__NOT_SET) {
+    case OFFSHOOT__V1__AGENT_MESSAGE__MESSAGE_STAGE:
+        heard(s);
+        sync_on_stage(s, m->stage);
+        break;
+    case OFFSHOOT__V1__AGENT_MESSAGE__MESSAGE_ACTIVATE:
+        heard(s);
+        sync_on_activate(s, m->activate);
+        break;
+    case OFFSHOOT__V1__AGENT_MESSAGE__MESSAGE_RETIRE:
+        heard(s);
+        sync_on_retire(s, m->retire);
+        break;
+    case OFFSHOOT__V1__AGENT_MESSAGE__MESSAGE_HEARTBEAT:
+        heard(s);
+        break;
+    default: /* of a newer agent, or unreadable: then the stream cannot be trusted */
+        sync_count(s, STAT_AGENT_UNREADABLE);
+        if (!m)
+            grpc_cancel(st);
+    }
+    pb_free((ProtobufCMessage *)m);
+    s->inside = false;
+}
+
+/* ---- the stream ----------------------------------------------------------------------------- */
+
+static void lost(struct sync *s, const char *why)
+{
+    snprintf(s->why, sizeof s->why, "%s", why);
+    for (char *c = s->why; *c; c++)
+        if (*c < 0x20 || *c > 0x7e)
+            *c = '?';
+    sync_count(s, STAT_AGENT_LOSSES);
+    sync_gauge(s, STAT_AGENT_CONNECTED, 0);
+    s->since_s = wall_s();
+    sync_forget_stream(s);
+}
+
+static void open_stream(struct sync *s)
+{
+    struct grpc_session *session = grpc_client_session(s->client);
+    const struct settings *set = s->control->set;
+    if (!session || s->stream || s->freeing)
+        return;
+    struct str authority = str_c(set->agent_name ? set->agent_name : set->agent);
+    if (str_starts(authority, STR("unix:")))
+        authority = STR("localhost");
+    s->stream = grpc_call(session, authority, STR(SYNC_PATH));
+    if (!s->stream) {
+        grpc_client_again(s->client);
+        return;
+    }
+    s->since_s = wall_s();
+    sync_count(s, STAT_AGENT_CONNECTS);
+    sync_gauge(s, STAT_AGENT_CONNECTED, 1);
+    log_info("connected to the agent at %s", set->agent);
+    send_hello(s);
+}
+
+static void on_up(struct grpc_client *client, void *arg)
+{
+    struct sync *s = sync_of(arg);
+    s->client = client; /* also when grpc_client_new has not returned yet */
+    s->inside = true;
+    open_stream(s);
+    s->inside = false;
+}
+
+/* The connection may still be up: the call alone has ended. */
+static void on_end(struct grpc_stream *st, unsigned status, struct str text, void *arg)
+{
+    struct sync *s = sync_of(arg);
+    char why[sizeof s->why];
+    if (st != s->stream)
+        return;
+    s->stream = NULL;
+    snprintf(
+        why, sizeof why, "%s%s%.*s", grpc_status_word(status), text.n ? ": " : "", STR_ARG(text));
+    lost(s, why);
+    if (s->freeing)
+        return;
+    if (sync_may_complain(s))
+        log_warn("the agent's stream ended (%s): the graph is served on", why);
+    if (s->heard_ms && sync_now_ms() - s->heard_ms < 10000)
+        s->again_ms = s->control->set->agent_backoff;
+    uint64_t ms = s->again_ms / 2;
+    uint32_t jitter;
+    evutil_secure_rng_get_bytes(&jitter, sizeof jitter);
+    ms += jitter % (ms + 1);
+    struct timeval t = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+    event_add(s->again, &t);
+    uint64_t most = s->control->set->agent_backoff_max;
+    s->again_ms = s->again_ms * 2 > most ? most : s->again_ms * 2;
+}
+
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+    struct sync *s = sync_of(arg);
+    (void)fd;
+    (void)what;
+    open_stream(s); /* when the connection is down, on_up does it */
+    sync_flush(s);
+}
+
+static void on_down(struct grpc_client *client, const char *why, uint32_t retry_ms, void *arg)
+{
+    struct sync *s = sync_of(arg);
+    (void)client;
+    event_del(s->again);
+    if (s->freeing)
+        return;
+    if (strcmp(s->why, why) != 0 && sync_may_complain(s))
+        log_warn("no agent at %s (%s): dialled again in %u ms and on; the graph is served on",
+            s->control->set->agent, why, retry_ms);
+    lost(s, why);
+}
+
+/* ---- start and end -------------------------------------------------------------------------- */
+
+static int dial(struct sync *s, struct err *e)
+{
+    struct control *c = s->control;
+    const struct settings *set = c->set;
+    static const struct grpc_client_events events = {
+        .call = {.on_message = on_message, .on_end = on_end}, .on_up = on_up, .on_down = on_down};
+    if (set->agent_cert) {
+        s->tls = grpc_tls_new(set->agent_cert, set->agent_key, set->agent_ca, false, e);
+        if (!s->tls)
+            return e->code ? e->code : -EINVAL;
+    }
+    struct grpc_client_options o = {
+        .limits = {.streams = 1, .message_bytes = MESSAGE_MAX, .queue_bytes = QUEUE_MAX},
+        .tls = s->tls,
+        .insecure = set->agent_insecure,
+        .tls_name = set->agent_name,
+        .connect_ms = (uint32_t)set->timeout_agent_connect,
+        .backoff_ms = (uint32_t)set->agent_backoff,
+        .backoff_max_ms = (uint32_t)set->agent_backoff_max,
+        .ping_ms = (uint32_t)set->timeout_agent_ping};
+    s->client = grpc_client_new(c->base, c->dns, set->agent, &o, &events, s, e);
+    return s->client ? 0 : e->code ? e->code : -EINVAL;
+}
+
+int sync_start(struct control *c, struct err *e)
+{
+    struct err mine = {0};
+    if (!e)
+        e = &mine;
+    struct sync *s = mem_zalloc(sizeof *s);
+    if (!s)
+        return err_set(e, -ENOMEM, "out of memory");
+    s->magic = SYNC_MAGIC;
+    s->control = c;
+    s->again_ms = c->set->agent_backoff;
+    s->since_s = wall_s();
+    s->heard_ms = sync_now_ms(); /* staleness is counted from the start */
+    settings_node(c->set, s->node);
+    c->sync = s;
+    s->again = event_new(c->base, -1, 0, on_again, s);
+    if (!s->again)
+        return err_set(e, -ENOMEM, "out of memory");
+    int rc = sync_epochs_init(s, e);
+    rc = rc ? rc : sync_epochs_load(s, e);
+    return rc ? rc : dial(s, e);
+}
+
+void sync_free(struct sync *s)
+{
+    if (!s)
+        return;
+    s->freeing = true;
+    if (s->client)
+        grpc_client_free(s->client);
+    s->client = NULL;
+    grpc_tls_free(s->tls);
+    if (s->again)
+        event_free(s->again);
+    sync_epochs_release(s);
+    s->magic = 0;
+    mem_free(s);
+}
+
+bool sync_has_graph(const struct sync *s)
+{
+    return s->control->active != NULL;
+}
+
+int sync_reload(struct sync *s, struct err *e)
+{
+    return s->tls ? grpc_tls_reload(s->tls, e) : 0;
+}
+
+/* ---- each second ---------------------------------------------------------------------------- */
+
+void sync_second(struct sync *s)
+{
+    uint64_t now = sync_now_ms();
+    s->complaints = 0;
+    if (now - s->heard_ms >= s->control->set->snapshot_ttl) {
+        if (counter_get(&s->control->stats[STAT_SNAPSHOT_STALE]) == 0)
+            log_warn("nothing heard from the agent for %llu s: the graph is stale, and served on",
+                (ull)((now - s->heard_ms) / 1000));
+        sync_gauge(s, STAT_SNAPSHOT_STALE, 1);
+    }
+    sync_epochs_second(s);
+    if (s->stream && now - s->beat_ms >= BEAT_MS)
+        send_heartbeat(s);
+    sync_flush(s);
+}
