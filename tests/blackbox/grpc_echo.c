@@ -80,7 +80,7 @@ static int serve(struct program *p, const char *at)
     char text[ADDR_TEXT_MAX];
     struct err e = {0};
     struct addr a, bound;
-    struct grpc_server_options o = {.services = services};
+    struct grpc_server_options o = {.limits = {16, 4u << 20, 16u << 20}, .services = services};
     struct event *turn = evsignal_new(p->base, SIGUSR1, on_turn, p);
     event_add(turn, NULL);
     p->server = grpc_server_new(p->base, &o, methods, 1, p, &e);
