@@ -54,8 +54,8 @@ void help_group(struct text *out, const char *word)
 
 void help_command(struct text *out, const struct command *c)
 {
-    uint64_t where =
-        (c->offline ? OPTION_BIT(OPT_GRAPH) : 0) | (c->live ? OPTION_BIT(OPT_SOCKET) : 0);
+    uint64_t where = (c->offline && !command_is_alone(c) ? OPTION_BIT(OPT_GRAPH) : 0) |
+                     (c->live ? OPTION_BIT(OPT_SOCKET) : 0);
     text_fmt(
         out, "Usage: offshootctl %s%s%s [OPTION]...\n", c->name, *c->takes ? " " : "", c->takes);
     if (c->offline_options & OPTION_BIT(OPT_BATCH))

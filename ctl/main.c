@@ -36,7 +36,8 @@ static enum status help(const struct args *a, struct err *e)
 static int check_options(const struct command *c, const struct call *call, struct err *e)
 {
     uint64_t always = OPTION_BIT(OPT_CONFIG);
-    uint64_t offline = c->offline ? OPTION_BIT(OPT_GRAPH) | c->offline_options : 0;
+    bool files = c->offline && !command_is_alone(c);
+    uint64_t offline = files ? OPTION_BIT(OPT_GRAPH) | c->offline_options : 0;
     uint64_t live = c->live ? OPTION_BIT(OPT_SOCKET) : 0;
     for (size_t i = 0; i < OPT_COUNT; i++) {
         uint64_t bit = OPTION_BIT(i);
@@ -88,7 +89,7 @@ static int choose(const struct command *c, struct call *call, const struct ctl_c
 
 static int need_place(const struct command *c, const struct call *call, struct err *e)
 {
-    if (call->graph.n || call->socket)
+    if (call->graph.n || call->socket || command_is_alone(c))
         return 0;
     if (!c->offline)
         return err_set(e, -EINVAL,

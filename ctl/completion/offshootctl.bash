@@ -1,11 +1,12 @@
 # Completion for offshootctl in bash: commands, options, files, and the names of environments.
 
-_offshootctl_commands="resolve explain env graph proxies proxy status check trace metrics counters \
+_offshootctl_commands="resolve explain env graph token proxies proxy status check trace metrics counters \
 config reload drain log-level"
 
 # Options that take the next word, beside those of files.
 _offshootctl_valued=" --now --host --path --header --gateway -H --at --from --to --parent --set --use \
---remove --drop --for --owner --reason --timeout --limit "
+--remove --drop --for --owner --reason --timeout --limit \
+--keys --trust-domain --url --param "
 
 # Words of the command so far, without options and their values.
 _offshootctl_words()
@@ -53,6 +54,8 @@ _offshootctl_options()
         "graph diff") echo "--graph --socket --from --to $common" ;;
         "graph log") echo "--socket --limit $common" ;;
         "graph "*) echo "--graph $common" ;;
+        "token issue") echo "--for --keys --trust-domain --explain --url --param --now $common" ;;
+        "token "*) echo "--keys --trust-domain --now $common" ;;
         "proxies "*) echo "--socket --behind $common" ;;
         " ") echo "--graph --socket --check-config --print-config $common" ;;
         "metrics "* | "config "*) echo "--socket ${common#--json }" ;;
@@ -65,7 +68,7 @@ _offshootctl()
     local words current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     case $previous in
-        --graph | --socket | --config | -c)
+        --graph | --socket | --config | -c | --keys)
             compopt -o filenames 2>/dev/null
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return
@@ -87,11 +90,12 @@ _offshootctl()
         "1 graph "*)
             mapfile -t COMPREPLY < <(compgen -W "check diff root log rollback resume" -- "$current")
             ;;
+        "1 token "*) mapfile -t COMPREPLY < <(compgen -W "issue show" -- "$current") ;;
         "1 proxy "*) mapfile -t COMPREPLY < <(compgen -W "adopt" -- "$current") ;;
         "1 log-level "*)
             mapfile -t COMPREPLY < <(compgen -W "error warn info debug" -- "$current")
             ;;
-        "1 resolve "* | "2 env show" | "2 env set" | "2 env extend" | "2 env delete")
+        "1 resolve "* | "2 token issue" | "2 env show" | "2 env set" | "2 env extend" | "2 env delete")
             mapfile -t COMPREPLY < <(compgen -W "$(_offshootctl_environments)" -- "$current")
             ;;
         ?*" graph check" | ?*" graph diff" | ?*" graph root")

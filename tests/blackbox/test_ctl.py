@@ -72,6 +72,7 @@ kind: Gateway
 metadata: {name: edge}
 spec:
   defaultEnvironment: main
+  overlayAccess: public
   select: [{header: x-env}]
   routes:
     - {path: /cart, service: cart}
@@ -135,7 +136,8 @@ class Usage(CtlCase):
     COMMANDS = [
         "resolve", "explain", "env list", "env show", "env tree", "env create", "env set",
         "env extend", "env delete", "graph check", "graph diff", "graph root", "graph log",
-        "graph rollback", "graph resume", "proxies", "proxy adopt", "status", "check", "trace",
+        "graph rollback", "graph resume", "proxies", "proxy adopt", "token issue",
+        "token show", "status", "check", "trace",
         "metrics", "counters", "config", "reload", "drain", "log-level",
     ]
 
@@ -947,7 +949,7 @@ class Completion(CtlCase):
         first = {command.split()[0] for command in Usage.COMMANDS}
         self.assertEqual(first, set(self.complete("")))
         self.assertEqual(["resolve", "reload"], self.complete("re"))
-        for group in ("env", "graph", "proxy"):
+        for group in ("env", "graph", "proxy", "token"):
             second = {c.split()[1] for c in Usage.COMMANDS if c.startswith(f"{group} ")}
             self.assertEqual(second, set(self.complete("--graph", "x", group, "")))
 
