@@ -47,8 +47,9 @@ static void gather(const struct request *r, struct line *l)
     l->service = r->service.n ? r->service : STR("-");
     l->env = a->context.env.n ? cut(a->context.env, 64) : STR("-");
     l->provider = r->provider_env.n ? r->provider_env : STR("-");
-    l->cls = r->share           ? share_word(r->share)
-             : a->decision.cls ? decision_class_word(a->decision.cls) : "-";
+    l->cls = r->share          ? share_word(r->share)
+             : a->decision.cls ? decision_class_word(a->decision.cls)
+                               : "-";
     l->rule = a->context.rule ? context_rule_word(a->context.rule) : "-";
     l->refusal = r->refusal ? refusal_word(r->refusal) : "-";
     l->fault = r->provider_fault ? provider_error_word(r->provider_fault - 1)

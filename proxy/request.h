@@ -75,8 +75,8 @@ struct request {
     struct str provider_env;
     struct str vary;          /* the gateway's, at an untrusted listener; in the snapshot */
     struct str allow_headers; /* names taken out of a preflight; in scratch */
-    struct buf head_block; /* owns the head's bytes; scratch behind them */
-    struct buf replay;     /* raw request body kept for a retry */
+    struct buf head_block;    /* owns the head's bytes; scratch behind them */
+    struct buf replay;        /* raw request body kept for a retry */
     struct answer answer;
     struct flow down; /* provider to client */
 

@@ -24,9 +24,9 @@ struct gateway {
     struct str default_environment; /* p NULL: none */
     struct selector *selectors;
     uint32_t nselectors;
-    uint32_t kinds;         /* 1 << enum selector_kind for each kind that occurs */
-    int32_t share_at;       /* the last query selector: the share cookie is read there; -1: none */
-    struct str *pins;       /* pinHosts, as they are compared */
+    uint32_t kinds;   /* 1 << enum selector_kind for each kind that occurs */
+    int32_t share_at; /* the last query selector: the share cookie is read there; -1: none */
+    struct str *pins; /* pinHosts, as they are compared */
     uint32_t npins;
     struct str vary[2];     /* see gateway_vary (edge.h) */
     uint8_t overlay_access; /* enum access_kind of an overlay or a pool that says nothing */
