@@ -25,7 +25,7 @@
 enum flood {
     FLOOD_CONTROL, /* PING, SETTINGS: each makes us answer */
     FLOOD_RESET,   /* RST_STREAM, and streams that we had to reset for what they are */
-    FLOOD_LIGHT,   /* WINDOW_UPDATE, PRIORITY, empty DATA, acknowledgements, unknown frames */
+    FLOOD_LIGHT,   /* WINDOW_UPDATE, PRIORITY, empty DATA, acknowledgements, a server's HEADERS */
     FLOOD_KINDS,
 };
 

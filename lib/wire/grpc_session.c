@@ -116,7 +116,10 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void 
         s->continuations = 0;
     switch (hd->type) {
     case NGHTTP2_DATA: /* in on_frame */
+        break;
     case NGHTTP2_HEADERS:
+        if (!s->server) /* interim replies have no end */
+            spend(s, FLOOD_LIGHT);
         break;
     case NGHTTP2_CONTINUATION:
         if (++s->continuations > GRPC_CONTINUATIONS_MAX)

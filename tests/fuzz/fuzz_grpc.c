@@ -1,7 +1,8 @@
 /* Arbitrary bytes for gRPC. The first byte chooses who reads them: 0 the joining of messages and
  * the decoding of texts, 1 a server, 2 a client with two calls; plus 4: the opening of the
  * connection is said for the peer, 8: a byte at a time, 16: what the session says is taken after
- * each piece, 32: little limits, 64: the session is shut down midway.
+ * each piece, 32: little limits, 64: the session is shut down midway, 128: one allocation fails,
+ * the byte after this one says which.
  *
  * Every call ends once, nothing above a limit is told, all memory comes back. The first byte of a
  * message says what its receiver does. */
@@ -107,14 +108,16 @@ static void on_drained(struct grpc_stream *st, void *arg)
     act(st, STR("drained"));
 }
 
-static void begin(struct end *x, bool server, uint8_t mode)
+/* False when memory was out. */
+static bool begin(struct end *x, bool server, uint8_t mode)
 {
     static const struct grpc_limits usual = GRPC_LIMITS_DEFAULT, little = {2, 16, 24};
     static const struct grpc_events events = {
         on_call, on_message, on_half_close, on_end, on_drained};
     *x = (struct end){.magic = END_MAGIC, .limits = mode & 32 ? little : usual, .mode = mode};
     x->s = grpc_session_new(server, &x->limits, &events, x);
-    demand(x->s != NULL);
+    demand(x->s || mode & 128);
+    return x->s != NULL;
 }
 
 static void make_call(struct end *x, struct str message)
@@ -158,7 +161,8 @@ static void finish(struct end *x)
 static void run_server(uint8_t mode, struct str bytes)
 {
     struct end x;
-    begin(&x, true, mode);
+    if (!begin(&x, true, mode))
+        return;
     if (mode & 4)
         feed(&x, str_of("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33));
     feed(&x, bytes);
@@ -168,7 +172,8 @@ static void run_server(uint8_t mode, struct str bytes)
 static void run_client(uint8_t mode, struct str bytes)
 {
     struct end x;
-    begin(&x, false, mode);
+    if (!begin(&x, false, mode))
+        return;
     make_call(&x, STR("one"));
     take_all(&x);
     make_call(&x, STR("two"));
@@ -234,6 +239,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0 || size > INPUT_MAX)
         return 0;
     struct str bytes = {(const char *)data + 1, size - 1};
+    if (data[0] & 128 && bytes.n) {
+        mem_fail_nth(1ul + (uint8_t)bytes.p[0]);
+        bytes = str_from(bytes, 1);
+    }
     switch (data[0] & 3) {
     case 1:
         run_server(data[0], bytes);
@@ -242,9 +251,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         run_client(data[0], bytes);
         break;
     default:
+        mem_fail_nth(0);
         run_frames(bytes);
         run_text(bytes);
     }
+    mem_fail_nth(0);
     demand(mem_live() == 0);
     return 0;
 }

@@ -245,6 +245,31 @@ static void announced_messages_cost_nothing(void **state)
     end_free(&v.x);
 }
 
+static void interim_replies_without_end_are_a_flood(void **state)
+{
+    static struct raw in;
+    struct end x = end_new(false, NULL, &x);
+    const uint8_t *p;
+    struct err e = {0};
+    unsigned n = 0;
+    (void)state;
+    end_call(&x);
+    while (grpc_session_produce(x.s, &p) > 0)
+        ;
+    in.n = 0;
+    raw_frame(&in, RAW_SETTINGS, 0, 0, STR(""));
+    do {
+        raw_headers(&in, 0, 1, ":status: 103\ngrpc-message: early\n");
+        assert_true(n < 100000);
+        int rc = grpc_session_feed(x.s, str_of(in.bytes, in.n), &e);
+        assert_true(rc == 0 || rc == -EPROTO);
+        in.n = 0;
+    } while (e.code == 0 && ++n);
+    assert_in_range(n, 9000, 80000);
+    end_free(&x);
+    assert_log(&x, "end UNAVAILABLE 'the connection is closed'; ");
+}
+
 static void a_busy_honest_client_is_no_flood(void **state)
 {
     static struct flooded v;
@@ -292,6 +317,7 @@ int main(void)
         cmocka_unit_test(many_settings_in_one_frame_are_broken),
         cmocka_unit_test(a_bomb_of_indexed_fields_is_refused),
         cmocka_unit_test(announced_messages_cost_nothing),
+        cmocka_unit_test(interim_replies_without_end_are_a_flood),
         cmocka_unit_test(a_busy_honest_client_is_no_flood),
         cmocka_unit_test(many_short_calls_are_no_flood),
     };
