@@ -52,7 +52,7 @@ static struct said hear(const struct request *r)
         const struct field *f = &r->reply_fields[i];
         if (f->id != FIELD_OTHER)
             continue;
-        if (is_cache_control(f))
+        if (r->is_private && is_cache_control(f))
             hear_cache_control(&said, field_value(f));
         else if (str_eq(field_name(f), STR("vary")))
             said.any_vary |= vary_is_any(field_value(f));

@@ -60,7 +60,8 @@ void decision_json(struct text *out, const struct snapshot *s, const struct deci
     text_add(out, STR("}"));
 }
 
-/* "header:x-env"; a selector is told by its kind and key. */
+/* "header:x-env"; a selector is told by its kind and key, and by the cookie that a share link left
+ * for it. */
 static void selector_words(struct text *out, const struct ask *a, const struct context *c)
 {
     static const char *const kinds[] = {[SELECT_HOST] = "host",
@@ -72,6 +73,8 @@ static void selector_words(struct text *out, const struct ask *a, const struct c
     const struct model_selector *m = gateway_selector(a->gateway, (uint32_t)c->selector);
     text_fmt(out, "%s:", kinds[m->kind]);
     text_json(out, m->key.s);
+    if (c->by_cookie)
+        text_add(out, STR(" by its cookie"));
 }
 
 static bool has_selector(const struct ask *a, const struct context *c)

@@ -265,6 +265,21 @@ class Answers(ShareLinks):
         self.assertIn(" class=share-leave ", second)
 
 
+class Explained(ShareLinks):
+    def explained(self, *args):
+        admin = self.proxy.ready["admin"][0]
+        done = self.run_program(
+            "offshootctl", "--socket", admin, "explain", "--host", PINNED, *args
+        )
+        return done.stdout.decode()
+
+    def test_explain_says_that_the_cookie_chose(self):
+        text = self.explained("--header", "cookie: offshoot=feat-42")
+        self.assertIn("rule selector, from query:env by its cookie\n", text)
+        text = self.explained("--path", "/?env=feat-42", "--header", "cookie: offshoot=main")
+        self.assertIn("rule selector, from query:env\n", text)
+
+
 class Pages(ShareLinks):
     def page(self, target="/", **options):
         fields = [*options.pop("fields", ()), ("Accept", "text/html,*/*;q=0.8")]
