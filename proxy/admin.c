@@ -68,8 +68,7 @@ static void status_json(struct control *c, struct text *t)
         text_add(t, STR(","));
         sync_status(c->sync, true, t);
     }
-    text_fmt(t,
-        ",\"workers\":%u,\"workers_current\":%u,\"clients\":%llu,\"requests_now\":%llu,",
+    text_fmt(t, ",\"workers\":%u,\"workers_current\":%u,\"clients\":%llu,\"requests_now\":%llu,",
         c->nworkers, epochs_current(c), (unsigned long long)sum(c, STAT_CLIENTS),
         (unsigned long long)sum(c, STAT_REQUESTS_NOW));
     keys_status(c, true, t);

@@ -326,8 +326,8 @@ static void record_hop(struct request *r)
 {
     const struct answer *a = &r->answer;
     struct str env = r->provider_env;
-    const char *word = a->refusal ? refusal_word(heads_told(r, a->refusal))
-                                  : decision_class_word(a->decision.cls);
+    const char *word =
+        a->refusal ? refusal_word(heads_told(r, a->refusal)) : decision_class_word(a->decision.cls);
     int n = snprintf(r->hop, sizeof r->hop, "%.*s@%.*s;%s=%s;rule=%s;epoch=%llu%s%s",
         STR_ARG(r->service.n ? r->service : STR("-")), STR_ARG(env.n ? env : STR("-")),
         a->refusal ? "refused" : "class", word, context_rule_word(a->context.rule),

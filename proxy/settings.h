@@ -18,8 +18,8 @@ struct settings {
     const char *agent, *agent_cert, *agent_key, *agent_ca, *agent_name; /* agent NULL: static */
     bool agent_insecure;
     const char *node, *region; /* node NULL: see settings_node */
-    uint32_t workers;    /* 0: one a processor */
-    uint32_t on_missing; /* enum on_missing */
+    uint32_t workers;          /* 0: one a processor */
+    uint32_t on_missing;       /* enum on_missing */
     struct conf_list inject;
     struct conf_list endpoints_allow, endpoints_unix;
     bool access_log_errors; /* only refusals, faults and 5xx */

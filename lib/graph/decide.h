@@ -1,7 +1,8 @@
 /* From a request's head to its decision: the one function that routes, explains and tests.
  *
- * Order: loop guard, context, route, resolve, access (access.h; untrusted listeners only). The proxy calls decide for every request;
- * `explain`, live and offline, calls it for the request described to it. */
+ * Order: loop guard, context, route, resolve, access (access.h; untrusted listeners only). The
+ * proxy calls decide for every request; `explain`, live and offline, calls it for the request
+ * described to it. */
 #ifndef OFFSHOOT_GRAPH_DECIDE_H
 #define OFFSHOOT_GRAPH_DECIDE_H
 

@@ -1,7 +1,7 @@
 /* Decisions as JSON and as text. The text answers in this order: what, why, what else was there. */
 #include "lib/graph/explain.h"
-#include "lib/graph/pinned.h"
 #include "lib/base/parse.h"
+#include "lib/graph/pinned.h"
 #include "lib/graph/rejected.h"
 #include "lib/graph/words.h"
 #include <inttypes.h>
