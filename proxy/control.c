@@ -267,9 +267,7 @@ void control_drain(struct control *c)
         stop_workers(c);
     else
         tell_workers(c, worker_drain);
-    c->draining = true;
-    if (c->waiting)
-        event_base_loopbreak(c->base);
+    c->draining = true; /* without workers the next second ends it, so that answers go out */
 }
 
 static void on_terminate(evutil_socket_t fd, short what, void *arg)
