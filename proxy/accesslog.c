@@ -45,7 +45,9 @@ static void gather(const struct request *r, struct line *l)
     l->path = parsed ? cut(path, LINE_PATH_MAX) : STR("-");
     l->host = parsed ? cut(r->head.authority, 255) : STR("-");
     l->service = r->service.n ? r->service : STR("-");
-    l->env = a->context.env.n ? cut(a->context.env, 64) : STR("-");
+    struct token foreign; /* a link may say one that is not ours: it may count elsewhere */
+    bool secret = token_parse(a->context.env, &foreign) == 0;
+    l->env = a->context.env.n && !secret ? cut(a->context.env, 64) : STR("-");
     l->provider = r->provider_env.n ? r->provider_env : STR("-");
     l->cls = r->share          ? share_word(r->share)
              : a->decision.cls ? decision_class_word(a->decision.cls)

@@ -10,7 +10,7 @@ import time
 import unittest
 
 import harness
-from harness import http_script, reply_bytes, request_bytes
+from harness import eventually, http_script, reply_bytes, request_bytes
 
 GRAPH = """\
 apiVersion: offshoot.dev/v1
@@ -97,6 +97,8 @@ class Carriers(harness.ProxyCase):
             path = self.write("keys.txt", f"{KID} {secret}\n")
             os.chmod(path, 0o600)
             flags = ["--keys", path, "--trust-domain", DOMAIN]
+        self.log = self.folder / "access.log"
+        flags += ["--access-log", self.log]
         self.proxy = self.start_proxy(
             GRAPH % self.shop.address, *flags, listen=("127.0.0.1:0", "127.0.0.1:0,trusted")
         )
@@ -260,6 +262,19 @@ class WithKeys(Carriers):
         self.assertEqual((302, "/x"), (reply.status, reply.get("location")))
         self.assertEqual(token, reply.get("set-cookie").split(";")[0].split("=", 1)[1])
         self.assertEqual([], self.shop.requests)
+
+    def test_no_token_is_written_to_the_log(self):
+        ours, foreign = signed("e", "feat-42"), signed("e", "feat-42").replace(KID, "k2")
+        macs = [t.rsplit(".", 1)[1] for t in (ours, foreign)]
+        for token in (ours, foreign, ours[:-2] + "AA"):
+            for host in ("shop.example.com", "localhost"):
+                self.edge.ask(request_bytes("GET", f"/x?env={token}&env=&y=1", host))
+                self.edge.ask(request_bytes("GET", f"/x?env={token}", host))
+            self.edge.ask(request_bytes(fields=[("Cookie", f"offshoot={token}")]))
+            self.edge.ask(request_bytes(fields=[("x-offshoot-context", token)]))
+        text = eventually(lambda: (t := self.log.read_text()).count("\n") >= 18 and t)
+        for mac in (*macs, ours[:-2]):
+            self.assertNotIn(mac, text)
 
     def test_a_cookie_whose_token_has_run_out_is_expired(self):
         old = signed("e", "feat-42", -3600)
