@@ -241,6 +241,8 @@ void push_commit(struct push *p, struct snapshot *s, uint64_t now_ms)
 {
     assert(p->magic == PUSH_MAGIC);
     set_snapshot(&p->newest, s);
+    if (p->recovering && p->nlive == 0) /* nobody was told of the target before */
+        set_snapshot(&p->target, s);
     push_advance(p, now_ms);
 }
 

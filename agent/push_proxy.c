@@ -148,6 +148,7 @@ static struct push_proxy *make(struct push *p, const struct push_hello *h)
         return NULL;
     x->magic = PUSH_PROXY_MAGIC;
     x->push = p;
+    x->sidecar = h->sidecar;
     list_init(&x->link);
     if (keep_words(x, h) != 0) {
         mem_free(x);
