@@ -22,6 +22,7 @@ import time
 import body_part
 import graph_parts
 import http_parts
+import token_parts
 from rig import HERE, Broken
 from stack import program
 
@@ -30,6 +31,7 @@ PARTS = {
     "instructions": http_parts.instructions,
     "syscalls": http_parts.syscalls,
     "resolve": graph_parts.resolve,
+    "tokens": token_parts.tokens,
     "environments": graph_parts.environments,
     "idle": http_parts.idle,
     "load": graph_parts.load_graph,
