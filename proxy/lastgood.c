@@ -11,21 +11,17 @@
  * is a whole one, which only the first of a log is. The log is replaced (reclog_compact) by one
  * whole when it is new, of another history or chain, grown, or when a sync failed.
  *
- * Torn or damaged: a record that is not sound, with nothing sound behind it, is the torn end of a
- * write that was never acknowledged, and is cut. A DONE behind it says that something acknowledged
- * stood there: that is damage, told with its place, before anything is cut. The DONE itself needs
- * no sync: without it the graph in front is still read. */
+ * Torn or damaged: the torn end of a write that was never acknowledged is cut; anything else that
+ * is not sound is damage (reclog_peek tells them apart), told with its place before anything is
+ * cut. DONE is why a wrong length of the last graph does not look torn: a whole record follows. It
+ * needs no sync itself, for without it the graph in front is still read. */
 #include "proxy/lastgood.h"
 #include "lib/base/mem.h"
 #include "lib/base/reclog.h"
 #include "lib/graph/codec.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #define NAME       "last-good"
 #define KIND       0x4c474431u /* "LGD1" */
@@ -93,61 +89,25 @@ static void head_read(struct str payload, struct graph_head *ret)
 
 /* ---- damage --------------------------------------------------------------------------------- */
 
-/* A sound DONE starts at some byte of the tail. */
-static bool done_within(struct str tail)
-{
-    const char frame[] = {DONE_BYTES, 0, 0, 0};
-    for (size_t at = 1; at + FRAME + DONE_BYTES <= tail.n; at++) {
-        const char *p = tail.p + at;
-        if (memcmp(p, frame, sizeof frame) == 0 && p[8] == DONE && p[9] == 0 &&
-            reclog_scan(str_of(p, FRAME + DONE_BYTES), NULL, NULL) > 0)
-            return true;
-    }
-    return false;
-}
-
 static int damaged(const struct lastgood *l, uint64_t at, const char *what, struct err *e)
 {
     return err_set(
         e, -EBADMSG, "damaged at byte %llu of '%s': %s", (unsigned long long)at, l->path, what);
 }
 
-static int judge_bytes(const struct lastgood *l, struct str file, struct err *e)
-{
-    if (file.n < FILE_HEAD)
-        return damaged(l, file.n, "cut short", e);
-    struct str records = str_from(file, FILE_HEAD);
-    size_t end = reclog_scan(records, NULL, NULL);
-    if (done_within(str_from(records, end)))
-        return damaged(l, FILE_HEAD + end, "what stood there was acknowledged", e);
-    return 0;
-}
-
 /* Before the record log cuts anything. A file that is not there is no fault. */
-static int judge_file(const struct lastgood *l, struct err *e)
+static int judge_file(const struct lastgood *l, const char *dir, struct err *e)
 {
-    struct stat st;
-    int fd = open(l->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT
-                   ? 0
-                   : err_set(e, -errno, "cannot open '%s': %s", l->path, strerror(errno));
-    int rc = 0;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        rc = err_set(e, -EINVAL, "not a regular file: '%s'", l->path);
-    } else if (st.st_size == 0) {
-        rc = damaged(l, 0, "cut short", e);
-    } else {
-        size_t n = (size_t)st.st_size;
-        void *p = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p == MAP_FAILED) {
-            rc = err_set(e, -errno, "cannot read '%s': %s", l->path, strerror(errno));
-        } else {
-            rc = judge_bytes(l, str_of(p, n), e);
-            munmap(p, n);
-        }
-    }
-    close(fd);
+    struct reclog_peek p;
+    int rc = reclog_peek(dir, NAME, KIND, ADOPT + 1, NULL, NULL, &p, e);
+    if (rc == -ENOENT)
+        return 0;
+    if (rc == -EINVAL) /* a head that is not one */
+        return e->code = -EBADMSG;
+    if (rc == 0 && p.end < FILE_HEAD)
+        return damaged(l, p.size, "cut short", e);
+    if (rc == 0 && p.damaged)
+        return damaged(l, p.end, "what stood there may have been acknowledged", e);
     return rc;
 }
 
@@ -261,12 +221,12 @@ static int open_log(struct lastgood *l, const char *dir, struct lastgood_found *
 {
     struct reclog_options o = {.kind = KIND};
     struct reclog_recovery recovered = {0};
-    int rc = judge_file(l, e);
+    int rc = judge_file(l, dir, e);
     if (rc != 0)
         return rc;
     l->log = reclog_open(dir, NAME, &o, &recovered, e);
-    if (!l->log) /* a head that is not one: damaged, too */
-        return e->code == -EINVAL ? (e->code = -EBADMSG) : e->code;
+    if (!l->log)
+        return e->code;
     struct reading r = {.l = l, .at = FILE_HEAD, .limit = reclog_bytes(l->log), .e = e};
     rc = reclog_read(l->log, on_record, &r, e);
     pb_release(&r.bytes);
@@ -275,7 +235,8 @@ static int open_log(struct lastgood *l, const char *dir, struct lastgood_found *
             .saved_s = (int64_t)r.saved_s, .cut_bytes = recovered.cut_bytes};
     if (rc == -ENOMEM)
         err_set(e, rc, "out of memory while reading '%s'", l->path);
-    l->replace = r.joining; /* parts without an end stand there */
+    if (rc == 0 && r.joining) /* never torn: a log with parts is renamed whole into its place */
+        rc = damaged(l, r.at, "a graph without its last part", e);
     return rc;
 }
 
@@ -426,8 +387,10 @@ static int write_next(struct writing *w)
     struct lastgood *l = w->l;
     struct pb_out out = {0};
     bool follows = l->saved && !l->replace && memcmp(l->history, w->history, HISTORY_ID) == 0;
-    if (!follows || codec_encode(l->saved, w->s, &out, NULL) != 0)
+    if (!follows || codec_encode(l->saved, w->s, &out, NULL) != 0) {
+        pb_release(&out);
         return replace_all(w);
+    }
     int rc = -ENOSPC;
     bool fits = out.n <= PART_BYTES;
     if (!fits || grown(l, out.n))

@@ -329,13 +329,13 @@ class FedCase(Case):
         super().setUp()
         self.agent = self.closes(FakeAgent())
 
-    def start_fed(self, *flags, state="state", ready=False, agent=None, listen="127.0.0.1:0,trusted"):
+    def start_fed(self, *flags, state="state", ready=False, agent=None):
         """Starts a proxy; without a last good graph it is not ready before it has one."""
         at = agent or self.agent.address
         return self.start(
-            "offshoot-proxy", "--agent", at, "--listen", listen, "--node", "gw-1", "--workers", "2",
-            "--admin", self.folder / "admin.sock", "--state", self.folder / state, *flags,
-            ready=ready)  # fmt: skip
+            "offshoot-proxy", "--agent", at, "--listen", "127.0.0.1:0,trusted", "--node", "gw-1",
+            "--workers", "2", "--admin", self.folder / "admin.sock",
+            "--state", self.folder / state, *flags, ready=ready)  # fmt: skip
 
     def fed(self, graph, *flags, history=HISTORY, **options):
         """A proxy that serves graph, and its stream."""

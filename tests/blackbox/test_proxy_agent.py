@@ -463,8 +463,9 @@ class Histories(FedCase):
         stream.next()
         stream.finish(grpc.StatusCode.UNAVAILABLE, "bye")
         stream = self.agent.stream()
-        self.assertEqual((OTHER, [3], 0), (stream.hello.history,
-                         [h.epoch for h in stream.hello.held], stream.hello.active_epoch))  # fmt: skip
+        hello = stream.hello
+        self.assertEqual((OTHER, [3], 0), (hello.history, [h.epoch for h in hello.held],
+                                           hello.active_epoch))  # fmt: skip
         stream.acked(stream.activate(3), pb.ACTIVE, 3)
 
 
