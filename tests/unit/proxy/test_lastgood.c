@@ -77,11 +77,12 @@ static void drop_chain(struct snapshot *chain[EPOCHS + 1])
 static struct lastgood *opened(struct lastgood_found *found)
 {
     struct err e = {0};
-    struct lastgood_found unused;
-    found = found ? found : &unused;
-    struct lastgood *l = lastgood_open(dir, found, &e);
+    struct lastgood_found unused = {0};
+    struct lastgood *l = lastgood_open(dir, found ? found : &unused, &e);
     if (!l)
         fail_msg("%s", e.text);
+    if (unused.snapshot)
+        snapshot_unref(unused.snapshot);
     return l;
 }
 
@@ -325,17 +326,8 @@ static void a_full_disk(void **state)
         if (rc != 0) {
             assert_non_null(strstr(e.text, path));
             assert_int_equal(file_size(), n);
-            struct lastgood *second = NULL; /* as a new start would see it: a copy, l is locked */
-            size_t bytes;
-            char *copy = file_read(&bytes);
             lastgood_close(l);
-            file_write(copy, bytes);
-            mem_free(copy);
             assert_kept(ours, chain[1]);
-            second = opened(NULL);
-            lastgood_close(second);
-            l = opened(&(struct lastgood_found){0});
-            lastgood_close(l);
         } else {
             lastgood_close(l);
             assert_kept(ours, chain[2]);
