@@ -2,7 +2,9 @@
  * nothing crashes or stays behind, each client gets a whole reply or sees its connection end, and
  * what others do goes on. */
 #include "lib/base/log.h"
+#include "lib/graph/keyring.h"
 #include "proxy/control.h"
+#include "proxy/keys.h"
 #include "tests/loop/loop.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -275,7 +277,7 @@ static void a_name_that_must_be_looked_up(void **state)
 struct started {
     struct settings set;
     struct conf *conf;
-    char folder[64], graph[128], admin[128];
+    char folder[64], graph[128], admin[128], keys[128];
 };
 
 static void put_graph(const struct started *s, const char *more)
@@ -289,6 +291,16 @@ static void put_graph(const struct started *s, const char *more)
     assert_int_equal(rename(next, s->graph), 0);
 }
 
+#define KEY(kid) kid " AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n"
+
+static void put_keys(const struct started *s, const char *text)
+{
+    int fd = open(s->keys, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
 static void prepare(struct started *s)
 {
     struct err e = {0};
@@ -297,12 +309,14 @@ static void prepare(struct started *s)
     assert_non_null(mkdtemp(s->folder));
     snprintf(s->graph, sizeof s->graph, "%s/graph.yaml", s->folder);
     snprintf(s->admin, sizeof s->admin, "%s/admin.sock", s->folder);
+    snprintf(s->keys, sizeof s->keys, "%s/keys", s->folder);
     put_graph(s, "");
+    put_keys(s, KEY("k1"));
     s->conf = conf_new(settings_keys, settings_keys_count, &s->set, &e);
     assert_non_null(s->conf);
     const char *const sets[][2] = {{"graph", s->graph}, {"listen", "127.0.0.1:0"},
         {"listen", "127.0.0.1:0,trusted"}, {"admin", s->admin}, {"metrics", "127.0.0.1:0"},
-        {"workers", "2"}, {"dns.servers", "127.0.0.1:9"}};
+        {"workers", "2"}, {"dns.servers", "127.0.0.1:9"}, {"keys", s->keys}};
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
         if (conf_set(s->conf, sets[i][0], sets[i][1], &e) != 0)
             fail_msg("%s", e.text);
@@ -314,6 +328,7 @@ static void clean_up(struct started *s)
     settings_release(&s->set);
     conf_free(s->conf);
     assert_int_equal(unlink(s->graph), 0);
+    assert_int_equal(unlink(s->keys), 0);
     assert_int_equal(rmdir(s->folder), 0); /* the admin socket is gone too */
 }
 
@@ -393,6 +408,41 @@ static void a_reload_fails_cleanly_or_is_published(void **state)
     close(quiet);
 }
 
+static void new_keys_reach_every_worker_or_the_old_ones_stay(void **state)
+{
+    (void)state;
+    static struct control c;
+    struct started s;
+    struct err e = {0};
+    int quiet = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    log_to(quiet, false);
+    prepare(&s);
+    size_t before = mem_live();
+    if (control_init(&c, &s.set, s.conf, &e) != 0)
+        fail_msg("%s", e.text);
+    put_keys(&s, KEY("k2") KEY("k1"));
+    int rc = -1;
+    for (unsigned long n = 1; rc != 0; n++) {
+        mem_fail_nth(n);
+        rc = keys_load(&c, &e);
+        bool asked = mem_count() >= n;
+        mem_fail_nth(0);
+        assert_int_equal(rc != 0, asked);
+        assert_int_equal(counter_get(&c.stats[STAT_KEYS_REFUSED]), rc ? n : n - 1);
+        assert_int_equal(keyring_count(c.keys), rc ? 1 : 2);
+        assert_int_equal(signer_knows(c.signer, STR("k2")), rc == 0);
+    }
+    control_drain(&c);
+    control_run(&c);
+    for (unsigned i = 0; i < c.nworkers; i++)
+        assert_true(signer_knows(c.workers[i].signer, STR("k2")));
+    control_release(&c);
+    assert_int_equal(mem_live(), before);
+    clean_up(&s);
+    log_to(STDERR_FILENO, false);
+    close(quiet);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +456,7 @@ int main(void)
         cmocka_unit_test(a_name_that_must_be_looked_up),
         cmocka_unit_test(a_start_fails_cleanly_or_serves),
         cmocka_unit_test(a_reload_fails_cleanly_or_is_published),
+        cmocka_unit_test(new_keys_reach_every_worker_or_the_old_ones_stay),
     };
     return unit_run(tests);
 }
