@@ -234,7 +234,8 @@ static bool write_signed(struct signer *s, char use, struct str env, uint64_t pi
     struct str kid = keyring_kid(s->keys, 0);
     size_t n = token_write(env, pin, flags, out);
     out[2] = use;
-    n = put_part(out, n, digits, format_base36(exp, digits));
+    size_t ndigits = format_base36(exp, digits);
+    n = put_part(out, n, digits, ndigits);
     n = put_part(out, n, kid.p, kid.n);
     bool made = make_mac(s, 0, str_of(out, n), mac);
     if (!made)
