@@ -21,7 +21,8 @@ static void usage(void)
             "  --print-config       print every key with its value, exit\n"
             "  --help, --version\n\n"));
     conf_help(settings_keys, settings_keys_count, &t);
-    text_add(&t, STR("\nSIGTERM drains, SIGHUP reads graph and keys and opens the access log again.\n"));
+    text_add(
+        &t, STR("\nSIGTERM drains, SIGHUP reads graph and keys and opens the access log again.\n"));
     fputs(t.p ? t.p : "", stdout);
     text_release(&t);
 }
