@@ -33,19 +33,20 @@ static inline bool next_part(struct str *rest, struct str *ret)
     return true;
 }
 
-static bool is_base64url(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_';
-}
+static const bool base64url_byte[256] = {
+    ['a' ... 'z'] = true,
+    ['A' ... 'Z'] = true,
+    ['0' ... '9'] = true,
+    ['-'] = true,
+    ['_'] = true,
+};
 
 static bool all_base64url(struct str s)
 {
-    for (size_t i = 0; i < s.n; i++) {
-        if (!is_base64url(s.p[i]))
-            return false;
-    }
-    return true;
+    bool all = true;
+    for (size_t i = 0; i < s.n; i++)
+        all &= base64url_byte[(uint8_t)s.p[i]];
+    return all;
 }
 
 /* exp, kid and mac. The last character of 22 carries two bits; the four below them are zero, so
@@ -56,8 +57,11 @@ static int parse_signature(struct str rest, struct token *t)
     if (!next_part(&rest, &exp) || parse_base36(exp, &t->exp) || !next_part(&rest, &t->kid) ||
         t->kid.n == 0 || t->kid.n > KID_MAX || !all_base64url(t->kid))
         return -EINVAL;
-    if (!next_part(&rest, &t->mac) || rest.p || t->mac.n != MAC_LEN || !all_base64url(t->mac) ||
-        !memchr("AQgw", t->mac.p[MAC_LEN - 1], 4))
+    t->mac = rest; /* a further dot would be no byte of base64url */
+    if (!rest.p || t->mac.n != MAC_LEN || !all_base64url(t->mac))
+        return -EINVAL;
+    char last = t->mac.p[MAC_LEN - 1];
+    if (last != 'A' && last != 'Q' && last != 'g' && last != 'w')
         return -EINVAL;
     t->is_signed = true;
     return 0;
