@@ -390,8 +390,11 @@ int grpc_server_listen(struct grpc_server *s, const struct addr *a, struct grpc_
         return err_set(e, rc, "cannot listen on '%s': %s", text, strerror(-rc));
     }
     struct port *p = port_new(s, fd, a);
-    if (!p)
+    if (!p) {
+        if (a->kind == ADDR_UNIX) /* text is "unix:" and the path */
+            unlink(text + sizeof("unix:") - 1);
         return err_set(e, -ENOMEM, "cannot listen on '%s': out of memory", text);
+    }
     p->tls = tls;
     if (ret_bound)
         *ret_bound = bound;
