@@ -7,6 +7,26 @@
 
 #include "agent/history.h"
 
+/* These stand before the C library's: the disk's slowness is not what is tested. Syncs succeed at
+ * once, or fail when they are asked to. */
+static unsigned syncs_to_fail;
+
+int fdatasync(int fd)
+{
+    (void)fd;
+    if (!syncs_to_fail)
+        return 0;
+    syncs_to_fail--;
+    errno = EIO;
+    return -1;
+}
+
+int fsync(int fd)
+{
+    (void)fd;
+    return 0;
+}
+
 static inline struct history_options options(void)
 {
     return (struct history_options){.dir = dir};
