@@ -91,7 +91,9 @@ int control_reload(struct control *c, const char *who, struct err *e)
     if (rc == -EINVAL) {
         counter_inc(&c->stats[STAT_GRAPH_REFUSED]);
         log_findings(c);
-        log_error("the graph is not valid; epoch %llu stays active", epoch);
+        log_error(epoch ? "the graph is not valid; epoch %llu stays active"
+                        : "the graph is not valid, and there is no epoch from before",
+            epoch);
     } else if (rc != 0 && rc != -EALREADY && rc != -EBUSY) {
         log_error("%s; epoch %llu stays active", e->text, epoch);
     }

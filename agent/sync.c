@@ -177,6 +177,7 @@ static void handle(struct sync_stream *t, const Offshoot__V1__ProxyMessage *m)
     case OFFSHOOT__V1__PROXY_MESSAGE__MESSAGE_ACK:
         push_on_ack(t->proxy, m->ack->nonce, m->ack->epoch, (enum push_ack)m->ack->state,
             m->ack->nanoseconds, now);
+        sync_times_ack(t->sync, m->ack->epoch, (enum push_ack)m->ack->state);
         return;
     case OFFSHOOT__V1__PROXY_MESSAGE__MESSAGE_NACK:
         counter_inc(&stats[STAT_NACKS + reason_of((int)m->nack->reason)]);
@@ -232,7 +233,7 @@ static void cancel(struct sync_stream *t, enum sync_refusal reason, const char *
 
 static void beat(struct sync_stream *t, uint64_t now, uint64_t epoch)
 {
-    uint64_t silent_ms = (uint64_t)SYNC_SILENT * t->sync->o.heartbeat_ms;
+    uint64_t silent_ms = (uint64_t)SYNC_BEATS_MISSED * t->sync->o.heartbeat_ms;
     if (t->finished) {
         if (now >= t->opened_ms + t->sync->o.heartbeat_ms)
             grpc_cancel(t->call); /* it does not read our last word */
@@ -274,7 +275,7 @@ static int make_server(struct sync *s, struct err *e)
     struct grpc_server_options o = {.limits = GRPC_LIMITS_DEFAULT,
         .connections = s->o.connections,
         .handshake_ms = HANDSHAKE_MS,
-        .ping_ms = SYNC_SILENT * s->o.heartbeat_ms,
+        .ping_ms = SYNC_BEATS_MISSED * s->o.heartbeat_ms,
         .services = services};
     o.limits.message_bytes = s->o.message_bytes;
     o.limits.queue_bytes = SYNC_QUEUE;
@@ -331,6 +332,7 @@ int sync_listen(struct sync *s, const struct addr *a, struct grpc_tls *tls, bool
 
 void sync_commit(struct sync *s, struct snapshot *newest)
 {
+    sync_times_begin(s, snapshot_epoch(newest));
     push_commit(s->push, newest, sync_now_ms());
     moved(s);
 }

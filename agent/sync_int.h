@@ -1,5 +1,5 @@
 /* What the files of sync share: sync.c (the service, its timers), sync_hello.c (who a proxy is),
- * sync_send.c (messages to proxies). Nobody else includes it. */
+ * sync_send.c (messages to proxies), sync_times.c (how long epochs took). Nobody else includes it. */
 #ifndef OFFSHOOT_AGENT_SYNC_INT_H
 #define OFFSHOOT_AGENT_SYNC_INT_H
 
@@ -13,7 +13,7 @@
 #define SYNC_CHUNK        (32u << 10) /* bytes of payload in a Stage; the contract allows 256 KiB */
 #define SYNC_QUEUE        (96u << 10) /* bytes waiting on a stream; chunks fill it to half and one */
 #define SYNC_FEATURE      "graph.1"   /* what our graphs need of a proxy */
-#define SYNC_SILENT       3           /* heartbeats */
+#define SYNC_BEATS_MISSED 3           /* heartbeats */
 
 struct event;
 
@@ -35,6 +35,12 @@ struct sync_stream {
     unsigned char digest[32];
 };
 
+/* An epoch on its way to the proxies. */
+struct sync_way {
+    uint64_t epoch, commit_us; /* epoch 0: free */
+    struct sync_times times;
+};
+
 struct sync {
     uint32_t magic;
     struct sync_options o;
@@ -44,6 +50,7 @@ struct sync {
     struct event *turn, *timer, *heart;
     uint8_t *scratch; /* a message being encoded */
     size_t scratch_size;
+    struct sync_way ways[SYNC_WAYS]; /* by epoch % SYNC_WAYS */
 };
 
 /* ---- sync.c ---- */
@@ -52,6 +59,11 @@ void sync_touch(struct sync_stream *t);
 /* Ends the call with a status and a text, for a reason that is counted. Leaves push. */
 void sync_refuse(
     struct sync_stream *t, enum sync_refusal reason, unsigned status, const char *text);
+
+/* ---- sync_times.c ---- */
+/* It is on disk. */
+void sync_times_begin(struct sync *s, uint64_t epoch);
+void sync_times_ack(struct sync *s, uint64_t epoch, enum push_ack state);
 
 /* ---- sync_hello.c ---- */
 /* Judges it and joins push; refuses else. */

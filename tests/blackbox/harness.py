@@ -479,11 +479,11 @@ class Agent:
         """Path of the admin socket."""
         return self.program.ready["admin"][0]
 
-    def ask(self, path, method="GET", fields=(), timeout=SECONDS, **params):
+    def ask(self, path, method="GET", fields=(), **params):
         """The reply, whatever its status, as JSON where there is any."""
         target = f"{path}?{urlencode(params, doseq=True)}" if params else path
         fields = [("Accept", "application/json"), *fields]
-        return self.program.admin(target, method, fields, timeout=timeout)
+        return self.program.admin(target, method, fields)
 
     def get(self, path, **params):
         """GET as JSON; any status but 200 is a failure."""

@@ -87,10 +87,8 @@ static inline void begin(struct fixture *f, unsigned epochs)
     memcpy(f->history.id, "our own history.", HISTORY_ID);
     for (unsigned i = 0; i < epochs; i++)
         history_add(&f->history);
-    for (unsigned i = 0; i < PEERS_MAX; i++) {
-        f->peers[i].node = nodes[i];
-        f->peers[i].hello.node = nodes[i];
-    }
+    for (unsigned i = 0; i < PEERS_MAX; i++)
+        f->peers[i].node = f->peers[i].hello.node = nodes[i];
     f->options = (struct push_options){.stage_ms = 2000,
         .retire_ms = 60000,
         .proxies_max = 100,
@@ -114,7 +112,7 @@ static inline void end(struct fixture *f)
     text_release(&f->log);
 }
 
-/* What push sent since the last look, in any order of lines given by the test. */
+/* What push sent since the last look. */
 static inline void expect(const char *want)
 {
     const char *have = fixture->log.p ? fixture->log.p : "";
@@ -192,11 +190,10 @@ static inline void pass(struct fixture *f, uint64_t ms)
 /* A proxy that is on the newest epoch. */
 static inline void join_current(struct fixture *f, struct peer *p)
 {
-    uint64_t newest = f->history.n;
-    holds(f, p, newest, newest);
+    holds(f, p, f->history.n, f->history.n);
     join(f, p);
     expect("");
-    assert_int_equal(push_slowest(f->push), newest);
+    assert_int_equal(push_slowest(f->push), f->history.n);
 }
 
 #endif
