@@ -68,7 +68,15 @@ static void add_text(struct text *t, const char *key, const char *value)
     text_add(t, STR("\""));
 }
 
-static void epoch_json(struct text *t, const struct epoch_info *i)
+/* As the end of an epoch's object: how long it took to reach its proxies. */
+static void way_json(struct text *t, const struct sync_times *w)
+{
+    text_fmt(t, ",\"staged_us\":%llu,\"staged\":%u,\"active_us\":%llu,\"active\":%u",
+        (unsigned long long)w->staged_us, w->staged, (unsigned long long)w->active_us, w->active);
+}
+
+/* way: NULL, not known. */
+static void epoch_json(struct text *t, const struct epoch_info *i, const struct sync_times *way)
 {
     const struct snapshot_changes *ch = &i->changes;
     char time[24];
@@ -81,9 +89,12 @@ static void epoch_json(struct text *t, const struct epoch_info *i)
     text_fmt(t,
         ",\"held\":%s,\"environments_added\":%u,\"environments_removed\":%u,"
         "\"environments_changed\":%u,\"services_changed\":%u,\"gateways_changed\":%u,"
-        "\"origins_only\":%s,\"bytes\":%u}",
+        "\"origins_only\":%s,\"bytes\":%u",
         i->held ? "true" : "false", ch->envs_added, ch->envs_removed, ch->envs_changed,
         ch->services_changed, ch->gateways_changed, ch->origins_only ? "true" : "false", i->bytes);
+    if (way)
+        way_json(t, way);
+    text_add(t, STR("}"));
 }
 
 /* Whatever stands in it stays on its line. */
@@ -127,7 +138,7 @@ void admin_epochs(struct admin_request *r, void *arg)
         if (json)
             text_add(&t, i < n ? STR(",") : STR(""));
         if (json)
-            epoch_json(&t, history_at(h, i - 1));
+            epoch_json(&t, history_at(h, i - 1), NULL);
         else
             epoch_text(&t, history_at(h, i - 1));
     }
@@ -137,7 +148,9 @@ void admin_epochs(struct admin_request *r, void *arg)
 
 void admin_epoch(struct admin_request *r, void *arg)
 {
-    const struct history *h = core_history(admin_control(arg)->core);
+    struct control *c = admin_control(arg);
+    const struct history *h = core_history(c->core);
+    struct sync_times way;
     uint64_t epoch;
     struct text t = {0};
     if (parse_u64(str_c(admin_rest(r)), &epoch) != 0) {
@@ -153,10 +166,14 @@ void admin_epoch(struct admin_request *r, void *arg)
         return;
     }
     if (admin_wants_json(r)) {
-        epoch_json(&t, i);
+        epoch_json(&t, i, sync_times(c->sync, epoch, &way) ? &way : NULL);
         text_add(&t, STR("\n"));
     } else {
         epoch_text(&t, i);
+        if (sync_times(c->sync, epoch, &way))
+            text_fmt(&t,
+                "          last of %u staged after %.3f ms, last of %u active after %.3f ms\n",
+                way.staged, (double)way.staged_us / 1e3, way.active, (double)way.active_us / 1e3);
     }
     admin_reply_text(r, &t);
 }

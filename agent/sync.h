@@ -42,6 +42,14 @@ void sync_commit(struct sync *s, struct snapshot *newest);
 struct push *sync_push(struct sync *s);
 /* The clock that push is driven with. */
 uint64_t sync_now_ms(void);
+/* From the commit of an epoch to the last Ack of each kind until now, and how many came. */
+struct sync_times {
+    uint64_t staged_us, active_us;
+    uint32_t staged, active;
+};
+/* False: it was not committed by this process, or is not among the newest SYNC_WAYS. */
+#define SYNC_WAYS 64
+bool sync_times(const struct sync *s, uint64_t epoch, struct sync_times *ret);
 /* Copies what push and the server count into the cells. */
 void sync_count(struct sync *s);
 /* Ends every stream, closes all. */

@@ -1,5 +1,6 @@
 /* What the files of sync share: sync.c (the service, its timers), sync_hello.c (who a proxy is),
- * sync_send.c (messages to proxies), sync_times.c (how long epochs took). Nobody else includes it. */
+ * sync_send.c (messages to proxies), sync_times.c (how long epochs took). Nobody else includes
+ * it. */
 #ifndef OFFSHOOT_AGENT_SYNC_INT_H
 #define OFFSHOOT_AGENT_SYNC_INT_H
 
