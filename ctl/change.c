@@ -141,17 +141,24 @@ static enum status wait_for(const struct call *c, uint64_t epoch, struct waited 
     return ret->done ? STATUS_YES : STATUS_ERROR;
 }
 
-/* The keys of --wait in the object of the change. */
-static void merge(struct object *change, const struct waited *w)
+/* A new reference on what stands under the key; without it, on the other one. Takes that. */
+static json_t *value_or(const json_t *o, const char *key, json_t *other)
 {
-    static const char *const keys[] = {"proxies", "waited_ms", "behind"};
-    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-        json_t *value = json_object_get(w->answer.json, keys[i]);
-        json_object_set_new(change->json, keys[i],
-            value    ? json_incref(value)
-            : i == 2 ? json_array()
-                     : json_null());
-    }
+    json_t *value = json_object_get(o, key);
+    if (!value)
+        return other;
+    json_decref(other);
+    return json_incref(value);
+}
+
+/* The keys of --wait in the object of the change. */
+static int merge(const struct waited *w, json_t *change, struct err *e)
+{
+    const json_t *o = w->answer.json;
+    int rc = json_object_set_new(change, "proxies", value_or(o, "proxies", json_null()));
+    rc |= json_object_set_new(change, "waited_ms", value_or(o, "waited_ms", json_null()));
+    rc |= json_object_set_new(change, "behind", value_or(o, "behind", json_array()));
+    return rc ? err_set(e, -ENOMEM, "out of memory") : 0;
 }
 
 static void tell_behind(const json_t *behind, struct text *t)
@@ -182,10 +189,11 @@ static void tell_waited(const struct waited *w, struct text *t)
 
 /* ---- the answer ---- */
 
+/* What the first line does not say already. */
 static void tell_details(const json_t *o, struct text *t)
 {
     const char *expires = object_text(o, "expires");
-    if (*expires) {
+    if (*expires && t->n && !strstr(t->p, expires)) {
         text_add(t, STR("  expires: "));
         text_clean(t, str_c(expires));
         text_add(t, STR("\n"));
@@ -194,11 +202,12 @@ static void tell_details(const json_t *o, struct text *t)
         text_add(t, STR("  held: the files and other changes wait for `graph resume`\n"));
 }
 
-static void tell_hints(const struct call *c, const struct waited *w, struct text *t)
+static void tell_hints(
+    const struct call *c, const json_t *change, const struct waited *w, struct text *t)
 {
-    if (!args_have(c->args, OPT_WAIT))
+    if (!args_have(c->args, OPT_WAIT) && object_true(change, "changed"))
         text_add(t, STR("  hint: --wait returns when every proxy is on it\n"));
-    else if (w->answer.json && !w->done)
+    else if (w->answer.reply.status == 504)
         text_add(t, STR("  hint: `proxies --behind` says more of them\n"));
 }
 
@@ -206,19 +215,19 @@ static enum status tell(const struct call *c, struct object *change, const struc
     change_fn *first_line, enum status s, struct err *e)
 {
     struct text t = {0};
-    if (c->json) {
-        if (w->answer.json && s != STATUS_ERROR)
-            merge(change, w);
+    bool waited = w->answer.json && s != STATUS_ERROR;
+    if (c->json && !waited)
         return object_print(change, s, e);
-    }
+    if (c->json)
+        return merge(w, change->json, e) ? STATUS_ERROR : object_print_changed(change, s, e);
     first_line(c, change->json, &t);
     if (s == STATUS_NO)
         text_add(&t, STR(", but not on every proxy"));
     text_add(&t, STR("\n"));
     tell_details(change->json, &t);
-    if (w->answer.json && s != STATUS_ERROR)
+    if (waited)
         tell_waited(w, &t);
-    tell_hints(c, w, &t);
+    tell_hints(c, change->json, w, &t);
     return out_answer(&t, s, e);
 }
 

@@ -196,18 +196,20 @@ static void target_diff(const struct call *c, struct target *t)
 {
     target_start(t, "/diff", NULL);
     target_param(t, "from", c->args->value[OPT_FROM]);
-    target_param(t, "to", c->args->value[OPT_TO]);
+    if (args_have(c->args, OPT_TO))
+        target_param(t, "to", c->args->value[OPT_TO]);
 }
 
 enum status live_graph_diff(const struct call *c, struct err *e)
 {
     const struct args *a = c->args;
-    if (!args_have(a, OPT_FROM) || !args_have(a, OPT_TO)) {
+    if (!args_have(a, OPT_FROM)) {
         err_set(e, -EINVAL,
-            "want graph diff --from EPOCH --to EPOCH, or graph diff BEFORE AFTER for files");
+            "want graph diff --from EPOCH [--to EPOCH], or graph diff BEFORE AFTER for files");
         return STATUS_ERROR;
     }
-    if (live_epoch("--from", a->value[OPT_FROM], e) || live_epoch("--to", a->value[OPT_TO], e))
+    if (live_epoch("--from", a->value[OPT_FROM], e) ||
+        (args_have(a, OPT_TO) && live_epoch("--to", a->value[OPT_TO], e)))
         return STATUS_ERROR;
     return ask_verdict(c, target_diff, "equal", e);
 }

@@ -32,6 +32,14 @@ void object_release(struct object *o)
 
 enum status object_print(struct object *o, enum status s, struct err *e)
 {
+    struct text *body = &o->reply.body;
+    if (body->n && body->p[body->n - 1] != '\n')
+        text_add(body, STR("\n"));
+    return out_plain(body, s, e);
+}
+
+enum status object_print_changed(const struct object *o, enum status s, struct err *e)
+{
     struct text t = {0};
     char *line = json_dumps(o->json, JSON_COMPACT);
     if (!line) {

@@ -14,8 +14,10 @@ struct object {
 enum status object_ask(
     const struct call *c, enum live_method m, struct target *t, struct object *ret, struct err *e);
 void object_release(struct object *o);
-/* Prints it as it came, or as it was changed since, on one line. Gives `s`, or an error with e. */
+/* Prints the answer as it came. Gives `s`, or an error with e. */
 enum status object_print(struct object *o, enum status s, struct err *e);
+/* Prints the object as it is by now, on one line. */
+enum status object_print_changed(const struct object *o, enum status s, struct err *e);
 
 /* What stands under a key; "", 0 and false when nothing of that type does. */
 const char *object_text(const json_t *o, const char *key);

@@ -1,8 +1,9 @@
-"""offshootctl as the client of an agent: what it asks for, and what it makes of every answer. The
-agent here is a script, so that answers can be wrong, late or missing."""
+"""offshootctl as the client of an agent: what it asks for, and what it makes of every answer. Most of
+the agents here are a script, so that answers can be wrong, late or missing; the last are real."""
 
 import json
 import re
+import signal
 import socketserver
 import subprocess
 import threading
@@ -10,8 +11,8 @@ import unittest
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, urlsplit
 
-from harness import BUILD
-from test_ctl import ERROR, NO, NOT_FOUND, YES, CtlCase
+from harness import BUILD, AgentCase, eventually
+from test_ctl import ERROR, GRAPH, NO, NOT_FOUND, YES, CtlCase
 
 HISTORY = "5f0c2d1e8a9b4c3d7e6f1a2b3c4d5e6f"
 CREATED = {"epoch": 17, "changed": True, "environment": "feat-42",
@@ -32,7 +33,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if body:
+            self.wfile.write(body)
 
     do_GET = do_POST = answer
 
@@ -62,7 +64,7 @@ class FakeAgent(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.server_close()
 
 
-class AgentCase(CtlCase):
+class FakeCase(CtlCase):
     def setUp(self):
         super().setUp()
         self.socket = self.folder / "agent.sock"
@@ -91,7 +93,7 @@ class AgentCase(CtlCase):
         return [f"{method} {path}" for method, path, _ in self.agent.asked]
 
 
-class Changes(AgentCase):
+class Changes(FakeCase):
     def test_create_sends_everything_that_was_said(self):
         self.tell("POST /env/create", CREATED)
         self.say("env", "create", "feat-42", "--parent", "team-a", "--parent", "team-b",
@@ -174,8 +176,8 @@ class Changes(AgentCase):
             ("--limit wants a number, not '0'", "graph", "log", "--limit", "0"),
             ("--at is the number of an epoch, not 'x'", "resolve", "a", "b", "--at", "x"),
             ("--at is the number of an epoch, not '-1'", "env", "tree", "--at=-1"),
-            ("want graph diff --from EPOCH --to EPOCH, or graph diff BEFORE AFTER for files",
-             "graph", "diff", "--from", "3"),
+            ("want graph diff --from EPOCH [--to EPOCH], or graph diff BEFORE AFTER for files",
+             "graph", "diff", "--to", "3"),
             ("--to is the number of an epoch, not ''", "graph", "diff", "--from", "3", "--to="),
             ("not a history (32 hexadecimal digits, as status tells it) 'abc'",
              "proxy", "adopt", "abc"),
@@ -204,7 +206,7 @@ class Changes(AgentCase):
         self.assertIn(b"cannot write the answer", done.stderr)
 
 
-class Waiting(AgentCase):
+class Waiting(FakeCase):
     CREATE = ("env", "create", "feat-42", "--wait")
 
     def setUp(self):
@@ -270,7 +272,7 @@ def proxy(node, **more):
             "lag": 0, "behind": False, "late": False, "stale": False, "last_nack": None, **more}
 
 
-class Proxies(AgentCase):
+class Proxies(FakeCase):
     def list(self, *proxies):
         self.tell("GET /proxies", {"history": HISTORY, "epoch": 17, "proxies": list(proxies)})
 
@@ -317,7 +319,7 @@ class Proxies(AgentCase):
             self.assertEqual(want, self.say("proxies").splitlines()[0])
 
 
-class Log(AgentCase):
+class Log(FakeCase):
     EPOCH = {"epoch": 17, "time": "2026-11-26T19:33:55Z", "kind": "create", "who": "uid 1000",
              "why": "PR\n42", "what": "feat-42: cart=10.0.0.7:80", "held": False,
              "environments_added": 1, "environments_removed": 0, "environments_changed": 2,
@@ -353,7 +355,7 @@ class Log(AgentCase):
         self.assertEqual(f"no epoch yet of history {HISTORY}\n", self.say("graph", "log"))
 
 
-class Epochs(AgentCase):
+class Epochs(FakeCase):
     def test_diff_of_epochs(self):
         for equal, status in ((True, YES), (False, NO)):
             self.tell("GET /diff", {"equal": equal})
@@ -361,6 +363,8 @@ class Epochs(AgentCase):
                                                              "--to=17", status=status))
             self.say("graph", "diff", "--from", "3", "--to", "17", status=status)
         self.assertEqual({"from": ["3"], "to": ["17"]}, self.params())
+        self.say("graph", "diff", "--from", "3", status=NO)
+        self.assertEqual({"from": ["3"]}, self.params(-1))
         self.tell("GET /diff", {"error": "epoch 3 is not kept"}, 404)
         self.no("epoch 3 is not kept", "graph", "diff", "--from", "3", "--to", "17",
                 status=NOT_FOUND)
@@ -387,13 +391,134 @@ class Epochs(AgentCase):
                 status=NOT_FOUND)
 
 
-class Adopt(AgentCase):
+class Adopt(FakeCase):
     def test_asks_the_proxy(self):
         self.tell("POST /adopt", {"history": HISTORY})
         self.assertEqual({"history": HISTORY}, self.say_json("proxy", "adopt", HISTORY))
         self.assertEqual({"history": [HISTORY]}, self.params())
         self.tell("POST /adopt", {"error": "it is followed already"}, 409)
         self.no("it is followed already", "proxy", "adopt", HISTORY, status=NO)
+
+
+class RealAgent(CtlCase, AgentCase):
+    CREATE = ("env", "create", "feat-7", "--set", "cart=127.0.0.1:7001", "--public")
+
+    def setUp(self):
+        super().setUp()
+        self.agent = self.start_agent(self.graph)
+        self.socket = self.agent.admin
+        self.nodes = 0
+
+    def say(self, *args, **more):
+        return self.answer("--socket", self.socket, *args, **more)
+
+    def say_json(self, *args, **more):
+        return self.answer_json("--socket", self.socket, *args, **more)
+
+    def no(self, why, *args, **more):
+        self.refused(why, "--socket", self.socket, *args, **more)
+
+    def add_proxy(self):
+        """A proxy that follows the agent, and has its graph."""
+        self.nodes += 1
+        node = f"gw-{self.nodes}"
+        proxy = self.start(
+            "offshoot-proxy", "--agent", self.agent.listen, "--node", node, "--listen",
+            "127.0.0.1:0", "--admin", self.folder / f"{node}.sock", "--workers", "1", "--state",
+            self.folder / node)  # fmt: skip
+        eventually(lambda: self.line_of(node)[3] == "current")
+        return proxy
+
+    def line_of(self, node):
+        lines = [re.split("  +", line) for line in self.say("proxies").splitlines()]
+        return next((line for line in lines if line[0] == node), [""] * 5)
+
+    def test_an_environment_s_life(self):
+        proxy = self.add_proxy()
+        out = self.say(*self.CREATE, "--for", "4h", "--reason", "PR 7", "--wait")
+        self.assertRegex(out, r"\Afeat-7 is in epoch 2\n  expires: \S+Z\n"
+                              r"  proxies: 1, every one on it after \d+ ms\n\Z")
+        socket = proxy.ready["admin"][0]
+        self.assertIn("127.0.0.1:7001",
+                      self.answer("--socket", socket, "resolve", "feat-7", "cart"))
+        out = self.say("env", "set", "feat-7", "--use", "pricing=team-a", "--drop", "cart")
+        self.assertTrue(out.startswith("feat-7 is in epoch 3\n"), out)
+        self.assertIn("provided by team-a", self.say("resolve", "feat-7", "pricing"))
+        done = self.say_json("env", "extend", "feat-7", "--for", "7d", "--wait")
+        self.assertEqual((4, True, "feat-7", 1, []), tuple(done[k] for k in (
+            "epoch", "changed", "environment", "proxies", "behind")))
+        self.assertTrue(self.say("env", "delete", "feat-7", "--wait").startswith(
+            "feat-7 is gone in epoch 5\n"))
+        self.no("no environment 'feat-7'", "env", "delete", "feat-7", status=NOT_FOUND)
+
+    def test_earlier_epochs_answer(self):
+        self.say(*self.CREATE)
+        self.say("resolve", "feat-7", "cart")
+        self.assertIn("epoch: 1\n",
+                      self.say("resolve", "feat-7", "cart", "--at", "1", status=NOT_FOUND))
+        self.assertNotIn("feat-7", self.say("env", "list", "--at", "1"))
+        self.assertIn("feat-7", self.say("env", "tree", "--at", "2"))
+        self.assertIn("+ environment feat-7",
+                      self.say("graph", "diff", "--from", "1", "--to", "2", status=NO))
+        self.say("graph", "diff", "--from", "2")
+        self.ctl("--socket", self.socket, "graph", "diff", "--from", "9", status=NOT_FOUND)
+
+    def test_what_would_not_be_valid_is_refused(self):
+        out, err = self.ctl("--socket", self.socket, "env", "create", "feat-7", "--set",
+                            "crt=127.0.0.1:1", status=NO)
+        self.assertEqual("", out)
+        self.assertIn("did you mean 'cart'?", err)
+        out, err = self.ctl("--socket", self.socket, "env", "set", "team-a", "--drop", "pricing",
+                            status=NO)
+        self.assertIn(f"{self.graph}:", err)
+        self.say(*self.CREATE)
+        again = ("env", "create", "feat-7", "--set", "cart=127.0.0.1:7002")
+        self.ctl("--socket", self.socket, *again, status=NO)
+
+    def test_rollback_holds_until_resume(self):
+        self.say(*self.CREATE, "--reason", "PR 7")
+        out = self.say("graph", "rollback", "1", "--reason", "cart is broken", "--wait")
+        self.assertTrue(out.startswith("the graph of epoch 1 is back as epoch 3\n"), out)
+        self.assertNotIn("feat-7", self.say("env", "list"))
+        self.ctl("--socket", self.socket, "env", "delete", "feat-7", status=NO)
+        log = self.say("graph", "log").splitlines()
+        self.assertIn(", held: ", log[0])
+        self.assertEqual(["3", "2", "1"], [line.split()[0] for line in log[2:]])
+        self.assertIn("rollback (held)", log[2])
+        self.assertTrue(log[2].endswith("cart is broken"))
+        self.assertTrue(log[3].endswith("PR 7"))
+        self.say("graph", "resume")
+        self.assertIn("feat-7", self.say("env", "list"))
+        self.assertEqual("not held: epoch 4 stays\n", self.say("graph", "resume"))
+        self.ctl("--socket", self.socket, "graph", "rollback", "99", status=NOT_FOUND)
+
+    def test_a_proxy_that_does_not_follow_is_named(self):
+        self.add_proxy()
+        proxy = self.add_proxy()
+        self.assertEqual("every proxy is on epoch 1\n", self.say("proxies", "--behind"))
+        proxy.signal(signal.SIGSTOP)
+        try:
+            out = self.say(*self.CREATE, "--wait", "--timeout", "100ms", status=NO)
+            self.assertTrue(out.startswith("feat-7 is in epoch 2, but not on every proxy\n"), out)
+            self.assertRegex(out, r"(?m)^  behind: .*\bgw-2$")
+            self.assertIn("gw-2", self.say("proxies", "--behind", status=NO))
+        finally:
+            proxy.signal(signal.SIGCONT)
+        eventually(lambda: self.line_of("gw-2")[3] == "current")
+        self.say("proxies", "--behind")
+
+    def test_adopt_names_a_history(self):
+        proxy = self.add_proxy()
+        history = self.say_json("status")["history"]
+        self.answer("--socket", proxy.ready["admin"][0], "proxy", "adopt", history)
+        self.ctl("--socket", self.socket, "proxy", "adopt", history, status=NOT_FOUND)
+
+    def test_status_is_told(self):
+        self.assertEqual(1, self.say_json("status")["epoch"])
+        self.assertTrue(self.say("status").startswith("serving, epoch 1\n"))
+        self.graph.write_text(GRAPH.replace("127.0.0.1:9001", "127.0.0.1:9999"))
+        self.say("reload")
+        self.assertIn("127.0.0.1:9999", self.say("resolve", "main", "cart"))
 
 
 if __name__ == "__main__":
