@@ -152,6 +152,7 @@ $(call of,agent): $(B)/libagent.a
 $(call of,ctl): $(B)/libctl.a
 $(LOOP_BIN): $(call obj,$(LOOP_REST))
 $(BENCH_BIN): $(if $(PROXY_SRC),$(B)/libproxy.a)
+$(B)/bench/commit_bench: $(B)/libagent.a
 link_test = $(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter-out %/liboffshoot.a,$(filter %.a,$^)) \
         $(B)/liboffshoot.a $(LIBS)
 $(UNIT_BIN) $(LOOP_BIN): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/liboffshoot.a
@@ -174,6 +175,8 @@ FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_REPLAY := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(FUZZ_SRC))
 FUZZ_MAIN := $(if $(FUZZ),,$(B)/obj/tests/fuzz/replay.o)
 tests: $(FUZZ_REPLAY)
+$(B)/tests/fuzz/fuzz_control: $(B)/libproxy.a
+$(B)/tests/fuzz/fuzz_history: $(B)/libagent.a
 $(FUZZ_REPLAY): $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(FUZZ_MAIN) $(B)/liboffshoot.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
