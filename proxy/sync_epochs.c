@@ -83,6 +83,8 @@ static void staged(struct sync *s)
     event_del(w->retry);
     sync_count(s, STAT_STAGES);
     log_debug("epoch %llu is staged", (ull)s->newest);
+    s->way.epoch = s->newest;
+    s->way.since_ns = w->since_ns;
     sync_ack(s, w->nonce, s->newest, STATE(STAGED), w->since_ns);
 }
 
@@ -275,7 +277,13 @@ static void on_taken(void *arg, uint64_t epoch)
     memcpy(s->active_history, w->history, HISTORY_ID);
     log_info("epoch %llu is active: %u environments, %u services", (ull)epoch,
         snapshot_env_count(c->active), snapshot_service_count(c->active));
+    uint64_t taken_ns = sync_now_ns();
     save(s);
+    if (s->way.epoch == epoch) {
+        s->way.active = epoch;
+        s->way.workers_ns = taken_ns - s->way.since_ns;
+        s->way.save_ns = sync_now_ns() - taken_ns;
+    }
     sync_flush(s);
     control_graph_active(c, epoch);
 }

@@ -28,6 +28,14 @@ struct waiting {
     uint32_t retry_ms;
 };
 
+/* The last epoch on its way: from the last byte of its Stage until every worker used it, and how
+ * long saving it took then. */
+struct sync_way {
+    uint64_t epoch, since_ns; /* staged last */
+    uint64_t active;          /* the times are of this one; 0: none yet */
+    uint64_t workers_ns, save_ns;
+};
+
 struct sync {
     uint32_t magic;
     struct control *control;
@@ -60,7 +68,8 @@ struct sync {
     uint64_t active;                          /* epoch; 0: none */
     unsigned char saved_history[HISTORY_ID];
     uint64_t saved; /* what may be acknowledged: on disk, or there is none to keep; 0: none */
-    struct err save_error;             /* code 0: the last one went well */
+    struct err save_error; /* code 0: the last one went well */
+    struct sync_way way;
     unsigned char adopted[HISTORY_ID]; /* without a state folder */
     bool has_adopted;
 };

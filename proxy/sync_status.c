@@ -57,6 +57,9 @@ static void status_json(const struct sync *s, struct text *out)
     held_list(s, ",", out);
     text_fmt(out, "],\"active\":%llu,\"acknowledged\":%llu,\"waiting\":%llu", (ull)s->active,
         (ull)s->saved, (ull)(s->waiting.snapshot ? snapshot_epoch(s->waiting.snapshot) : 0));
+    if (s->way.active)
+        text_fmt(out, ",\"last\":{\"epoch\":%llu,\"workers_us\":%llu,\"save_us\":%llu}",
+            (ull)s->way.active, (ull)(s->way.workers_ns / 1000), (ull)(s->way.save_ns / 1000));
     text_field(out, "save_error", s->save_error.code ? s->save_error.text : "");
     text_add(out, STR("}"));
 }
@@ -80,6 +83,10 @@ static void status_text(const struct sync *s, struct text *out)
     text_add(out, STR("epochs        held "));
     held_list(s, " ", out);
     text_fmt(out, "; active %llu, acknowledged %llu\n", (ull)s->active, (ull)s->saved);
+    if (s->way.active)
+        text_fmt(out,
+            "              epoch %llu: %.3f ms from Stage to every worker, %.3f ms to save\n",
+            (ull)s->way.active, (double)s->way.workers_ns / 1e6, (double)s->way.save_ns / 1e6);
     if (s->waiting.snapshot)
         text_fmt(out, "              epoch %llu waits for a slot\n",
             (ull)snapshot_epoch(s->waiting.snapshot));
