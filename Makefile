@@ -63,7 +63,7 @@ CTL_SRC := $(wildcard ctl/*.c)
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 LIB_OBJ := $(call obj,$(LIB_SRC)) $(patsubst $(B)/%.c,$(B)/obj/gen/%.o,$(GEN_C)) \
-        $(B)/obj/gen/proto/descriptors.o
+        $(if $(REFLECTED),$(B)/obj/gen/proto/descriptors.o)
 LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -lpthread
 
 PROGRAMS := $(if $(wildcard proxy/main.c),$(B)/offshoot-proxy) \

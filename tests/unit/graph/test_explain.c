@@ -229,7 +229,8 @@ static void explain_adds_context_route_and_rejected(void **state)
         "\"endpoints\":[\"[::1]:1\"],\"refusal\":null,\"status\":null,\"context\":{\"rule\":"
         "\"selector\",\"source\":\"selector\",\"environment\":\"team-a\",\"pin\":0,\"flags\":0,"
         "\"selector\":\"header:x-env\",\"fault\":null,\"foreign\":0},\"route\":{\"host\":"
-        "\"*.example.com\",\"path\":\"/cart\",\"service\":\"cart\"},\"rejected\":[{\"environment\":"
+        "\"*.example.com\",\"path\":\"/"
+        "cart\",\"service\":\"cart\"},\"skew\":null,\"rejected\":[{\"environment\":"
         "\"main\",\"class\":\"baseline\",\"reason\":\"provides it, but is further away than "
         "team-a\",\"origin\":\"g.yaml:33\"},{\"environment\":\"spare\",\"class\":\"shared\","
         "\"reason\":\"provides it, but a pool is asked only when the whole lineage says nothing\","
@@ -259,7 +260,8 @@ static void explain_tells_the_fault_of_a_carrier(void **state)
     assert_has(out.p, "\"refusal\":\"context\",\"status\":400");
     assert_has(out.p, "\"source\":\"x-offshoot-context\",\"environment\":null");
     assert_has(out.p, "\"fault\":\"edge-token\"");
-    assert_has(out.p, "\"route\":{\"host\":null,\"path\":null,\"service\":null},\"rejected\":[]}");
+    assert_has(out.p,
+        "\"route\":{\"host\":null,\"path\":null,\"service\":null},\"skew\":null,\"rejected\":[]}");
     explain_text(&out, s, &ask, &answer, 7);
     assert_has(out.p, "  context: fault edge-token in x-offshoot-context\n");
 }
