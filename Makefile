@@ -54,7 +54,7 @@ PROTO := $(wildcard proto/offshoot/v1/*.proto)
 GEN_C := $(PROTO:%.proto=$(B)/%.pb-c.c)
 GEN_H := $(PROTO:%.proto=$(B)/%.pb-c.h)
 # What server reflection tells: all of it, that of the services which lib/net serves by itself too.
-REFLECTED := $(PROTO) $(wildcard proto/grpc/*/*/*.proto)
+REFLECTED := $(strip $(PROTO) $(wildcard proto/grpc/*/*/*.proto))
 
 LIB_SRC := $(wildcard lib/base/*.c lib/graph/*.c lib/compare/*.c lib/wire/*.c lib/net/*.c)
 PROXY_SRC := $(wildcard proxy/*.c)
