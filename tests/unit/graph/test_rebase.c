@@ -25,7 +25,7 @@
     ON("a", "main", "  remove:\n  - pay\n  - cart\n  expires: 2030-01-01T00:00:00Z\n")             \
     ON("b", "a", "")                                                                               \
     ON("c", "main", "  use: {pay: a2}\n")                                                          \
-        ON("a2", "main", "  providers: {pay: {endpoints: ['10.1.1.1:1']}}\n")
+    ON("a2", "main", "  providers: {pay: {endpoints: ['10.1.1.1:1']}}\n")
 
 static struct pb_out whole_of(const struct snapshot *s)
 {
