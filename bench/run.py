@@ -22,6 +22,7 @@ import time
 import body_part
 import graph_parts
 import http_parts
+import push_parts
 import token_parts
 from rig import HERE, Broken
 from stack import program
@@ -37,6 +38,8 @@ PARTS = {
     "load": graph_parts.load_graph,
     "edit": graph_parts.edit,
     "body": body_part.body,
+    "push": push_parts.push,
+    "proxies": push_parts.proxies,
 }
 VERSIONS = {"haproxy": ["-v"], "nginx": ["-v"], "wrk": ["-v"], "valgrind": ["--version"]}
 

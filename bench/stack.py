@@ -96,17 +96,35 @@ def ours(rig, build, graph_path, name=OURS):
     return Proxy(rig, name, [os.path.join(build, "offshoot-proxy"), "-c", conf], port)
 
 
-def admin(rig, path, name=OURS):
-    """GET on the admin socket, as JSON."""
+def agent(rig, build, graph_path):
+    port, = free_ports(1)
+    conf = rig.fill("agent.yaml.in", "agent.yaml", GRAPH=graph_path, PORT=port)
+    process = rig.spawn("agent", [os.path.join(build, "offshoot-agent"), "-c", conf])
+    return process.await_line("ready "), port
+
+
+def fed(rig, build, agent_port, workers=1, name=OURS):
+    """A proxy that gets its graph from the agent."""
+    port, = free_ports(1)
+    conf = rig.fill("fed.yaml.in", f"{name}.yaml", AGENT=agent_port, PORT=port, NAME=name,
+                    WORKERS=workers)
+    return Proxy(rig, name, [os.path.join(build, "offshoot-proxy"), "-c", conf], port)
+
+
+def admin(rig, path, name=OURS, method="GET"):
+    """What the admin socket answers, as JSON."""
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(60)
         s.connect(rig.path(f"{name}.sock"))
-        s.sendall(f"GET {path} HTTP/1.1\r\nHost: admin\r\nAccept: application/json\r\n"
+        s.sendall(f"{method} {path} HTTP/1.1\r\nHost: admin\r\nAccept: application/json\r\n"
                   "Connection: close\r\n\r\n".encode())
         data = b""
         while more := s.recv(65536):
             data += more
-    return json.loads(data.split(b"\r\n\r\n", 1)[1])
+    head, _, body = data.partition(b"\r\n\r\n")
+    if b" 200 " not in head.split(b"\r\n", 1)[0]:
+        raise Broken(f"{name} answers {method} {path} with {data!r}")
+    return json.loads(body)
 
 
 def nginx(rig, ports):
