@@ -65,10 +65,10 @@ static int load_ca(SSL_CTX *ctx, const char *path, bool server, struct err *e)
 /* Instead of asking at the terminal. */
 static int no_password(char *buf, int size, int writing, void *arg)
 {
-    (void)buf;
-    (void)size;
     (void)writing;
     (void)arg;
+    if (size > 0)
+        buf[0] = '\0';
     return -1;
 }
 
