@@ -22,8 +22,8 @@ from fakes import Nobody, Provider, fixed, free_port, http_script
 from http1 import BadMessage, Incomplete, Reply, Request, connect, reply_bytes, request_bytes
 
 __all__ = [
-    "BUILD", "ONE_SHOP", "ROOT", "Agent", "AgentCase", "BadMessage", "Case", "Counters", "Incomplete", "Nobody",
-    "Program", "Provider", "ProxyCase", "Reply", "Request", "connect", "eventually", "fixed",
+    "BUILD", "ONE_SHOP", "ROOT", "Agent", "AgentCase", "BadMessage", "Case", "Counters", "Incomplete",
+    "Nobody", "Program", "Provider", "ProxyCase", "Reply", "Request", "connect", "eventually", "fixed",
     "free_port", "http_script", "reply_bytes", "request_bytes", "sanitized",
 ]  # fmt: skip
 
@@ -479,17 +479,17 @@ class Agent:
         """Path of the admin socket."""
         return self.program.ready["admin"][0]
 
-    def ask(self, path, method="GET", fields=(), **params):
+    def ask(self, path, method="GET", fields=(), /, **params):
         """The reply, whatever its status, as JSON where there is any."""
         target = f"{path}?{urlencode(params, doseq=True)}" if params else path
         fields = [("Accept", "application/json"), *fields]
         return self.program.admin(target, method, fields)
 
-    def get(self, path, **params):
+    def get(self, path, /, **params):
         """GET as JSON; any status but 200 is a failure."""
         return self._good(self.ask(path, **params), path)
 
-    def post(self, path, **params):
+    def post(self, path, /, **params):
         """POST as JSON; any status but 200 is a failure."""
         return self._good(self.ask(path, "POST", **params), path)
 
@@ -498,7 +498,7 @@ class Agent:
             raise AssertionError(f"{path}: {reply}\n{self.program.describe()}")
         return json.loads(reply.body)
 
-    def refused(self, path, status, method="POST", **params):
+    def refused(self, path, status, method="POST", /, **params):
         """The text of a refusal with this status."""
         reply = self.ask(path, method, **params)
         if reply.status != status:

@@ -45,7 +45,8 @@ class Edge(harness.ProxyCase):
     def setUp(self):
         super().setUp()
         self.fields = []  # of the provider's next replies
-        self.shop = self.provider(http_script(lambda _: reply_bytes(body=b"ok", fields=self.fields)))
+        self.shop = self.provider(
+            http_script(lambda _: reply_bytes(body=b"ok", fields=self.fields)))
         graph = GRAPH % {"select": self.select, "shop": self.shop.address}
         self.proxy = self.start_proxy(graph, listen=self.listen)
 

@@ -1,5 +1,6 @@
-"""offshootctl as the client of an agent: what it asks for, and what it makes of every answer. Most of
-the agents here are a script, so that answers can be wrong, late or missing; the last are real."""
+"""offshootctl as the client of an agent: what it asks for, and what it makes of every answer.
+
+Most of the agents here are a script, so that answers can be wrong, late or missing; the last are real."""
 
 import json
 import re
@@ -301,7 +302,8 @@ class Proxies(FakeCase):
                                                                   behind=True))
         self.assertEqual("1 proxy is behind epoch 17\n"
                          "NODE  EPOCH  LAG  STATE   LAST NACK\n"
-                         "b     15     2    behind  -\n", self.say("proxies", "--behind", status=NO))
+                         "b     15     2    behind  -\n",
+                         self.say("proxies", "--behind", status=NO))
         self.assertEqual({"behind": ["1"]}, self.params())
         self.assertEqual(2, len(self.say_json("proxies", "--behind", status=NO)["proxies"]))
         self.say("proxies", status=YES)

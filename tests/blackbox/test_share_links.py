@@ -52,7 +52,8 @@ class ShareLinks(harness.ProxyCase):
         super().setUp()
         names = {}
         for name in ("main", "preview"):
-            script = http_script(lambda r, name=name: reply_bytes(body=f"{name} {r.target}".encode()))
+            script = http_script(
+                lambda r, name=name: reply_bytes(body=f"{name} {r.target}".encode()))
             names[name] = self.provider(script)
         self.main, self.preview = names["main"], names["preview"]
         self.addresses = {n: p.address for n, p in names.items()}
@@ -141,7 +142,8 @@ class WithCurl(ShareLinks):
         self.assertEqual("main /a", self.curl("/a?env=", "-L", "--http1.0"))
 
     def test_a_path_of_two_slashes_stays_on_this_host(self):
-        self.assertEqual("preview //evil.example/x", self.curl("//evil.example/x?env=feat-42", "-L"))
+        self.assertEqual(
+            "preview //evil.example/x", self.curl("//evil.example/x?env=feat-42", "-L"))
 
 
 class Answers(ShareLinks):
@@ -204,7 +206,8 @@ class Answers(ShareLinks):
 
     def test_an_empty_parameter_elsewhere_is_no_name(self):
         reply = self.asked("/?env=", host="other.example.com")
-        self.assertEqual((404, "unknown-environment"), (reply.status, reply.get("x-offshoot-error")))
+        self.assertEqual(
+            (404, "unknown-environment"), (reply.status, reply.get("x-offshoot-error")))
         self.assertEqual([], reply.all("set-cookie"))
         self.assertEqual(404, self.asked("/?env=", method="POST").status)
 
@@ -306,7 +309,8 @@ class Pages(ShareLinks):
             self.assertNotIn(value.encode(), reply.body)
 
     def test_names_the_header_that_chose(self):
-        self.assertIn(b"by the header <code>x-env</code>.", self.page(fields=[("x-env", "no")]).body)
+        page = self.page(fields=[("x-env", "no")])
+        self.assertIn(b"by the header <code>x-env</code>.", page.body)
 
 
 class TrustedListener(ShareLinks):
