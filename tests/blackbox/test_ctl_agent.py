@@ -1,6 +1,7 @@
 """offshootctl as the client of an agent: what it asks for, and what it makes of every answer.
 
-Most of the agents here are a script, so that answers can be wrong, late or missing; the last are real."""
+Most of the agents here are a script, so that answers can be wrong, late or missing; the last
+are real."""
 
 import json
 import re
