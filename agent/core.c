@@ -39,7 +39,8 @@ struct own_entry *own_entry_new(struct core *c, const char *name, struct str yam
     char *source = (char *)en + at, *text = source + sizeof(prefix) - 1 + n;
     memcpy(source, prefix, sizeof(prefix) - 1);
     memcpy(source + sizeof(prefix) - 1, name, n);
-    memcpy(text, yaml.p, yaml.n);
+    if (yaml.n)
+        memcpy(text, yaml.p, yaml.n);
     text[yaml.n] = '\0';
     *en = (struct own_entry){.yaml = str_of(text, yaml.n),
         .name = source + sizeof(prefix) - 1,

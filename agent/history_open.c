@@ -42,7 +42,8 @@ static int list_begin(struct history *h, const struct log_begin *b, uint64_t num
 /* A NUL-terminated copy of a text that fits. */
 static const char *text_in(char *buffer, struct str s)
 {
-    memcpy(buffer, s.p, s.n);
+    if (s.n)
+        memcpy(buffer, s.p, s.n);
     buffer[s.n] = '\0';
     return buffer;
 }
