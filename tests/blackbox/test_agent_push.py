@@ -1,11 +1,17 @@
 """The agent's stream as a proxy that is not ours meets it: every message, right and wrong."""
 
+import shutil
+import signal
+import subprocess
 import threading
 import unittest
+from pathlib import Path
+
+import grpc
 
 from harness import ONE_SHOP, AgentCase, eventually
 from outside_proxy import OutsideProxy, graph_pb, pb, peers
-import grpc
+from test_grpc import Certificates
 
 CODE = grpc.StatusCode
 SHOP = ONE_SHOP % "127.0.0.1:9"
@@ -515,6 +521,74 @@ class TestTransport(PushCase):
             t.join()
         self.assertEqual([], faults)
         eventually(lambda: agent.get("/status")["proxies"]["live"] == 0)
+
+
+class TestTls(PushCase):
+    def setUp(self):
+        super().setUp()
+        self.ca, self.other = Certificates(self.folder), Certificates(self.folder, "other")
+        self.own = self.ca.make("agent", "DNS:agent.test")
+        cert, key, ca = self.own
+        self.agent = self.start_agent(
+            SHOP, "--tls-cert", cert, "--tls-key", key, "--tls-ca", ca, "--allow", "gw-*",
+            listen="127.0.0.1:0,tls")  # fmt: skip
+
+    def tls_proxy(self, node, certificate=None, ca=None):
+        cert, key = (Path(p).read_bytes() for p in certificate[:2]) if certificate else (None, None)
+        credentials = grpc.ssl_channel_credentials(Path(ca or self.own[2]).read_bytes(), key, cert)
+        return self.proxy(self.agent, node, credentials=credentials,
+                          options=[("grpc.ssl_target_name_override", "agent.test")])  # fmt: skip
+
+    def test_node_is_one_of_the_names_of_its_certificate(self):
+        made = self.ca.make("gw", "DNS:gw-1,URI:spiffe://mesh/gw-2,DNS:other-name")
+        for node in ("gw-1",):
+            self.tls_proxy(node, made).hello().catch_up()
+        for node, reason in (("gw-2", "certificate"), ("gw-9", "certificate"),
+                             ("other-name", "not-allowed")):  # fmt: skip
+            code, text = self.tls_proxy(node, made).hello().end()
+            self.assertEqual(CODE.PERMISSION_DENIED, code, text)
+            self.assertIn(node, text)
+            self.assertGreater(self.refusals(self.agent, reason), 0)
+        self.assertEqual({"gw-1"}, set(peers(self, self.agent)))
+
+    def test_common_name_counts_where_there_is_no_other(self):
+        self.tls_proxy("gw-cn", self.ca.make("gw-cn")).hello().catch_up()
+
+    def test_certificate_of_another_authority_or_none(self):
+        for certificate in (None, self.other.make("gw-1", "DNS:gw-1")):
+            self.assertEqual(CODE.UNAVAILABLE, self.tls_proxy("gw-1", certificate).hello().end()[0])
+        eventually(lambda: self.agent.program.counters().get(
+            "offshoot_agent_handshakes_failed_total") >= 2)  # fmt: skip
+
+    def test_expired_certificate(self):
+        cert, key, ca = self.ca.make("gw-old", "DNS:gw-1")
+        expired = self.folder / "expired.pem"
+        subprocess.run(["openssl", "x509", "-in", cert, "-CA", ca, "-CAkey",
+                        ca.with_suffix(".key"), "-days", "0", "-out", expired],
+                       check=True, capture_output=True)  # fmt: skip
+        over = ["openssl", "x509", "-in", expired, "-noout", "-checkend", "0"]
+        eventually(lambda: subprocess.run(over, capture_output=True, check=False).returncode == 1)
+        proxy = self.tls_proxy("gw-1", (expired, key)).hello()
+        self.assertEqual(CODE.UNAVAILABLE, proxy.end()[0])
+
+    def test_plain_client_at_a_tls_listener(self):
+        self.assertEqual(CODE.UNAVAILABLE, self.proxy(self.agent).hello().end()[0])
+
+    def test_certificates_are_read_again(self):
+        made = self.ca.make("gw", "DNS:gw-1")
+        first = self.tls_proxy("gw-1", made).hello()
+        first.catch_up()
+        cert, key, _ = self.ca.make("agent-2", "DNS:agent.test,DNS:second")
+        Path(self.own[0]).write_text("no certificate")
+        self.agent.program.signal(signal.SIGHUP)
+        self.agent.program.line(r"certificates from before stay in use", stream="stderr")
+        self.tls_proxy("gw-2", self.ca.make("gw-2", "DNS:gw-2")).hello().catch_up()
+        shutil.copy(cert, self.own[0])
+        shutil.copyfile(key, self.own[1])
+        self.agent.program.signal(signal.SIGHUP)
+        self.agent.program.line(r"certificates were read again", stream="stderr")
+        self.tls_proxy("gw-3", self.ca.make("gw-3", "DNS:gw-3")).hello().catch_up()
+        first.nothing(0.1)  # what is up stays up
 
 
 if __name__ == "__main__":
