@@ -8,7 +8,8 @@ import time
 import load
 from measure import Profile, Row, cpu_seconds, memory, ratios, rotated
 from rig import Broken
-from stack import OURS, PEERS, Stack
+from signing import key_file, mesh_token
+from stack import OURS, PEERS, Stack, admin, agent, fed, ours
 
 CPU_BUDGET, CPU_AIM = 0.90, 0.82
 INSTRUCTION_BUDGET, INSTRUCTION_AIM = 12_000, 8_000
@@ -83,11 +84,11 @@ def collected(path):
         return next(int(line.split()[1]) for line in f if line.startswith(("totals:", "summary:")))
 
 
-def instructions_of(proxy, requests):
+def instructions_of(proxy, requests, token=None):
     """(all user instructions, {function: its own}) of a start, so many requests, and an end."""
     out = proxy.rig.path(f"{proxy.name}.{requests}.callgrind")
     proxy.start("valgrind", "--tool=callgrind", f"--callgrind-out-file={out}")
-    load.exactly(proxy.port, requests)
+    load.exactly(proxy.port, requests, token=token)
     proxy.stop()
     return collected(out), annotated(out)
 
@@ -97,6 +98,19 @@ def costliest(short, long, requests, n=10):
     return sorted(cost.items(), key=lambda item: -item[1])[:n]
 
 
+def signed_proxies(stack, a):
+    """[(what, proxy, token)]: with keys, on files and fed by an agent. A token with a pin is verified
+    and passed on; from one without a pin, an agent's proxy makes another one."""
+    keys = f"keys: '{key_file(stack)}'"
+    _, port = agent(stack, a.build, stack.path("graph.yaml"))
+    epoch = admin(stack, "/status", "agent")["epoch"]
+    on_files = ours(stack, a.build, stack.path("graph.yaml"), f"{OURS}-signed", keys)
+    with_agent = fed(stack, a.build, port, name=f"{OURS}-fed", more=keys)
+    return [("with keys", on_files, mesh_token("feat-42")),
+            ("with keys and an agent, pinned", with_agent, mesh_token("feat-42", epoch)),
+            ("with keys and an agent, pin made", with_agent, mesh_token("feat-42"))]
+
+
 def instructions(a):
     """user instructions a request, the difference of two run lengths under callgrind"""
     if not shutil.which("valgrind"):
@@ -104,19 +118,20 @@ def instructions(a):
     short, long = (500, 1500) if a.quick else (2000, 6000)
     rows, notes, count = [], [], {}
     with Stack(a.build, a.keep) as stack:
-        for proxy in stack.proxies:
-            few, few_by = instructions_of(proxy, short)
-            many, many_by = instructions_of(proxy, long)
-            count[proxy.name] = (many - few) / (long - short)
-            gate = (INSTRUCTION_BUDGET, INSTRUCTION_AIM) if proxy.name == OURS else (None, None)
-            rows.append(Row(f"{proxy.name}: user instructions a request", [count[proxy.name]],
-                            "", *gate))
-            if proxy.name == OURS:
+        plain = [(None, proxy, None) for proxy in stack.proxies]
+        for what, proxy, token in plain[:1] + signed_proxies(stack, a) + plain[1:]:
+            name = f"{OURS}, {what}" if what else proxy.name
+            few, few_by = instructions_of(proxy, short, token)
+            many, many_by = instructions_of(proxy, long, token)
+            count[name] = (many - few) / (long - short)
+            gate = (INSTRUCTION_BUDGET, INSTRUCTION_AIM) if name.startswith(OURS) else ()
+            rows.append(Row(f"{name}: instructions a request", [count[name]], "", *gate))
+            if name.startswith(OURS):
                 top = costliest(few_by, many_by, long - short)
-                notes += ["costliest functions of offshoot, own instructions a request:"]
-                notes += [f"{cost:9.0f}  {name}" for name, cost in top]
+                notes += [f"costliest functions of {name}, own instructions a request:"]
+                notes += [f"{cost:9.0f}  {function}" for function, cost in top]
         rows += [Row(f"instructions of {OURS} : {peer}", [count[OURS] / count[peer]], "x")
-                 for peer in list(count)[1:]]
+                 for peer in count if not peer.startswith(OURS)]
         return rows, notes + installed(stack)
 
 

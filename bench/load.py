@@ -118,9 +118,11 @@ def ask(port, request):
         c.close()
 
 
-def exactly(port, requests, connections=64, environment="feat-42"):
-    """Exactly that many requests, every connection busy until none is left."""
-    request = head(environment)
+def exactly(port, requests, connections=64, environment="feat-42", token=None):
+    """Exactly that many requests, every connection busy until none is left. token: the context, in
+    place of an unsigned one."""
+    signed = {"baggage": f"tenant=acme,offshoot={token}"} if token else {}
+    request = head(environment, **signed)
     expected = (200, f"{environment}\n".encode())
     left = requests
     with selectors.DefaultSelector() as selector:

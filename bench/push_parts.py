@@ -85,7 +85,7 @@ def push(a):
     for size in SIZES:
         with Rig(a.keep) as rig:
             agent, port = stacks.agent(rig, a.build, make_graph(rig.path("graph"), size))
-            proxy = stacks.fed(rig, a.build, port, workers=2).start()
+            proxy = stacks.fed(rig, a.build, port, 2, more=f"state: '{rig.path('state')}'").start()
             changes = Changes(rig)
             push_times(rig, changes, 5)
             found = push_times(rig, changes, 20 if a.quick else 60)

@@ -90,9 +90,11 @@ def program(name):
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
 
-def ours(rig, build, graph_path, name=OURS):
+def ours(rig, build, graph_path, name=OURS, more=""):
+    """more: further lines of its configuration."""
     port, = free_ports(1)
-    conf = rig.fill("offshoot.yaml.in", f"{name}.yaml", GRAPH=graph_path, PORT=port, NAME=name)
+    conf = rig.fill("offshoot.yaml.in", f"{name}.yaml", GRAPH=graph_path, PORT=port, NAME=name,
+                    MORE=more)
     return Proxy(rig, name, [os.path.join(build, "offshoot-proxy"), "-c", conf], port)
 
 
@@ -103,11 +105,11 @@ def agent(rig, build, graph_path):
     return process.await_line("ready "), port
 
 
-def fed(rig, build, agent_port, workers=1, name=OURS):
-    """A proxy that gets its graph from the agent."""
+def fed(rig, build, agent_port, workers=1, name=OURS, more=""):
+    """A proxy that gets its graph from the agent. more: as above."""
     port, = free_ports(1)
     conf = rig.fill("fed.yaml.in", f"{name}.yaml", AGENT=agent_port, PORT=port, NAME=name,
-                    WORKERS=workers)
+                    WORKERS=workers, MORE=more)
     return Proxy(rig, name, [os.path.join(build, "offshoot-proxy"), "-c", conf], port)
 
 
