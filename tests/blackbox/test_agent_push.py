@@ -561,11 +561,14 @@ class TestTls(PushCase):
             "offshoot_agent_handshakes_failed_total") >= 2)  # fmt: skip
 
     def test_expired_certificate(self):
-        cert, key, ca = self.ca.make("gw-old", "DNS:gw-1")
-        expired = self.folder / "expired.pem"
-        subprocess.run(["openssl", "x509", "-in", cert, "-CA", ca, "-CAkey",
-                        ca.with_suffix(".key"), "-days", "0", "-out", expired],
-                       check=True, capture_output=True)  # fmt: skip
+        _, key, ca = self.ca.make("gw-old")
+        request, expired = self.folder / "request.pem", self.folder / "expired.pem"
+        for command in (
+            ["req", "-new", "-key", key, "-subj", "/CN=gw-1", "-out", request],
+            ["x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca.with_suffix(".key"),
+             "-set_serial", "7", "-days", "0", "-out", expired],
+        ):  # fmt: skip
+            subprocess.run(["openssl", *command], check=True, capture_output=True)
         over = ["openssl", "x509", "-in", expired, "-noout", "-checkend", "0"]
         eventually(lambda: subprocess.run(over, capture_output=True, check=False).returncode == 1)
         proxy = self.tls_proxy("gw-1", (expired, key)).hello()
