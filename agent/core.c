@@ -176,7 +176,7 @@ void core_first_error(const struct core *c, const char *source, char *out, size_
     graphsrc_findings(c->src, false, &all);
     rest = str_of(all.p, all.n);
     while (next_line(&rest, &line)) {
-        bool here = n && line.n > n && memcmp(line.p, source, n) == 0 && line.p[n] == ':';
+        bool here = source && n && line.n > n && memcmp(line.p, source, n) == 0 && line.p[n] == ':';
         if (is_error(line) && (here || !best.n))
             best = line;
         if (here && is_error(line))

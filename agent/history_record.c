@@ -223,9 +223,9 @@ static int read_epoch(struct str bytes, struct log_epoch *ep, struct err *e)
         !text_sound(ep->what, HISTORY_WHAT_MAX))
         return malformed(e, "entry of an epoch");
     ep->info.bytes = (uint32_t)ep->difference.n;
-    for (uint8_t k = 0; k < CHANGE_KINDS; k++)
+    for (unsigned k = 0; k < CHANGE_KINDS; k++)
         if (str_eq(ep->kind, str_c(kind_words[k]))) {
-            ep->info.kind = k;
+            ep->info.kind = (uint8_t)k;
             return 0;
         }
     return err_set(e, -ENOTSUP, "a kind of change that is not known");
@@ -262,7 +262,7 @@ static int read_document(struct str bytes, document_fn *fn, void *arg, struct er
         else if (f.number == O_YAML && f.wire == PB_BYTES)
             d.yaml = f.bytes;
     }
-    if (r < 0 || !name_valid(name) || name.n >= sizeof(text))
+    if (r < 0 || !name.p || !name_valid(name) || name.n >= sizeof(text))
         return malformed(e, "document");
     memcpy(text, name.p, name.n);
     text[name.n] = '\0';

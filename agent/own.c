@@ -249,10 +249,12 @@ static struct str join_addresses(struct pool *p, const struct model_statement *s
     char text[ADDR_TEXT_MAX];
     for (uint32_t i = 0; i < s->nendpoints; i++) {
         size_t n = addr_format(&s->endpoints[i].addr, text);
-        text_fmt(&t, "%s", i ? "," : "");
+        text_add(&t, i ? STR(",") : STR(""));
         text_add(&t, str_of(text, n));
     }
-    struct str r = t.failed ? (struct str){0} : pool_str(p, str_of(t.p, t.n));
+    struct str r = {0};
+    if (!t.failed)
+        r = pool_str(p, str_of(t.p, t.n));
     text_release(&t);
     return r;
 }
@@ -296,7 +298,7 @@ static int read_text(struct own_env *o, struct str yaml, size_t more, struct err
     findings_init(&found);
     struct loader *l = loader_new(NULL);
     int r = l && loader_load(l, &source, 1, &found, &m) == 0 ? 0 : no_memory(e);
-    if (r == 0 && (found.errors || m->nenvs != 1))
+    if (r == 0 && (!m || found.errors || m->nenvs != 1))
         r = found.no_memory ? no_memory(e)
                             : err_set(e, -EBADMSG, "the environment's document cannot be read");
     if (r == 0) {

@@ -33,26 +33,25 @@ struct push_proxy {
 
     char *words; /* the texts below, in one block */
     const char *node, *version, *region, *service, *environment, *gateway, *peer;
-    bool sidecar;
-
-    bool foreign; /* holds another history, or epochs above ours: nothing in `held` is meant */
     struct push_held held[PUSH_HELD_MAX]; /* ascending */
-    unsigned nheld;
-    uint64_t active;    /* acknowledged */
-    uint64_t activated; /* told last */
+    uint64_t active;                      /* acknowledged */
+    uint64_t activated;                   /* told last */
 
     uint64_t stage_nonce, stage_epoch, stage_base; /* on its way; nonce 0: nothing is */
     unsigned char stage_digest[32];
     uint64_t told_ms;     /* when the oldest Stage or Activate without an answer went out */
-    bool whole_next;      /* a difference was refused: the whole, once */
     uint64_t whole_tried; /* for this epoch */
     uint64_t failed;      /* this epoch was refused for good; 0: none */
+    unsigned nheld;
     bool late, stale;
+    bool sidecar;
+    bool foreign;    /* holds another history, or epochs above ours: nothing in `held` is meant */
+    bool whole_next; /* a difference was refused: the whole, once */
+    bool nacked;
+    uint8_t nack_reason;
 
     uint64_t ack_ms; /* time of the last one; 0: none yet */
     uint64_t stage_ns, activate_ns;
-    bool nacked;
-    uint8_t nack_reason;
     uint64_t nack_epoch, nack_ms;
     char nack_text[PUSH_TEXT_MAX];
 };

@@ -184,6 +184,11 @@ struct push_proxy *push_join(
     return x;
 }
 
+const char *push_node(const struct push_proxy *x)
+{
+    return x->node;
+}
+
 void push_leave(struct push_proxy *x, uint64_t now_ms)
 {
     struct push *p = x->push;

@@ -64,8 +64,10 @@ static void leave(struct sync_stream *t)
 {
     struct push_proxy *x = t->proxy;
     t->proxy = NULL;
-    if (x)
-        push_leave(x, sync_now_ms());
+    if (!x)
+        return;
+    log_info("proxy '%s' is gone", push_node(x));
+    push_leave(x, sync_now_ms());
 }
 
 static void finish(struct sync_stream *t, unsigned status, const char *text)

@@ -48,22 +48,22 @@ struct sync {
     struct grpc_stream *stream; /* NULL: none */
     struct event *again;        /* a new stream on a connection that is still up */
     uint64_t again_ms;
-    bool inside;                /* one of the client's callbacks runs: it writes what we queue */
-    bool freeing;               /* no new streams */
     char why[160];              /* the last stream ended, or could not be made; "": not yet */
     int64_t since_s;            /* of the stream, or of its loss */
     int64_t heard_s;            /* Unix seconds, something of the agent; 0: never */
     uint64_t heard_ms, beat_ms; /* clock of sync_now_ms */
     unsigned complaints;        /* logged in this second */
+    bool inside;                /* one of the client's callbacks runs: it writes what we queue */
+    bool freeing;               /* no new streams */
 
     /* what is held */
     struct stage_in *in;
     unsigned char history[HISTORY_ID]; /* of what was staged last */
-    bool has_history;
-    uint64_t newest; /* epoch of it, ever staged */
+    uint64_t newest;                   /* epoch of it, ever staged */
     struct waiting waiting;
     struct wanted wanted[EPOCHS_HELD];
     unsigned nwanted;
+    bool has_history, has_adopted;
     unsigned char active_history[HISTORY_ID]; /* of what workers use */
     uint64_t active;                          /* epoch; 0: none */
     unsigned char saved_history[HISTORY_ID];
@@ -71,7 +71,6 @@ struct sync {
     struct err save_error; /* code 0: the last one went well */
     struct sync_way way;
     unsigned char adopted[HISTORY_ID]; /* without a state folder */
-    bool has_adopted;
 };
 
 uint64_t sync_now_ms(void); /* monotonic */

@@ -48,19 +48,19 @@ void text_hex(struct text *t, const unsigned char *p, size_t n)
 /* ---- the graph ---- */
 
 /* A new reference, or NULL: answered. */
-static struct snapshot *asked_snapshot(struct admin_request *r, const struct admin_graph *g)
+static struct snapshot *asked_snapshot(
+    struct admin_request *r, const struct admin_graph *g, struct err *e)
 {
     uint64_t epoch;
-    struct err e = {0};
     if (admin_number(r, "epoch", 0, &epoch) != 0)
         return NULL;
     if (epoch == 0 && admin_param(r, "epoch")) {
         admin_error(r, 404, "there is no epoch 0: they count from 1");
         return NULL;
     }
-    struct snapshot *s = g->snapshot_of(g->arg, epoch, &e);
+    struct snapshot *s = g->snapshot_of(g->arg, epoch, e);
     if (!s)
-        admin_error(r, e.code == -ENOMEM || e.code == -EIO ? 503 : 404, "%s", e.text);
+        admin_error(r, e->code == -ENOMEM || e->code == -EIO ? 503 : 404, "%s", e->text);
     return s;
 }
 
@@ -76,6 +76,7 @@ static bool parse_now(struct admin_request *r, int64_t *ret)
 
 void admin_resolve(struct admin_request *r, const struct admin_graph *g)
 {
+    struct err e = {0};
     const char *env = admin_param(r, "env"), *service = admin_param(r, "service");
     int64_t now;
     if (!env || !service) {
@@ -84,7 +85,7 @@ void admin_resolve(struct admin_request *r, const struct admin_graph *g)
     }
     if (!parse_now(r, &now))
         return;
-    struct snapshot *s = asked_snapshot(r, g);
+    struct snapshot *s = asked_snapshot(r, g, &e);
     if (!s)
         return;
     struct decision d;
@@ -141,7 +142,7 @@ void admin_explain(struct admin_request *r, const struct admin_graph *g)
         return;
     }
     d.ask.now = now;
-    struct snapshot *s = asked_snapshot(r, g);
+    struct snapshot *s = asked_snapshot(r, g, &e);
     if (s) {
         explain(r, g, s, &d.ask);
         snapshot_unref(s);
@@ -151,8 +152,9 @@ void admin_explain(struct admin_request *r, const struct admin_graph *g)
 
 void admin_environments(struct admin_request *r, const struct admin_graph *g)
 {
+    struct err e = {0};
     struct text t = {0};
-    struct snapshot *s = asked_snapshot(r, g);
+    struct snapshot *s = asked_snapshot(r, g, &e);
     if (!s)
         return;
     if (admin_is_true(r, "tree"))
@@ -178,9 +180,10 @@ static void no_environment(struct admin_request *r, const struct snapshot *s, st
 
 void admin_environment(struct admin_request *r, const struct admin_graph *g)
 {
+    struct err e = {0};
     struct str name = str_c(admin_rest(r));
     struct text t = {0};
-    struct snapshot *s = asked_snapshot(r, g);
+    struct snapshot *s = asked_snapshot(r, g, &e);
     if (!s)
         return;
     if (env_show(&t, s, name, admin_wants_json(r), now_s()) == 0) {

@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 static char dir[64], path[128];
 
@@ -23,16 +22,13 @@ static void clean(void)
     rmdir(dir);
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
+__attribute__((constructor)) static void make_folder(void)
 {
-    (void)argc;
-    (void)argv;
     snprintf(dir, sizeof(dir), "%s/offshoot-fuzz-XXXXXX",
         access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     if (!mkdtemp(dir) || atexit(clean))
         abort();
     snprintf(path, sizeof(path), "%s/graph.log", dir);
-    return 0;
 }
 
 static void put(int fd, const void *p, size_t n)

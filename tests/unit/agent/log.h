@@ -11,7 +11,8 @@
  * once, or fail when they are asked to. */
 static unsigned syncs_to_fail;
 
-int fdatasync(int fd)
+int fake_fdatasync(int fd) __asm__("fdatasync");
+int fake_fdatasync(int fd)
 {
     (void)fd;
     if (!syncs_to_fail)
