@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 
+import activation_parts
 import body_part
 import graph_parts
 import http_parts
@@ -40,6 +41,7 @@ PARTS = {
     "body": body_part.body,
     "push": push_parts.push,
     "proxies": push_parts.proxies,
+    "activations": activation_parts.activations,
 }
 VERSIONS = {"haproxy": ["-v"], "nginx": ["-v"], "wrk": ["-v"], "valgrind": ["--version"]}
 

@@ -129,11 +129,12 @@ def admin(rig, path, name=OURS, method="GET"):
     return json.loads(body)
 
 
-def nginx(rig, ports):
+def nginx(rig, ports, master="off"):
+    """master "on": it can be told to read its configuration again."""
     port, = free_ports(1)
     mapped = [n for n in ports if n != "main"]
     conf = rig.fill(
-        "nginx.conf.in", "nginx.conf", PORT=port,
+        "nginx.conf.in", "nginx.conf", PORT=port, MASTER=master,
         MAP="\n".join(f'    "~(?:^|,)\\s*offshoot=v1m\\.{n}\\." {n};' for n in mapped),
         UPSTREAMS="\n".join(f"  upstream {n} {{ server 127.0.0.1:{p}; keepalive 256; "
                             "keepalive_requests 1000000000; keepalive_timeout 1h; }"
