@@ -141,11 +141,19 @@ static void begin_round(struct push *p, uint64_t now_ms)
         push_offer(list_entry(it, struct push_proxy, link), now_ms);
 }
 
-static bool all_done_with(const struct push *p)
+/* Looks on from the one found last: answers come in the order of the list, so that a round costs a
+ * walk or two, not one for each answer. */
+static bool all_live(struct push *p, bool (*is_there)(const struct push_proxy *x))
 {
-    list_for_each (it, &p->live)
-        if (!push_done_with(list_entry(it, struct push_proxy, link)))
+    struct list *from = p->waited ? p->waited : p->live.next, *it = from;
+    do {
+        if (it != &p->live && !is_there(list_entry(it, struct push_proxy, link))) {
+            p->waited = it;
             return false;
+        }
+        it = it->next;
+    } while (it != from);
+    p->waited = NULL;
     return true;
 }
 
@@ -191,19 +199,20 @@ static bool round_over(struct push *p, uint64_t now_ms)
                 return true;
         return now_ms >= p->not_before;
     }
-    return now_ms >= p->round_ms + p->o.stage_ms || all_done_with(p);
+    return now_ms >= p->round_ms + p->o.stage_ms || all_live(p, push_done_with);
+}
+
+static bool is_settled(const struct push_proxy *x)
+{
+    uint64_t epoch = x->push->activated;
+    return x->late || x->failed == epoch || push_active(x) >= epoch;
 }
 
 /* Everybody waited for is active on the target: from now on the time of older epochs runs. */
 static void settle(struct push *p, uint64_t now_ms)
 {
-    if (p->settled == p->activated)
+    if (p->settled == p->activated || !all_live(p, is_settled))
         return;
-    list_for_each (it, &p->live) {
-        const struct push_proxy *x = list_entry(it, struct push_proxy, link);
-        if (!x->late && x->failed != p->activated && push_active(x) < p->activated)
-            return;
-    }
     p->settled = p->activated;
     if (p->nretires == PUSH_RETIRES) /* the last ones join: later, never earlier */
         p->nretires--;

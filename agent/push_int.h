@@ -75,6 +75,7 @@ struct push {
 
     struct list live, gone;
     uint32_t nlive, ngone;
+    struct list *waited; /* link of a live one that a round waited for when looked last, or NULL */
     struct push_proxy *buckets[PUSH_BUCKETS];
 
     struct push_encoded cache[PUSH_CACHE];

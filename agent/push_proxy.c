@@ -48,6 +48,8 @@ static struct push_proxy *find(struct push *p, const char *node)
 static void unlink_proxy(struct push_proxy *x)
 {
     uint32_t *n = x->stream ? &x->push->nlive : &x->push->ngone;
+    if (x->push->waited == &x->link)
+        x->push->waited = NULL;
     list_remove(&x->link);
     --*n;
 }
