@@ -1,0 +1,258 @@
+"""What conf/deploy offers runs: the systemd units and the Kubernetes manifest are read, and the
+command lines and files in them start an agent and a proxy that reaches it, with certificates made
+by the commands of docs/operations.md. Only folders, ports and the agent's address are changed."""
+
+import configparser
+import os
+import re
+import shlex
+import shutil
+import signal
+import ssl
+import subprocess
+import unittest
+
+import yaml
+from harness import BUILD, ONE_SHOP, ROOT, Case, connect, eventually, request_bytes
+
+DEPLOY = ROOT / "conf/deploy"
+INSTALLED = "/usr/local/bin/"
+FOLDERS = ("/etc/offshoot", "/run/offshoot", "/var/lib/offshoot", "/var/log/offshoot")
+
+
+def block_after(heading):
+    """The first shell block below a heading of docs/operations.md."""
+    text = (ROOT / "docs/operations.md").read_text()
+    return re.search(rf"^#+ {heading}$.*?^```sh\n(.*?)^```", text, re.M | re.S).group(1)
+
+
+def unit_of(name):
+    """A systemd unit: {section: {key: value}}."""
+    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",))
+    parser.optionxform = str
+    parser.read_string((DEPLOY / f"{name}.service").read_text())
+    return parser
+
+
+def manifest():
+    return list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
+
+
+def only(documents, kind, name):
+    found = [d for d in documents if (d["kind"], d["metadata"]["name"]) == (kind, name)]
+    assert len(found) == 1, (kind, name, found)
+    return found[0]
+
+
+def mounted_volumes(pod):
+    return {m["name"] for c in pod["initContainers"] + pod["containers"] for m in c["volumeMounts"]}
+
+
+# What the deployment calls the files that the documented commands make.
+NAMES = {
+    "ca.crt": "ca.crt",
+    "agent.crt": "agent.crt",
+    "agent.key": "agent.key",
+    "proxy.crt": "gw-1.crt",
+    "proxy.key": "gw-1.key",
+}
+KEYS = "k1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n"
+
+
+class DeployCase(Case):
+    def here(self, text):
+        """Paths below the test's folder; every port a free one."""
+        for path in FOLDERS:
+            text = text.replace(path, str(self.folder) + path)
+        return re.sub(r"\b(0\.0\.0\.0|127\.0\.0\.1):\d+", "127.0.0.1:0", text)
+
+    def place(self, path, text):
+        """Writes a file where the deployment expects it; only its owner may read it."""
+        target = self.folder / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        target.chmod(0o600)
+        return target
+
+    def folders(self, *paths):
+        for path in paths:
+            (self.folder / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
+
+    def shell(self, script):
+        folder = self.folder / "ca"
+        folder.mkdir(exist_ok=True)
+        done = subprocess.run(["bash", "-ec", script], cwd=folder, capture_output=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        return folder
+
+    def place_certificates(self, made, target, names):
+        """names: {name in the deployment: name below made}."""
+        for there, here in names.items():
+            self.place(f"{target}/{there}", (made / here).read_text())
+
+    def start_as(self, command, *flags):
+        program, *args = shlex.split(self.here(command))
+        self.assertTrue(program.startswith(INSTALLED), program)
+        return self.start(program[len(INSTALLED) :], *args, *flags)
+
+    def connected(self, proxy):
+        return eventually(lambda: proxy.admin_json("/status")["agent"]["connected"])
+
+
+class Systemd(DeployCase):
+    def certificate_of(self, agent):
+        """What the agent shows to who connects now."""
+        host, port = agent.address.rsplit(":", 1)
+        return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate((host, int(port))))
+
+    def start_both(self, shop):
+        for name in ("agent", "proxy"):
+            text = self.here((DEPLOY / f"{name}.yaml").read_text())
+            self.place(f"/etc/offshoot/{name}.yaml", text)
+        self.place("/etc/offshoot/graph/graph.yaml", ONE_SHOP % shop.address)
+        self.place("/etc/offshoot/keys.txt", KEYS)
+        self.folders("/run/offshoot-agent", "/run/offshoot-proxy", "/var/log/offshoot-proxy",
+                     "/var/lib")  # fmt: skip
+        agent = self.start_as(unit_of("offshoot-agent")["Service"]["ExecStart"])
+        proxy = self.start_as(
+            unit_of("offshoot-proxy")["Service"]["ExecStart"],
+            *("--agent", agent.address, "--agent-name", "agent.internal"),
+        )
+        return agent, proxy
+
+    def test_agent_and_proxy_start_and_certificates_are_replaced_by_reload(self):
+        made = self.shell(block_after("Certificates"))
+        self.place_certificates(made, "/etc/offshoot/tls", NAMES)
+        shop = self.provider()
+        agent, proxy = self.start_both(shop)
+        self.connected(proxy)
+        with connect(proxy.address) as stream:
+            reply = stream.ask(request_bytes("GET", "/", "shop.example.com"))
+            self.assertEqual(reply.status, 200)
+        self.assertTrue((self.folder / "var/log/offshoot-proxy/access.log").exists())
+
+        before = self.certificate_of(agent)
+        self.shell(block_after("Rotation of certificates"))
+        self.place_certificates(made, "/etc/offshoot/tls", NAMES)
+        for program in (agent, proxy):
+            self.assertIn("-HUP $MAINPID", unit_of(program.name)["Service"]["ExecReload"])
+            program.signal(signal.SIGHUP)
+        new = ssl.PEM_cert_to_DER_cert((made / "agent.crt").read_text())
+        self.assertNotEqual(new, before)
+        eventually(lambda: self.certificate_of(agent) == new)
+        self.connected(proxy)
+
+    def test_folders_of_the_units_are_those_of_the_configuration(self):
+        for name in ("agent", "proxy"):
+            service = unit_of(f"offshoot-{name}")["Service"]
+            conf = yaml.safe_load((DEPLOY / f"{name}.yaml").read_text())
+            self.assertEqual(conf["state"], f"/var/lib/{service['StateDirectory']}")
+            self.assertEqual(service["StateDirectoryMode"], "0700")
+            self.assertEqual(os.path.dirname(conf["admin"]), f"/run/{service['RuntimeDirectory']}")
+            command = f"{INSTALLED}offshoot-{name} -c /etc/offshoot/{name}.yaml"
+            self.assertEqual(service["ExecStart"], command)
+
+    def test_systemd_accepts_the_units(self):
+        tool = shutil.which("systemd-analyze")
+        units = []
+        for name in ("offshoot-agent", "offshoot-proxy"):
+            text = (DEPLOY / f"{name}.service").read_text().replace(INSTALLED, f"{BUILD}/")
+            units.append(self.write(f"{name}.service", text))
+            self.assertIn("Install", unit_of(name))
+        if tool:  # on a machine with systemd it judges besides
+            done = subprocess.run(
+                [tool, "verify", *map(str, units)], capture_output=True, text=True, check=False
+            )
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+
+class Kubernetes(DeployCase):
+    def graph_volume(self, version, text):
+        """As the kubelet does it: a new folder, then the link to it is replaced."""
+        top = self.folder / "etc/offshoot/graph"
+        folder = top / f"..{version}"
+        folder.mkdir(parents=True)
+        (folder / "graph.yaml").write_text(text)
+        (top / "..tmp").symlink_to(folder.name)
+        (top / "..tmp").rename(top / "..data")
+        if not (top / "graph.yaml").is_symlink():
+            (top / "graph.yaml").symlink_to("..data/graph.yaml")
+
+    def secrets(self):
+        """Where the init containers expect them."""
+        more = block_after("Certificates in Kubernetes")
+        made = self.shell(f"{block_after('Certificates')}{more}")
+        names = {**NAMES, "proxy.crt": "gateway.crt", "proxy.key": "gateway.key"}
+        self.place_certificates(made, "/secret", names)
+        self.place("/secret/keys.txt", KEYS)
+
+    def start_pod(self, documents, name, *flags):
+        pod = only(documents, "StatefulSet", name)["spec"]["template"]["spec"]
+        init, container = pod["initContainers"][0], pod["containers"][0]
+        script = self.here(init["command"][2]).replace("/secret/", f"{self.folder}/secret/")
+        self.shell(script)
+        words = [*container["command"], *container["args"]]
+        command = " ".join(words).replace("$(POD_NAME)", f"{name}-0")
+        return self.start_as(command, *flags)
+
+    def test_agent_and_gateway_start_and_follow_the_config_map(self):
+        documents = manifest()
+        self.secrets()
+        self.folders("/run/offshoot", "/var/lib/offshoot")
+        for name, file in (("offshoot-agent", "agent.yaml"), ("offshoot-gateway", "proxy.yaml")):
+            text = only(documents, "ConfigMap", name)["data"][file]
+            text = self.here(text).replace("admin.sock", f"{name}.sock")
+            self.place(f"/etc/offshoot/{file}", text)
+        graph = only(documents, "ConfigMap", "offshoot-graph")["data"]["graph.yaml"]
+        self.graph_volume("one", graph)
+        agent = self.start_pod(documents, "offshoot-agent")
+        proxy = self.start_pod(
+            documents, "offshoot-gateway", "--agent", agent.address,
+            "--agent-name", "offshoot-agent.offshoot.svc.cluster.local")  # fmt: skip
+        self.connected(proxy)
+        self.assertEqual(proxy.admin_json("/status")["agent"]["node"], "offshoot-gateway-0")
+        self.graph_volume("two", graph.replace(":80\"", ":81\""))
+        eventually(lambda: proxy.admin_json("/status")["epoch"] == 2)
+
+    def test_what_the_manifest_refers_to_is_there(self):
+        documents = manifest()
+        for name in ("offshoot-agent", "offshoot-gateway"):
+            spec = only(documents, "StatefulSet", name)["spec"]
+            template = spec["template"]
+            labels, pod = template["metadata"]["labels"], template["spec"]
+            self.assertEqual(spec["selector"]["matchLabels"], labels)
+            only(documents, "Service", spec["serviceName"])
+            claims = {c["metadata"]["name"] for c in spec["volumeClaimTemplates"]}
+            volumes = {v["name"]: v for v in pod["volumes"]}
+            self.assertEqual(mounted_volumes(pod), claims | volumes.keys())
+            for volume in volumes.values():
+                if "configMap" in volume:
+                    only(documents, "ConfigMap", volume["configMap"]["name"])
+            ports = {p["name"] for p in pod["containers"][0]["ports"]}
+            probe = pod["containers"][0]["readinessProbe"]["httpGet"]
+            self.assertIn(probe["port"], ports)
+            self.assertTrue(pod["securityContext"]["runAsNonRoot"])
+        self.assertEqual(only(documents, "StatefulSet", "offshoot-agent")["spec"]["replicas"], 1)
+        for name in ("offshoot-gateway", "offshoot-mesh"):
+            service = only(documents, "Service", name)["spec"]
+            self.assertEqual(service["selector"], {"app": "offshoot-gateway"})
+
+
+class Alerts(unittest.TestCase):
+    def test_every_alert_asks_for_a_metric_and_a_reason_that_exist(self):
+        pages = [(ROOT / "docs" / f"{page}counters.md").read_text() for page in ("", "agent-")]
+        known = set(re.findall(r"^\| `(\w+)` \|", "".join(pages), re.M)) | {"up"}
+        reasons = set(re.findall(r'`reason="([\w-]+)"`', pages[0]))
+        rules = yaml.safe_load((DEPLOY / "alerts.yaml").read_text())["groups"][0]["rules"]
+        self.assertGreater(len(rules), 10)
+        for rule in rules:
+            with self.subTest(rule["alert"]):
+                asked = re.findall(r"\b(?:offshoot_\w+|up)\b", rule["expr"])
+                self.assertTrue(asked and set(asked) <= known, asked)
+                for words in re.findall(r'reason=~"([^"]+)"', rule["expr"]):
+                    self.assertLessEqual(set(words.split("|")), reasons)
+                self.assertTrue(rule["annotations"]["summary"])
+
+
+if __name__ == "__main__":
+    unittest.main()
