@@ -19,8 +19,8 @@
 #include <unistd.h>
 
 #define CONN_MAGIC 0x67436e01u
-#define OUT_HIGH   (256u << 10) /* bytes: no more is made for a peer that does not read */
-#define OUT_LOW    (64u << 10)
+#define OUT_HIGH   (64u << 10) /* bytes: no more is made for a peer that does not read */
+#define OUT_LOW    (16u << 10)
 #define LINGER_MS  1000u /* for the last bytes of a connection that ends */
 
 static struct grpc_conn *conn_of(void *arg)
