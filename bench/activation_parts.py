@@ -135,7 +135,7 @@ def half_busy(rig, a, proxy):
 
 
 def pairs(run, rate):
-    """[(calm, changing)] of windows that follow each other and are whole: (p50, p99, p99.9, most)."""
+    """[(calm, changing)] of whole windows that follow each other: (p50, p99, p99.9, most)."""
     whole = {number: times for number, n, *times in run["windows"] if n > 0.9 * rate * WINDOW}
     return [(whole[n], whole[n + 1]) for n in sorted(whole) if n % 2 == 0 and n + 1 in whole]
 

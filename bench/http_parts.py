@@ -99,8 +99,8 @@ def costliest(short, long, requests, n=10):
 
 
 def signed_proxies(stack, a):
-    """[(what, proxy, token)]: with keys, on files and fed by an agent. A token with a pin is verified
-    and passed on; from one without a pin, an agent's proxy makes another one."""
+    """[(what, proxy, token)]: with keys, on files and fed by an agent. A pinned token is verified
+    and passed on; from one without a pin the proxy of an agent makes another one."""
     keys = f"keys: '{key_file(stack)}'"
     _, port = agent(stack, a.build, stack.path("graph.yaml"))
     epoch = admin(stack, "/status", "agent")["epoch"]
