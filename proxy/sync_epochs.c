@@ -307,6 +307,18 @@ static void refuse_activation(struct sync *s, const Offshoot__V1__Activate *m, i
     }
 }
 
+/* While nothing can be saved, more activations come than are remembered: of those that every worker
+ * has taken only the newest will be saved, and its Ack speaks for the others. */
+static void make_room(struct sync *s)
+{
+    const struct wanted *last = newest_taken(s);
+    if (s->nwanted < EPOCHS_HELD || !last || last == s->wanted)
+        return;
+    unsigned n = (unsigned)(last - s->wanted);
+    s->nwanted -= n;
+    memmove(s->wanted, last, s->nwanted * sizeof s->wanted[0]);
+}
+
 void sync_on_activate(struct sync *s, const Offshoot__V1__Activate *m)
 {
     struct wanted *w = find_wanted(s, m->epoch);
@@ -320,6 +332,7 @@ void sync_on_activate(struct sync *s, const Offshoot__V1__Activate *m)
         sync_ack(s, m->nonce, m->epoch, STATE(ACTIVE), now);
         return;
     }
+    make_room(s);
     if (s->nwanted == EPOCHS_HELD) {
         refuse_activation(s, m, -EBUSY);
         return;

@@ -146,6 +146,7 @@ class LiveCase(AgentCase):
             return super().start(name, *args, ready=ready, env=env)
         command = ["/bin/sh", "-c", UNDER_LIMITS, name, BUILD / name, *args]
         program = Program(command, self.folder, env)
+        program.name = name
         self.programs.append(program)
         return program.wait_ready() if ready else program
 
