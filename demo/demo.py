@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""A small shop in six environments, on one machine, with a real gateway and a real Redis.
+"""A shop in six environments, on one machine, with real gateways, an agent and a real Redis.
 
     demo.py run   shows what Offshoot does, checks every answer, and ends by itself
-    demo.py up    starts the same stack and keeps it up, with commands to try
+    demo.py up    starts the shop, an agent and three gateways, and keeps them up
 
 The programs are taken from $OFFSHOOT_BUILD (default: build). `make demo` and `make demo-up` call
 this.
@@ -10,29 +10,26 @@ this.
 
 import argparse
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from http.client import HTTPException
 
+import fleet
 import yaml
 from shopclient import Mismatch, ask, check_record, check_told, expected, hops, tree
-from stack import Broken, Stack
-from terminal import chapter, command, indented, of, say, style, table
+from stack import GATEWAYS, Broken, Stack
+from steps import await_status, ordinal, poll, require, run_ctl
+from terminal import chapter, command, indented, say, style, table
 
-WAIT_SECONDS = 10
 PREVIEW = "preview.localhost"
 FAILURES = (Broken, Mismatch, OSError, HTTPException, subprocess.SubprocessError)
 
 
 class Stopped(Exception):
     """Ctrl-C or SIGTERM."""
-
-
-def require(condition, otherwise):
-    if not condition:
-        raise Mismatch(otherwise)
 
 
 # ---- chapters --------------------------------------------------------------------------------
@@ -176,13 +173,6 @@ def show_ctl(stack):
             "--header", "x-offshoot-env: feat-42", "--trusted")
 
 
-def run_ctl(stack, code, word, *arguments):
-    command("offshootctl " + " ".join(f"'{a}'" if " " in a else a for a in arguments))
-    got, output = stack.ctl(*arguments)
-    indented(output)
-    require(got == code and word in output, f"exit code {got}; expected {code} and '{word}'")
-
-
 def show_edit(stack):
     """A changed file: no restart, no lost request, in force within milliseconds."""
     name = "environments.yaml"
@@ -210,23 +200,6 @@ def show_edit(stack):
                      f"{spent:.0f} ms after the edit, the {ordinal(count)} asked"))
     table(rows)
     stack.templates[name] = after
-
-
-def ordinal(n):
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th") if n % 100 not in (11, 12, 13) else "th"
-    return f"{n}{ending}"
-
-
-def poll(request, good):
-    """Asks again and again until the answer is good; every answer must be one (200)."""
-    until, count = time.monotonic() + WAIT_SECONDS, 0
-    while True:
-        reply, count = request(), count + 1
-        require(reply.status == 200, f"a request failed during the change: {reply}")
-        if good(reply):
-            return reply, count
-        if time.monotonic() > until:
-            raise Mismatch(f"no such answer within {WAIT_SECONDS} s; the last: {reply}")
 
 
 def show_bad_edit(stack):
@@ -261,16 +234,6 @@ def show_death(stack):
     say("  main's cart does not step in: its answer would be that of another program.")
 
 
-def await_status(stack, good):
-    until = time.monotonic() + WAIT_SECONDS
-    while True:
-        code, text = stack.ctl("--socket", "admin.sock", "status")
-        if code in (0, 2) and good(text):
-            return text
-        if time.monotonic() > until:
-            raise Mismatch(f"no such status within {WAIT_SECONDS} s; exit {code}:\n{text}")
-
-
 # ---- the two ways to start -------------------------------------------------------------------
 
 CHAPTERS = (show_environments, show_hops, show_selectors, show_carts, show_refusals, show_ctl,
@@ -279,51 +242,99 @@ CHAPTERS = (show_environments, show_hops, show_selectors, show_carts, show_refus
 
 def run(stack):
     began = time.monotonic()
-    stack.start()
+    trusted_port = stack.start_shop()
+    stack.start_gateway(trusted_port)
     say(f"Started Redis, {len(stack.addresses)} services and the gateway "
         f"(edge {stack.edge}, trusted {stack.trusted}) in {time.monotonic() - began:.1f} s.")
     for show in CHAPTERS:
         show(stack)
+    say()
+    say(style(1, "From here on an agent holds the graph."))
+    put_back(stack)
+    stack.stop("gateway")
+    stack.start_fleet(trusted_port)
+    fleet.run(stack)
     dead = stack.dead()
     require(not dead, "ended by itself: " + ", ".join(p.name for p in dead))
     say()
     say(style("1;32", "All as expected.") + f" {time.monotonic() - began:.1f} s.")
 
 
+def put_back(stack):
+    """The files and services as they were before they were edited and killed."""
+    stack.stop("pricing@feat-42")
+    stack.start_services([("cart", "feat-42")], stack.trusted)
+    stack.read_templates()
+    stack.write_graph()
+
+
 def up(stack):
-    stack.start()
-    port = stack.edge.rsplit(":", 1)[1]
-    ctl = os.path.relpath(os.path.join(stack.build, "offshootctl"))
-    web = f"http://feat-42.{PREVIEW}:{port}"
+    stack.start_fleet(stack.start_shop())
+    stack.start_services([("cart", "feat-7"), ("legacy-promo", "spring")], stack.trusted)
+    stack.await_fleet()
     say(f"""The shop is up. Ctrl-C stops everything.
 
-  edge listener     {stack.edge}   (for people: environment by host name, header or baggage)
+  edge listeners    {"  ".join(stack.edges.values())}
+                    (gw-1 to gw-3, for people: environment by host name, header, baggage or link)
   trusted listener  {stack.trusted}   (for the services among themselves: Host is the service)
-  graph files       {stack.path("graph")}   (edit them: they are watched)
-  admin socket      {stack.admin}
+  folder            {stack.work}
+    graph           its files (edit them: the agent watches them)
+    agent.sock      the agent's admin socket; gw-1.sock to gw-3.sock are the gateways'
+    keys.txt        the key that signs contexts
   Redis             127.0.0.1:{stack.redis_port}
 """)
     show_environments(stack)
-    chapter("Try")
-    for line in (
-            f"curl -s http://127.0.0.1:{port}/                  # main, the default",
-            f"curl -s {web}/    # feat-42, by host name",
-            f"curl -s -H 'x-offshoot-env: team-a' http://127.0.0.1:{port}/",
-            f"curl -s -H 'baggage: sd-routing-key=team-b' http://127.0.0.1:{port}/",
-            f"curl -s -d '{{\"item\": \"tea\", \"count\": 2}}' {web}/cart/alice",
-            f"curl -i {web}/promo          # removed in feat-42",
-            f"curl -si -H 'Host: web' -H 'x-offshoot-env: feat-42' -H 'x-offshoot-explain: 1' "
-            f"http://{stack.trusted}/ | grep x-offshoot-route",
-            f"redis-cli -p {stack.redis_port} keys '*'",
-            f"{ctl} --graph {stack.path('graph')} resolve feat-42 cart",
-            f"{ctl} --socket {stack.admin} status",
-            f"{ctl} --socket {stack.admin} explain --host checkout "
-            "--header 'x-offshoot-env: feat-42' --trusted",
-    ):
+    chapter("Try, in another shell")
+    for line in to_try(stack):
         say("  " + line)
     say()
-    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
-    raise Broken("ended by itself: " + ", ".join(p.name for p in stack.dead()))
+    wait_for_deaths(stack)
+
+
+def to_try(stack):
+    port = stack.edge.rsplit(":", 1)[1]
+    web, shop = f"http://feat-42.{PREVIEW}:{port}", f"http://shop.localhost:{port}"
+    agent = "offshootctl --socket agent.sock"
+    return (
+        f"cd {stack.work}; PATH={stack.build}:$PATH",
+        f"curl -s {shop}/                  # main, the default",
+        f"curl -s {web}/    # feat-42, by host name",
+        f"curl -s -H 'x-offshoot-env: team-a' {shop}/",
+        f"curl -s -H 'baggage: sd-routing-key=team-b' {shop}/",
+        f"curl -s -d '{{\"item\": \"tea\", \"count\": 2}}' {web}/cart/alice",
+        f"curl -i {web}/promo          # removed in feat-42",
+        f"curl -si -H 'Host: web' -H 'x-offshoot-env: feat-42' -H 'x-offshoot-explain: 1' "
+        f"http://{stack.trusted}/ | grep x-offshoot-route",
+        f"redis-cli -p {stack.redis_port} keys '*'",
+        "",
+        f"{agent} env create feat-7 --parent team-a "
+        f"--set cart={stack.addresses['cart', 'feat-7']} --for 4h --public --wait",
+        f"curl -s http://feat-7.{PREVIEW}:{port}/cart/alice",
+        f"{agent} env create spring --set "
+        f"legacy-promo={stack.addresses['legacy-promo', 'spring']} --token --for 4h --wait",
+        f"offshootctl token issue spring --for 1h --keys keys.txt --url {shop}/promo --param env",
+        "curl -sL -b '' 'LINK'                  # the link that it printed: the banner of spring",
+        f"{agent} proxies",
+        f"{agent} graph log",
+        f"{agent} graph rollback 1 --wait; {agent} graph resume --wait",
+        f"kill -9 {stack.process('agent').popen.pid}                  # the agent: requests go on",
+        "offshootctl --socket gw-1.sock status",
+        "offshootctl --graph graph resolve feat-42 cart",
+        "offshootctl --socket gw-1.sock explain --host checkout "
+        "--header 'x-offshoot-env: feat-42' --trusted",
+    )
+
+
+def wait_for_deaths(stack):
+    """Whoever kills the agent or a gateway is told how to start it again."""
+    while True:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        for process in stack.dead():
+            if process.name not in ("agent", *GATEWAYS):
+                raise Broken(f"ended by itself: {process.name}")
+            say(f"{process.name} is dead. To start it again: (cd {stack.work} && "
+                f"{shlex.join(process.popen.args)})")
+            stack.forget(process)
 
 
 def stop(number, _):

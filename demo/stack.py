@@ -1,10 +1,11 @@
-"""Starts and stops what the demo needs: Redis, the shop's services and the gateway.
+"""Starts and stops what the demo needs: Redis, the shop's services, an agent and gateways.
 
-Nothing has a fixed port. The services take free ones and say which; so does the gateway's edge
-listener. Only two ports are chosen before the process that uses them runs: Redis's, and that of the
-trusted listener, which the services must know before the gateway can know the services.
+Nothing has a fixed port. The services take free ones and say which. Ports that are chosen before
+the process that uses them runs: Redis's, that of the trusted listener, which the services must know
+before a gateway can know the services, and those of gateways that are started again.
 """
 
+import base64
 import collections
 import ctypes
 import json
@@ -26,6 +27,7 @@ STOP_SECONDS = 3
 # ${cart@main} in a graph file: the address of the process that is the service cart, edition main.
 MARK = re.compile(r"\$\{([a-z0-9-]+)@([a-z0-9-]+)\}")
 PR_SET_PDEATHSIG = 1
+GATEWAYS = ("gw-1", "gw-2", "gw-3")
 LIBC = ctypes.CDLL(None)
 
 Process = collections.namedtuple("Process", "name popen log")
@@ -75,14 +77,17 @@ class Stack:
         self.processes = []
         self.addresses = {}  # (service, edition) -> "127.0.0.1:port"
         self.templates = {}  # file name -> text with marks
+        self.edges = {}  # gateway that an agent feeds: address of its edge listener
         self.edge = self.trusted = self.redis_port = self.work = None
 
     def __enter__(self):
-        for program in ("offshoot-proxy", "offshootctl"):
+        for program in ("offshoot-proxy", "offshoot-agent", "offshootctl"):
             if not os.access(os.path.join(self.build, program), os.X_OK):
                 raise Broken(f"there is no {self.build}/{program}: run `make` first")
         if not shutil.which("redis-server"):
             raise Broken("redis-server is not installed (Debian: apt-get install redis-server)")
+        if not shutil.which("curl"):
+            raise Broken("curl is not installed (Debian: apt-get install curl)")
         self.work = tempfile.mkdtemp(prefix="offshoot-demo-", dir=short_temp())
         for folder in ("graph", "log", "redis"):
             os.mkdir(self.path(folder))
@@ -111,15 +116,27 @@ class Stack:
     def admin(self):
         return self.path("admin.sock")
 
-    def start(self):
-        """Everything, in the order in which the parts need each other."""
+    def start_shop(self):
+        """Redis and the services, in the order in which they need each other; writes the graph.
+        Gives the port of the trusted listener, which is still to be opened."""
         trusted = hold_port()
         self.start_redis()
         self.read_templates()
         mesh = f"127.0.0.1:{trusted.getsockname()[1]}"
         self.start_services(self.marks(), mesh)
         self.write_graph()
-        self.start_gateway(release(trusted))
+        return release(trusted)
+
+    def start_fleet(self, trusted_port):
+        """An agent that reads the graph's files, and three gateways that it feeds. The services'
+        calls to each other go through the first of them."""
+        self.write_keys()
+        self.start_agent()
+        self.trusted = f"127.0.0.1:{trusted_port}"
+        for name in GATEWAYS:
+            self.edges[name] = f"127.0.0.1:{release(hold_port())}"
+            self.start_fed_gateway(name)
+        self.edge = self.edges[GATEWAYS[0]]
 
     # ---- processes ----
 
@@ -154,16 +171,20 @@ class Stack:
         return "\n".join("    | " + line for line in text.splitlines()[-lines:])
 
     def gateway_log(self):
-        for process in self.processes:
-            if process.name == "gateway":
-                return "the last lines of the gateway's log:\n" + self.tail(process)
-        return ""
+        ours = [p for p in self.processes if p.name in ("gateway", "agent", *GATEWAYS)]
+        return "\n".join(f"the last lines of the log of {p.name}:\n{self.tail(p)}" for p in ours)
 
-    def stop(self, name):
-        """Stops one process, as if it had died."""
-        process = next(p for p in self.processes if p.name == name)
-        process.popen.terminate()
+    def process(self, name):
+        return next(p for p in self.processes if p.name == name)
+
+    def stop(self, name, number=signal.SIGTERM):
+        """Stops one process, as if it had died; with SIGKILL it has no say in it."""
+        process = self.process(name)
+        process.popen.send_signal(number)
         process.popen.wait(STOP_SECONDS)
+        self.forget(process)
+
+    def forget(self, process):
         process.popen.stdout.close()
         self.processes.remove(process)
 
@@ -208,6 +229,31 @@ class Stack:
             raise Broken(f"the gateway names no two listeners in its line '{ready}'")
         self.edge, self.trusted = found[:2]
 
+    def start_agent(self):
+        agent = self.spawn("agent", [
+            os.path.join(self.build, "offshoot-agent"), "--graph", "graph", "--state", "agent",
+            "--listen", "unix:" + self.path("sync.sock"), "--admin", self.path("agent.sock")])
+        self.await_line(agent, "ready")
+
+    def start_fed_gateway(self, name):
+        """A gateway with a name for its agent and a folder for its last good graph."""
+        trusted = self.trusted if name == GATEWAYS[0] else "127.0.0.1:0"
+        gateway = self.spawn(name, [
+            os.path.join(self.build, "offshoot-proxy"), "--config", "gateway.yaml", "--node", name,
+            "--agent", "unix:" + self.path("sync.sock"), "--state", name, "--keys", "keys.txt",
+            "--listen", self.edges[name], "--listen", trusted + ",trusted",
+            "--admin", self.path(name + ".sock"), "--workers", "2"])
+        self.await_line(gateway, "ready")
+
+    def write_keys(self):
+        """A new key that signs contexts, for the owner's eyes only; and the gateways' settings."""
+        secret = base64.b64encode(os.urandom(32)).decode()
+        fd = os.open(self.path("keys.txt"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(fd, "w", encoding="ascii") as f:
+            f.write(f"k1 {secret}\n")
+        with open(self.path("gateway.yaml"), "w", encoding="ascii") as f:
+            f.write("agentBackoff: {max: 500ms}  # back soon: this is a demo\n")
+
     # ---- graph files ----
 
     def read_templates(self):
@@ -248,12 +294,27 @@ class Stack:
                               cwd=self.work, check=False)
         return done.returncode, done.stdout
 
-    def ctl_json(self, *arguments):
-        code, output = self.ctl(*arguments)
+    def agent_json(self, path):
+        """What the agent's admin socket answers to a GET."""
+        done = subprocess.run(["curl", "-s", "-H", "accept: application/json", "--unix-socket",
+                               self.path("agent.sock"), "http://agent" + path], text=True,
+                              stdout=subprocess.PIPE, timeout=10, check=False)
         try:
-            return code, json.loads(output)
+            return json.loads(done.stdout)
         except ValueError:
-            raise Broken(f"offshootctl {' '.join(arguments)} printed no JSON:\n{output}") from None
+            raise Broken(f"the agent answers {path} with no JSON: {done.stdout}") from None
+
+    def await_fleet(self):
+        """Waits until every gateway is connected to the agent and on the newest epoch."""
+        until = time.monotonic() + START_SECONDS
+        while True:
+            seen = self.agent_json("/proxies")
+            on = [p["node"] for p in seen["proxies"]
+                  if p["connected"] and p["active"] == seen["epoch"]]
+            if sorted(on) == sorted(self.edges):
+                return
+            if time.monotonic() > until:
+                raise Broken(f"not every gateway is on the newest epoch: {seen}")
 
 
 def short_temp():
