@@ -69,6 +69,23 @@ class TestRound(PushCase):
         self.assertEqual(("gateway", "outside 1"), (listed["role"], listed["version"]))
         self.assertEqual((1.5, 1.5), (listed["stage_ms"], listed["activate_ms"]))
 
+    def test_agent_tells_how_long_an_epoch_took(self):
+        agent = self.start_agent(SHOP)
+        first, second = self.current(agent, "gw-1"), self.current(agent, "gw-2")
+        epoch = self.commit(agent)
+        self.assertNotIn("staged_us", agent.get("/epochs")["epochs"][0])
+        stages = [first.staged(), second.staged()]
+        first.take(stages[0])
+        eventually(lambda: agent.get(f"/epochs/{epoch}")["staged"] == 1)
+        second.take(stages[1])
+        for proxy in (first, second):
+            proxy.ack(proxy.expect("activate"), pb.ACTIVE)
+        agent.get("/wait", epoch=epoch)
+        way = agent.get(f"/epochs/{epoch}")
+        self.assertEqual((2, 2), (way["staged"], way["active"]))
+        self.assertLess(0, way["staged_us"])
+        self.assertLessEqual(way["staged_us"], way["active_us"])
+
     def test_change_is_a_difference_and_waits_for_all(self):
         agent = self.start_agent(SHOP)
         first, second = self.current(agent, "gw-1"), self.current(agent, "gw-2")

@@ -435,6 +435,8 @@ class Histories(FedCase):
         status = self.status(proxy)
         self.assertEqual((OTHER.hex(), [3], 3), (status["history"], status["held"],
                                                  status["acknowledged"]))  # fmt: skip
+        self.assertEqual(3, status["last"]["epoch"])
+        self.assertLess(0, status["last"]["workers_us"])
         self.assertIn("this proxy holds", stream.nacked(stream.stage(graph, HISTORY), pb.STALE))
         stream.put(other.next(), OTHER, other)
 
