@@ -1,6 +1,7 @@
 """kill -9 of agents and proxies at random moments, under load and changes: nothing that was
 acknowledged is lost, and nobody ever serves an older graph than one it acknowledged."""
 
+import json
 import signal
 import threading
 import time
@@ -12,6 +13,7 @@ from load import Load
 
 AGENT_KILLS = few(200, 12)
 PROXY_KILLS = few(200, 12)
+HELD_KILLS = few(60, 8)
 RETAIN = 40  # so that kills meet compactions, too
 
 
@@ -122,6 +124,62 @@ class TestAgentKilled(KillCase):
             for epoch in set(changes.acked) - set(before):
                 if epoch > newest - RETAIN:
                     self.assertIn(changes.acked[epoch], by_epoch[epoch]["what"], self.seed)
+
+
+class TestHeldAgentKilled(KillCase):
+    """Rollbacks hold the agent: that, too, is there after any death, or was never answered."""
+
+    def test_held_or_not_is_as_it_was_answered(self):
+        proxy = self.start_proxy(self.agent)
+        self.one = self.changes[0]
+        self.states = {self.agent.epoch(): dict(self.one.known)}
+        held = 0
+        for _ in range(HELD_KILLS):
+            timer = threading.Timer(self.rng.uniform(0, 0.03), self.agent.program.process.kill)
+            timer.start()
+            try:
+                while True:
+                    self.back_and_on()
+            except Lost:
+                timer.join()
+            self.agent.kill()
+            self.agent.restart()
+            held += self.judge_start()
+        self.assertGreater(held, 0, self.seed)
+        self.all_on_newest(self.agent, [proxy])
+        self.one.socket = proxy.ready["admin"][0]
+        self.one.settle()
+
+    def back_and_on(self):
+        self.may_be_held = (False,)
+        for _ in range(self.rng.randrange(1, 4)):
+            self.one.step()
+            self.states[self.one.epoch] = dict(self.one.known)
+        target = self.rng.choice([e for e in self.states if e > self.one.epoch - RETAIN + 5])
+        self.shown = self.states[target]
+        self.may_be_held = (False, True)
+        self.command("/rollback", epoch=target)
+        self.may_be_held = (True, False)
+        self.command("/resume")
+        self.may_be_held = (False,)
+
+    def command(self, path, **params):
+        reply = self.one.ask(path, "POST", **params)
+        self.assertEqual(200, reply.status, (reply, self.seed))
+        self.one.epoch = json.loads(reply.body)["epoch"]
+
+    def judge_start(self):
+        status = self.agent.get("/status")
+        self.assertIn(status["held"], self.may_be_held, self.seed)
+        self.assertGreaterEqual(status["epoch"], self.one.epoch, self.seed)
+        if status["held"]:
+            for name, provider in self.shown.items():
+                self.assertEqual(provider, self.one.is_now(name), (name, self.seed))
+            self.command("/resume")
+        self.one.settle()
+        self.one.epoch = self.agent.epoch()
+        self.states[self.one.epoch] = dict(self.one.known)
+        return status["held"]
 
 
 class TestProxyKilled(KillCase):
