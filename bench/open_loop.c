@@ -7,6 +7,7 @@
  * Prints {"sent", "good", "lost", "closed", "windows": [[number, requests, p50, p99, p99.9,
  * most]]}: microseconds of the requests that were due in a window; its number is the monotonic
  * clock, divided by its length. */
+#include "lib/base/parse.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -215,18 +216,27 @@ static void read_request(struct run *r, const char *path)
     fclose(f);
 }
 
+/* 1 to a million. */
+static int number(const char *text, uint64_t *ret)
+{
+    int rc = parse_u64(str_c(text), ret);
+    return rc != 0 || *ret < 1 || *ret > 1000000 ? -1 : 0;
+}
+
 int main(int argc, char **argv)
 {
     static struct run r;
-    if (argc != 7 || atof(argv[2]) < 1 || atoi(argv[6]) < 1)
+    uint64_t port, rate, seconds, window;
+    if (argc != 7 || number(argv[1], &port) != 0 || number(argv[2], &rate) != 0 ||
+        number(argv[3], &seconds) != 0 || number(argv[6], &window) != 0)
         die("want PORT RATE SECONDS REQUEST-FILE EXPECTED-BODY WINDOW-MS");
     prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0);
     r.to = (struct sockaddr_in){.sin_family = AF_INET,
-        .sin_port = htons((uint16_t)atoi(argv[1])),
+        .sin_port = htons((uint16_t)port),
         .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    r.interval = (uint64_t)(1e9 / atof(argv[2]));
-    r.total = (uint64_t)(atof(argv[3]) * atof(argv[2]));
-    r.window = strtoull(argv[6], NULL, 10) * 1000000u;
+    r.interval = 1000000000u / rate;
+    r.total = seconds * rate;
+    r.window = window * 1000000u;
     r.samples = calloc(r.total, sizeof *r.samples);
     r.expected = argv[5];
     r.epoll = epoll_create1(EPOLL_CLOEXEC);

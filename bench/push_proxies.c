@@ -8,6 +8,7 @@
  * "wire_bytes": the same with the prefix of gRPC and the head of an HTTP/2 frame for each}. */
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/parse.h"
 #include "lib/base/pballoc.h"
 #include "lib/net/grpc.h"
 #include "proto/offshoot/v1/control.pb-c.h"
@@ -203,9 +204,10 @@ int main(int argc, char **argv)
 {
     static struct crowd crowd;
     struct rlimit files;
-    if (argc != 3 || atoi(argv[2]) < 1)
+    uint64_t n = 0;
+    if (argc != 3 || parse_u64(str_c(argv[2]), &n) != 0 || n < 1 || n > 100000)
         die("want ADDRESS N");
-    crowd.n = (unsigned)atoi(argv[2]);
+    crowd.n = (unsigned)n;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
