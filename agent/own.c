@@ -297,11 +297,12 @@ static int read_text(struct own_env *o, struct str yaml, size_t more, struct err
     const struct model *m = NULL;
     findings_init(&found);
     struct loader *l = loader_new(NULL);
-    int r = l && loader_load(l, &source, 1, &found, &m) == 0 ? 0 : no_memory(e);
-    if (r == 0 && (!m || found.errors || m->nenvs != 1))
-        r = found.no_memory ? no_memory(e)
-                            : err_set(e, -EBADMSG, "the environment's document cannot be read");
-    if (r == 0) {
+    int r = 0;
+    if (!l || loader_load(l, &source, 1, &found, &m) != 0 || !m || found.no_memory) {
+        r = no_memory(e);
+    } else if (found.errors || m->nenvs != 1) {
+        r = err_set(e, -EBADMSG, "the environment's document cannot be read");
+    } else {
         o->statements =
             pool_zalloc(o->pool, (m->envs[0]->nstatements + more + 1) * sizeof(*o->statements));
         r = o->statements ? take_model(o, m->envs[0], e) : no_memory(e);

@@ -144,7 +144,8 @@ class TestStrict(LiveCase):
         hop_port = free_port()
         fronts, backs = ([free_port() for _ in range(WAYS)] for _ in range(2))
         self.run_nginx(
-            f"  upstream hop {{ server 127.0.0.1:{hop_port}; keepalive 64; keepalive_timeout 1s; }}\n"
+            f"  upstream hop {{ server 127.0.0.1:{hop_port}; keepalive 64; "
+            "keepalive_timeout 1s; }\n"
             + "".join(FRONT % (port, i) for i, port in enumerate(fronts))
             + "".join(BACK % (port, i) for i, port in enumerate(backs)))  # fmt: skip
         at = [[f"127.0.0.1:{p}" for p in ports] for ports in (fronts, backs)]
