@@ -25,6 +25,7 @@ from steps import await_status, ordinal, poll, require, run_ctl
 from terminal import chapter, command, indented, say, style, table
 
 PREVIEW = "preview.localhost"
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FAILURES = (Broken, Mismatch, OSError, HTTPException, subprocess.SubprocessError)
 
 
@@ -272,6 +273,7 @@ def up(stack):
     stack.start_fleet(stack.start_shop())
     stack.start_services([("cart", "feat-7"), ("legacy-promo", "spring")], stack.trusted)
     stack.await_fleet()
+    os.symlink("gw-1.sock", stack.admin)
     say(f"""The shop is up. Ctrl-C stops everything.
 
   edge listeners    {"  ".join(stack.edges.values())}
@@ -280,6 +282,7 @@ def up(stack):
   folder            {stack.work}
     graph           its files (edit them: the agent watches them)
     agent.sock      the agent's admin socket; gw-1.sock to gw-3.sock are the gateways'
+    admin.sock      another name of gw-1.sock
     keys.txt        the key that signs contexts
   Redis             127.0.0.1:{stack.redis_port}
 """)
@@ -326,15 +329,19 @@ def to_try(stack):
 
 
 def wait_for_deaths(stack):
-    """Whoever kills the agent or a gateway is told how to start it again."""
+    """Whoever kills the agent or a gateway is told how to start it again. Signals are taken one by
+    one: a handler could run just before a wait that then never ends."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*STOPPING, signal.SIGCHLD))
     while True:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
         for process in stack.dead():
             if process.name not in ("agent", *GATEWAYS):
                 raise Broken(f"ended by itself: {process.name}")
             say(f"{process.name} is dead. To start it again: (cd {stack.work} && "
                 f"{shlex.join(process.popen.args)})")
             stack.forget(process)
+        number = signal.sigwait((*STOPPING, signal.SIGCHLD))
+        if number in STOPPING:
+            raise Stopped(number)
 
 
 def stop(number, _):
@@ -345,7 +352,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     p.add_argument("what", choices=("run", "up"))
     what = p.parse_args().what
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOPPING:
         signal.signal(number, stop)
     stack = Stack(os.environ.get("OFFSHOOT_BUILD", "build"))
     try:

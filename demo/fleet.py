@@ -8,11 +8,11 @@ import re
 import signal
 import time
 
-from load import Load
 from shopclient import ask, expected
 from stack import GATEWAYS
 from steps import require, run_ctl, run_curl, until
 from terminal import chapter, command, say, table
+from traffic import Load
 
 AGENT = ("--socket", "agent.sock")
 SHOP = "shop.localhost"

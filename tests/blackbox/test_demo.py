@@ -22,9 +22,9 @@ LIMIT = 180  # seconds; a run takes ten, sanitizers make it slower
 
 sys.path.insert(0, str(DEMO))
 import fleet  # noqa: E402  (its folder is not a package)
-import load as demo_load  # noqa: E402
 import shopclient  # noqa: E402
 import steps  # noqa: E402
+import traffic  # noqa: E402
 
 # What a run tells, in this order: first with a gateway on files, then with an agent.
 FILES = (
@@ -94,8 +94,8 @@ class Demo(unittest.TestCase):
         self.temp = tempfile.TemporaryDirectory(prefix="offshoot-test-", dir="/tmp")
         self.addCleanup(self.temp.cleanup)
 
-    def start(self, what):
-        environment = dict(os.environ, OFFSHOOT_BUILD=str(BUILD), TMPDIR=self.temp.name)
+    def start(self, what, build=BUILD):
+        environment = dict(os.environ, OFFSHOOT_BUILD=str(build), TMPDIR=self.temp.name)
         process = subprocess.Popen([sys.executable, "-B", str(DEMO / "demo.py"), what], text=True,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                    env=environment, start_new_session=True)
@@ -174,6 +174,31 @@ class Demo(unittest.TestCase):
         self.assertEqual(process.returncode, 0)
         self.assert_nothing_left()
 
+    def test_what_it_says_to_try_works_as_printed(self):
+        process, printed = self.start_up()
+        lines = [line.strip() for line in printed.partition("\nTry, ")[2].splitlines()[1:]]
+        lines = [line for line in lines if " # the agent: requests go on" not in line]
+        token = next(i for i, line in enumerate(lines) if " token issue " in line)
+        lines[token] += " | tee issued"
+        link = "$(sed -n 's/^link *//p' issued)"
+        script = "\n".join(lines).replace("'LINK'", f'"{link}"')
+        done = subprocess.run(["bash", "-e", "-o", "pipefail", "-c", script], text=True,
+                              capture_output=True, timeout=LIMIT, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assert_tells(done.stdout, (
+            r'^\{"service": "web"', r'^\{"service": "cart", "variant": "feat-42"',
+            r"^HTTP/1.1 404 ", r"^x-offshoot-route: web@main;.*cart@feat-42;", r"^feat-42:cart:",
+            r"^feat-7 is in epoch 2$", r'^\{"service": "cart", "variant": "feat-7"',
+            r"^spring is in epoch 3$", r"^link ",
+            r'^\{"service": "legacy-promo", "variant": "spring"',
+            r"^every proxy is on epoch 3$", r"^2 .*feat-7: cart=", r"^the graph of epoch 1 is back",
+            r"^no longer held", r"^serving, epoch 5$", r"^cart in feat-42: provided by feat-42",
+            r"^checkout in feat-42: provided by team-b"))
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=LIMIT)
+        self.assertEqual(process.returncode, 0)
+        self.assert_nothing_left()
+
     def test_ctrl_c_under_load_with_the_agent_dead_leaves_nothing(self):
         process = self.start("run")
         self.read_until(process, "kill -9")
@@ -197,6 +222,22 @@ class Demo(unittest.TestCase):
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=LIMIT)
         self.assertEqual(process.returncode, 0)
+        self.assert_nothing_left()
+
+    def test_ends_with_1_when_a_step_under_load_does_not_do_what_it_shows(self):
+        build = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        for program in ("offshoot-proxy", "offshoot-agent"):
+            (build / program).symlink_to(BUILD / program)
+        broken = build / "offshootctl"
+        broken.write_text('#!/bin/sh\ncase "$*" in *"env extend"*) echo no; exit 2; esac\n'
+                          f'exec {BUILD}/offshootctl "$@"\n')
+        broken.chmod(0o755)
+        process = self.start("run", build)
+        printed, _ = process.communicate(timeout=LIMIT)
+        self.assertEqual(process.returncode, 1, printed)
+        self.assertIn("demo: exit code 2; expected 0 and 'every one on it'", printed)
+        self.assertIn("the last lines of the log of agent:", printed)
+        self.assertNotIn("All as expected", printed)
         self.assert_nothing_left()
 
     def test_ends_with_1_when_the_gateway_is_missing(self):
@@ -291,7 +332,7 @@ class TheLoad(unittest.TestCase):
 
     def test_counts_what_was_as_it_should_be(self):
         want = {"a": {"cart": "a"}, "b": {"cart": "b"}}
-        with demo_load.Load([self.gateway()], want) as load:
+        with traffic.Load([self.gateway()], want) as load:
             load.more(20)
             load.spare("b")
             load.ask_for("c", {"cart": "c"})
@@ -306,7 +347,7 @@ class TheLoad(unittest.TestCase):
         want = {"a": {"cart": "a"}}
         for wrong in ("variant", "status", "close"):
             with self.subTest(wrong), self.assertRaises(HTTPException):
-                with demo_load.Load([self.gateway(wrong, 15)], want, 1) as load:
+                with traffic.Load([self.gateway(wrong, 15)], want, 1) as load:
                     load.more(1000)
             self.assertEqual(load.served(), 14)
             self.assertEqual(load.begun["a"], 15)
