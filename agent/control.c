@@ -314,6 +314,7 @@ int control_init(
     if (!c->stats_desc || !c->base || !c->expiry)
         return err_set(e, -ENOMEM, "out of memory");
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a full disk */
     int rc = start_core(c, e);
     if (rc == 0)
         rc = start_sync(c, e);

@@ -470,6 +470,7 @@ int control_init(
         return rc;
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a full disk */
     c->dns = dns_new(c->base, set->dns_servers, (uint32_t)set->dns_timeout, e);
     rc = c->dns ? lock_state(c, e) : -EINVAL;
     if (rc == 0)

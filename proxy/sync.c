@@ -22,7 +22,8 @@
 #define MESSAGE_MAX    (512u << 10) /* a chunk of 256 KiB, its head, and fields we do not know */
 #define QUEUE_MAX      (256u << 10) /* answers that the agent does not read */
 #define BEAT_MS        5000u
-#define COMPLAINTS_MAX 5u /* lines a second */
+#define ECHO_MS        20u /* at least between two heartbeats */
+#define COMPLAINTS_MAX 5u  /* lines a second */
 
 typedef unsigned long long ull;
 
@@ -209,6 +210,8 @@ static void on_message(struct grpc_stream *st, struct str bytes, void *arg)
         break;
     case OFFSHOOT__V1__AGENT_MESSAGE__MESSAGE_HEARTBEAT:
         heard(s);
+        if (sync_now_ms() - s->beat_ms >= ECHO_MS) /* an agent may ask more often than we tell */
+            send_heartbeat(s);
         break;
     default: /* of a newer agent, or unreadable: then the stream cannot be trusted */
         sync_count(s, STAT_AGENT_UNREADABLE);

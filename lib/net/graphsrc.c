@@ -119,6 +119,22 @@ static int gather(struct graphsrc *g)
     return 0;
 }
 
+/* Numbers and names are never given twice within a chain of snapshots, so environments that come
+ * and go leave both behind. Once most are dead the graph begins a chain of its own: the same
+ * content, numbered anew. Takes s; returns it when there is nothing to gain, or no memory for it.
+ */
+static struct snapshot *without_dead_names(
+    struct snapshot *s, const struct model *model, uint64_t epoch)
+{
+    struct snapshot *fresh = NULL;
+    struct err e = {0};
+    if (snapshot_env_limit(s) <= 2 * (uint64_t)snapshot_env_count(s) + GRAPHSRC_DEAD_NAMES ||
+        snapshot_compile(&fresh, NULL, model, epoch, NULL, &e) != 0)
+        return s;
+    snapshot_unref(s);
+    return fresh;
+}
+
 int graphsrc_load(struct graphsrc *g, const struct endpoint_rules *rules,
     const struct snapshot *base, uint64_t epoch, struct snapshot **ret,
     struct snapshot_changes *ret_changes)
@@ -151,7 +167,7 @@ int graphsrc_load(struct graphsrc *g, const struct endpoint_rules *rules,
     }
     if (ret_changes)
         *ret_changes = changes;
-    *ret = s;
+    *ret = base ? without_dead_names(s, model, epoch) : s;
     return 0;
 }
 

@@ -10,6 +10,10 @@
 #include "lib/graph/load.h"
 #include "lib/graph/snapshot.h"
 
+/* More environments than this, and than live twice over, that came and went: the next change of the
+ * graph starts a new chain of snapshots, in which every record has that change's epoch. */
+#define GRAPHSRC_DEAD_NAMES 1024u
+
 struct graphsrc;
 
 struct graphsrc_options {

@@ -16,7 +16,7 @@
 #define SERVER_MAGIC   0x67537601u
 #define PORT_MAGIC     0x67537602u
 #define SCONN_MAGIC    0x67537603u
-#define BACKLOG        128
+#define BACKLOG        4096 /* of proxies that all come back at once */
 #define ACCEPTS_A_TURN 16
 #define LOGGED_A_S     10  /* lines about connections */
 #define RETRY_MS       100 /* when there are no descriptors */

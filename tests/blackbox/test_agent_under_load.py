@@ -259,6 +259,25 @@ class TestMemory(LiveCase):
         for before, after in zip(compiled, compiled_after):
             self.assertLess(after - before, 256 * ACTIVATIONS // 4, (compiled, compiled_after))
 
+    def test_a_graph_that_is_numbered_anew_reaches_the_proxy_and_the_log(self):
+        config = self.write("agent.yaml", "retire: {after: 50ms}\n")
+        self.agent = self.start_agent(GRAPH % "10.1.1.3:80", "-c", config)
+        self.proxy = self.start_proxy(self.agent)
+        _, before = self.rest()
+        for i in range(1100):
+            self.agent.post("/env/create", name=f"env-{i:012x}", set="shop=10.1.1.1:80")
+            self.agent.post("/env/delete", name=f"env-{i:012x}")
+        made = self.agent.post("/env/create", name="last", set="shop=10.1.1.4:80")["epoch"]
+        self.agent.get("/wait", epoch=made)
+        self.agent.restart()
+        self.assertEqual(made, self.agent.get("/status")["epoch"])
+        self.all_on_newest(self.agent, [self.proxy])
+        answer = self.proxy.admin_json("/resolve", env="last", service="shop")
+        self.assertEqual((made, ["10.1.1.4:80"]), (answer["epoch"], answer["endpoints"]))
+        for program, was in zip((self.agent.program, self.proxy), before):
+            grown = program.admin_json("/status")["snapshot_bytes"] - was
+            self.assertLess(grown, 20 << 10)
+
 
 if __name__ == "__main__":
     unittest.main()
