@@ -254,5 +254,25 @@ class Alerts(unittest.TestCase):
                 self.assertTrue(rule["annotations"]["summary"])
 
 
+class Manuals(Case):
+    def flags(self, program):
+        """Long flags of its --help, and those that its manual page explains."""
+        told = self.run_program(program, "--help").stdout.decode()
+        page = (ROOT / f"docs/man/{program}.1").read_text()
+        items = "\n".join(re.findall(r"^\.It (Fl .*)", page, re.M))
+        return set(re.findall(r"^ +(?:-\w, )?--([a-z-]+)", told, re.M) + ["version"]), set(
+            re.findall(r"Fl -([a-z-]+)", items)
+        )
+
+    def test_the_agents_page_has_every_flag(self):
+        there, told = self.flags("offshoot-agent")
+        self.assertEqual(told, there)
+
+    def test_the_proxys_page_has_no_flag_that_is_not_there(self):
+        there, told = self.flags("offshoot-proxy")
+        self.assertLessEqual(told, there)
+        self.assertLess({"agent", "node", "keys", "listen"}, told)
+
+
 if __name__ == "__main__":
     unittest.main()
