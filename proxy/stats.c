@@ -187,7 +187,7 @@ static const struct {
                              "Graphs that were refused; the last good one stayed active.", 0}},
     {STAT_GRAPH_DELAYED,
         {"offshoot_graph_delayed_total", "",
-            "Graphs that had to wait because all eight snapshot slots were in use.", 0}},
+            "Graphs that had to wait because all sixteen snapshot slots were in use.", 0}},
     {STAT_EPOCHS_RETIRED_EARLY,
         {"offshoot_epochs_retired_early_total", "",
             "Epochs let go to make room for a newer one, before the agent retired them.", 0}},
