@@ -78,6 +78,7 @@ static int take_environment(struct admin_request *r, struct command *c)
     ch->removes = c->removes;
     ch->drops = c->drops;
     ch->strict = admin_is_true(r, "strict");
+    ch->while_held = admin_is_true(r, "while-held");
     ch->owner = admin_param(r, "owner");
     return take_life(r, ch) != 0 || take_access(r, ch) != 0 ? -EINVAL : 0;
 }
@@ -113,11 +114,13 @@ static void answer_environment(
         text_fmt(&t, "{\"epoch\":%llu,\"changed\":%s,\"environment\":\"", (unsigned long long)epoch,
             changed ? "true" : "false");
         text_json(&t, str_c(name));
-        text_fmt(&t, ends ? "\",\"expires\":\"%s\"}\n" : "\",\"expires\":null}\n", at);
+        text_fmt(&t, ends ? "\",\"expires\":\"%s\"" : "\",\"expires\":null", at);
+        text_add(&t, core_held(c->core) ? STR(",\"held\":true}\n") : STR("}\n"));
     } else {
         text_fmt(&t, "epoch %llu: %s%s", (unsigned long long)epoch, name,
             changed ? "" : ": nothing changed");
-        text_fmt(&t, ends ? ", until %s\n" : "\n", at);
+        text_fmt(&t, ends ? ", until %s" : "", at);
+        text_add(&t, core_held(c->core) ? STR(", noted until resume\n") : STR("\n"));
     }
     admin_reply_text(r, &t);
 }

@@ -56,6 +56,7 @@ struct change {
     bool is_public;  /* access: public */
     bool is_token;   /* access: token */
     bool strict;
+    bool while_held; /* held: written down and checked, published by the resume; else -EBUSY */
     const char *owner;
     uint64_t epoch; /* rollback: which one's content */
     const char *who, *why;

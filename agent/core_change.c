@@ -74,12 +74,25 @@ static void set_back(struct core *c)
         snapshot_unref(d.s);
 }
 
+/* While held an epoch notes the documents that a command changed; its graph is the held one. */
+static int note_while_held(struct core *c, struct draft_epoch *d, struct err *e)
+{
+    if (d->s)
+        snapshot_unref(d->s);
+    d->s = NULL;
+    d->info.held = true;
+    d->info.changes = (struct snapshot_changes){0};
+    return codec_renumber(core_active(c), core_next(c), &d->s, e);
+}
+
 static int carry_out(
     struct core *c, struct plan *p, struct draft_epoch *d, const char *source, struct err *e)
 {
     int r = core_load(c, &p->table, d);
     if (r == -EINVAL)
         return blame(c, source, e);
+    if (core_held(c) && (r == 0 || r == -EALREADY))
+        r = note_while_held(c, d, e);
     if (r == -EALREADY)
         err_set(e, r, "nothing differs");
     else if (r < 0)
@@ -224,7 +237,8 @@ static int plan_command(struct core *c, const struct change *ch, const struct ow
 static int held(const struct core *c, struct err *e)
 {
     return err_set(e, -EBUSY,
-        "epoch %llu is held since a rollback: nothing can be changed until 'graph resume'",
+        "epoch %llu is held since a rollback: nothing can be changed until 'graph resume', or "
+        "with --while-held for then",
         (unsigned long long)history_epoch(c->h));
 }
 
@@ -235,7 +249,7 @@ static int change_env(struct core *c, const struct change *ch, struct err *e)
     struct plan p = {0};
     char what[HISTORY_WHAT_MAX + 1], source[80];
     int r = own_judge(ch, &rules, e);
-    if (r == 0 && core_held(c))
+    if (r == 0 && core_held(c) && !ch->while_held)
         r = held(c, e);
     r = r < 0 ? r : plan_command(c, ch, &rules, &p, e);
     if (r == 0) {

@@ -42,6 +42,8 @@ const struct option_desc options[OPT_COUNT] = {
     [OPT_STRICT] = {"strict", NULL, 0, "Guessed contexts and skewed epochs are refused in it."},
     [OPT_OWNER] = {"owner", "TEXT", 0, "Who is responsible for it."},
     [OPT_REASON] = {"reason", "TEXT", 0, "Why: kept in the log with who did it."},
+    [OPT_WHILE_HELD] = {"while-held", NULL, 0,
+        "After a rollback: note the change now, for `graph resume` to publish."},
     [OPT_WAIT] = {"wait", NULL, 0, "Return when every live proxy is active on the new epoch."},
     [OPT_TIMEOUT] = {"timeout", "DURATION", 0,
         "How long --wait waits at the most, up to 5m. Default: 30s."},

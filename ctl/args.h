@@ -35,6 +35,7 @@ enum option {
     OPT_STRICT,
     OPT_OWNER,
     OPT_REASON,
+    OPT_WHILE_HELD,
     OPT_WAIT,
     OPT_TIMEOUT,
     OPT_LIMIT,

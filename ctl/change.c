@@ -105,6 +105,8 @@ void change_target(const struct call *c, const char *path, const char *word, str
         target_param(t, "access", args_have(a, OPT_PUBLIC) ? "public" : "token");
     if (args_have(a, OPT_STRICT))
         target_param(t, "strict", "1");
+    if (args_have(a, OPT_WHILE_HELD))
+        target_param(t, "while-held", "1");
     add_value(t, "owner", a, OPT_OWNER);
     add_value(t, "reason", a, OPT_REASON);
 }

@@ -25,8 +25,20 @@ static void add_word(const struct call *c, struct text *t)
 
 /* ---- environments ---- */
 
+/* A change under a rollback: written down, not in force. */
+static bool is_noted(const struct call *c, const json_t *answer, struct text *t)
+{
+    if (!object_true(answer, "held"))
+        return false;
+    add_word(c, t);
+    text_fmt(t, ": noted in epoch %llu, published by `graph resume`", epoch_of(answer));
+    return true;
+}
+
 static void is_in(const struct call *c, const json_t *answer, struct text *t)
 {
+    if (is_noted(c, answer, t))
+        return;
     add_word(c, t);
     text_fmt(t, " is in epoch %llu", epoch_of(answer));
     if (!object_true(answer, "changed"))
@@ -36,6 +48,8 @@ static void is_in(const struct call *c, const json_t *answer, struct text *t)
 static void lives_until(const struct call *c, const json_t *answer, struct text *t)
 {
     const char *expires = object_text(answer, "expires");
+    if (is_noted(c, answer, t))
+        return;
     add_word(c, t);
     text_add(t, STR(" lives until "));
     text_clean(t, str_c(*expires ? expires : "it is deleted"));
@@ -44,6 +58,8 @@ static void lives_until(const struct call *c, const json_t *answer, struct text 
 
 static void is_gone(const struct call *c, const json_t *answer, struct text *t)
 {
+    if (is_noted(c, answer, t))
+        return;
     add_word(c, t);
     text_fmt(t, " is gone in epoch %llu", epoch_of(answer));
 }

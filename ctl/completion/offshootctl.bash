@@ -46,10 +46,11 @@ _offshootctl_options()
         "explain "*)
             echo "--graph --socket --now --host --path --header --trusted --gateway --at $common"
             ;;
-        "env create") echo "--parent --for --strict --owner $says $change" ;;
-        "env set") echo "--drop $says $change" ;;
-        "env extend") echo "--for $change" ;;
-        "env delete" | "graph rollback" | "graph resume") echo "$change" ;;
+        "env create") echo "--parent --for --strict --owner --while-held $says $change" ;;
+        "env set") echo "--drop --while-held $says $change" ;;
+        "env extend") echo "--for --while-held $change" ;;
+        "env delete") echo "--while-held $change" ;;
+        "graph rollback" | "graph resume") echo "$change" ;;
         "env "*) echo "--graph --socket --now --at $common" ;;
         "graph diff") echo "--graph --socket --from --to $common" ;;
         "graph log") echo "--socket --limit $common" ;;

@@ -360,6 +360,8 @@ class TestCommands(AgentCase):
         self.assertIn("held", agent.refused("/reload", 409))
         self.assertIn("held", agent.refused("/env/create", 409, name="other"))
         self.assertEqual(3, agent.epoch())
+        noted = agent.post("/env/delete", name="feat-1", **{"while-held": "1"})
+        self.assertEqual((4, True, True), (noted["epoch"], noted["changed"], noted["held"]))
         agent.kill()
         agent.restart()  # still held
         self.assertTrue(agent.get("/status")["held"])
@@ -367,7 +369,7 @@ class TestCommands(AgentCase):
         on = agent.post("/resume")
         self.assertEqual((True, False), (on["changed"], on["held"]))
         names = {e["environment"] for e in agent.get("/environments")["environments"]}
-        self.assertEqual({"main", "feat-1", "from-file"}, names)
+        self.assertEqual({"main", "from-file"}, names)
 
 
 class TestFiles(AgentCase):

@@ -142,6 +142,13 @@ class Changes(FakeCase):
                       self.say("graph", "rollback", "12"))
         self.assertEqual({"epoch": ["12"]}, self.params(1))
 
+    def test_a_change_under_a_rollback_is_said_to_wait(self):
+        self.tell("POST /env/delete", {"epoch": 18, "changed": True, "environment": "feat-42",
+                                       "expires": None, "held": True})
+        self.assertTrue(self.say("env", "delete", "feat-42", "--while-held").startswith(
+            "feat-42: noted in epoch 18, published by `graph resume`\n"))
+        self.assertEqual({"name": ["feat-42"], "while-held": ["1"]}, self.params())
+
     def test_refusals_have_their_statuses(self):
         for http, status in ((400, ERROR), (403, ERROR), (404, NOT_FOUND), (409, NO),
                              (503, ERROR)):

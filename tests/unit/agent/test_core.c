@@ -302,6 +302,12 @@ static void a_rollback_holds_across_a_restart_until_resume(void **state)
     assert_true(told.held);
     refused(c, create_of("b"), -EBUSY, "graph resume");
     refused(c, back, -EALREADY, "active and held");
+    struct change later = create_of("later");
+    later.while_held = true;
+    must(c, later);
+    assert_true(told.held);
+    assert_string_equal(where(core_active(c), "later", "cart"), "unknown-environment");
+    assert_int_equal(core_own_count(c), 2);
     write_text("graph.yaml", SHOP TEAM);
     assert_int_equal(core_reload(c, "files", &e), -EBUSY);
     assert_non_null(strstr(e.text, "graph resume"));
@@ -309,7 +315,7 @@ static void a_rollback_holds_across_a_restart_until_resume(void **state)
     core_free(c);
     c = core_open();
     assert_true(core_held(c));
-    assert_int_equal(core_own_count(c), 1);
+    assert_int_equal(core_own_count(c), 2);
     assert_int_equal(core_reload(c, "start", &e), -EBUSY);
     assert_string_equal(where(core_active(c), "feat", "cart"), "unknown-environment");
     back.epoch = 2; /* another one, still held */
@@ -325,6 +331,7 @@ static void a_rollback_holds_across_a_restart_until_resume(void **state)
     must(c, resume);
     assert_false(core_held(c));
     assert_string_equal(where(core_active(c), "team", "cart"), "10.1.7.5:80");
+    assert_string_equal(where(core_active(c), "later", "cart"), "10.0.0.1:80");
     core_free(c);
     c = core_open();
     assert_false(core_held(c));
