@@ -105,7 +105,8 @@ static void status_history_json(const struct control *c, struct text *t)
     uint64_t slowest = push_slowest(sync_push(c->sync));
     text_fmt(t, ",\"held\":%s,\"held_since_epoch\":", yes_no(core_held(c->core)));
     text_fmt(t, core_held(c->core) ? "%llu" : "null", (unsigned long long)held_since(c));
-    text_fmt(t, ",\"own_environments\":%zu", core_own_count(c->core));
+    text_fmt(t, ",\"own_environments\":%zu,\"own_stuck\":%zu", core_own_count(c->core),
+        core_own_stuck(c->core));
     text_fmt(t, ",\"log\":{\"epochs\":%zu,\"oldest\":%llu,\"bytes\":%llu}", history_count(h),
         (unsigned long long)(history_count(h) ? history_at(h, 0)->epoch : 0),
         (unsigned long long)history_bytes(h));

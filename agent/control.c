@@ -135,6 +135,7 @@ void control_count(struct control *c)
     stat_set(&n[STAT_GRAPH_INVALID], !core_valid(c->core));
     stat_set(&n[STAT_HELD], core_held(c->core));
     stat_set(&n[STAT_OWN_ENVIRONMENTS], core_own_count(c->core));
+    stat_set(&n[STAT_OWN_STUCK], core_own_stuck(c->core));
     stat_set(&n[STAT_HISTORY_EPOCHS], history_count(core_history(c->core)));
     stat_set(&n[STAT_HISTORY_BYTES], history_bytes(core_history(c->core)));
 }

@@ -97,6 +97,9 @@ static const struct {
                     "1 after a rollback, until resume: changes are checked, not published.", 1}},
     {STAT_OWN_ENVIRONMENTS,
         {"offshoot_agent_own_environments", "", "Environments made by command.", 1}},
+    {STAT_OWN_STUCK,
+        {"offshoot_agent_own_stuck", "",
+            "Expired environments that cannot be taken away, since others stand on them.", 1}},
     {STAT_HISTORY_EPOCHS, {"offshoot_agent_history_epochs", "", "Epochs kept.", 1}},
     {STAT_HISTORY_BYTES, {"offshoot_agent_history_bytes", "", "Size of the history on disk.", 1}},
 };

@@ -54,9 +54,10 @@ static void gather(const struct request *r, struct line *l)
                                : "-";
     l->rule = a->context.rule ? context_rule_word(a->context.rule) : "-";
     l->refusal = r->refusal ? refusal_word(r->refusal) : "-";
-    l->fault = r->provider_fault ? provider_error_word(r->provider_fault - 1)
-               : r->client_fault ? client_close_word(r->client_fault - 1)
-                                 : "-";
+    l->fault = r->provider_fault               ? provider_error_word(r->provider_fault - 1)
+               : r->client_fault               ? client_close_word(r->client_fault - 1)
+               : r->refusal == REFUSAL_CONTEXT ? context_fault_word(a->context.fault)
+                                               : "-";
     l->connect_us = since(r, r->t_connected);
     l->first_us = since(r, r->t_reply);
     l->total_us = since(r, r->w->now_us);

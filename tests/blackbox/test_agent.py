@@ -123,7 +123,7 @@ class TestAnswers(AgentCase):
         for key, value in {
             "program": "offshoot-agent", "pid": agent.program.pid, "epoch": 1, "environments": 1,
             "services": 1, "held": False, "held_since_epoch": None, "own_environments": 0,
-            "listeners": [agent.listen], "expiring": [],
+            "own_stuck": 0, "listeners": [agent.listen], "expiring": [],
         }.items():  # fmt: skip
             self.assertEqual(value, status[key], key)
         self.assertEqual((True, 0, 0, 1), tuple(
