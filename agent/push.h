@@ -83,7 +83,8 @@ struct push_proxy *push_join(
     struct push *p, const struct push_hello *h, void *stream, uint64_t now_ms);
 void push_leave(struct push_proxy *x, uint64_t now_ms);
 const char *push_node(const struct push_proxy *x); /* lives as long as x */
-void push_on_ack(struct push_proxy *x, uint64_t nonce, uint64_t epoch, enum push_ack state,
+/* Whether it answers what the proxy was told, and had no answer yet. */
+bool push_on_ack(struct push_proxy *x, uint64_t nonce, uint64_t epoch, enum push_ack state,
     uint64_t ns, uint64_t now_ms);
 void push_on_nack(struct push_proxy *x, uint64_t nonce, uint64_t epoch, enum push_nack reason,
     struct str text, uint64_t now_ms);

@@ -370,8 +370,6 @@ static void on_staged(struct push_proxy *x, uint64_t ns, uint64_t now_ms)
 
 static void on_active(struct push_proxy *x, const struct push_held *h, uint64_t ns)
 {
-    if (h->epoch <= x->active)
-        return;
     x->active = h->epoch;
     if (x->active == snapshot_epoch(x->push->target))
         x->late = false;
@@ -379,22 +377,26 @@ static void on_active(struct push_proxy *x, const struct push_held *h, uint64_t 
     push_retire(x);
 }
 
-void push_on_ack(struct push_proxy *x, uint64_t nonce, uint64_t epoch, enum push_ack state,
+bool push_on_ack(struct push_proxy *x, uint64_t nonce, uint64_t epoch, enum push_ack state,
     uint64_t ns, uint64_t now_ms)
 {
+    bool taken = true;
     assert(x->magic == PUSH_PROXY_MAGIC && x->stream);
     struct push_held *h = push_find_held(x, epoch);
     x->push->counts.acks++;
     x->ack_ms = now_ms;
     if (nonce == 0)
-        return;
+        return false;
     if (state == PUSH_STAGED && nonce == x->stage_nonce && epoch == x->stage_epoch)
         on_staged(x, ns, now_ms);
-    else if (state == PUSH_ACTIVE && h && nonce == h->activate_nonce)
+    else if (state == PUSH_ACTIVE && h && nonce == h->activate_nonce && h->epoch > x->active)
         on_active(x, h, ns);
     else if (state == PUSH_RETIRED && h && nonce == h->retire_nonce)
         drop_held(x, h);
+    else
+        taken = false;
     push_advance(x->push, now_ms);
+    return taken;
 }
 
 static void note_nack(

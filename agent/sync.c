@@ -177,9 +177,9 @@ static void handle(struct sync_stream *t, const Offshoot__V1__ProxyMessage *m)
         sync_hello(t, m->hello);
         return;
     case OFFSHOOT__V1__PROXY_MESSAGE__MESSAGE_ACK:
-        push_on_ack(t->proxy, m->ack->nonce, m->ack->epoch, (enum push_ack)m->ack->state,
-            m->ack->nanoseconds, now);
-        sync_times_ack(t->sync, m->ack->epoch, (enum push_ack)m->ack->state);
+        if (push_on_ack(t->proxy, m->ack->nonce, m->ack->epoch, (enum push_ack)m->ack->state,
+                m->ack->nanoseconds, now))
+            sync_times_ack(t->sync, m->ack->epoch, (enum push_ack)m->ack->state);
         return;
     case OFFSHOOT__V1__PROXY_MESSAGE__MESSAGE_NACK:
         counter_inc(&stats[STAT_NACKS + reason_of((int)m->nack->reason)]);

@@ -86,6 +86,27 @@ class TestRound(PushCase):
         self.assertLess(0, way["staged_us"])
         self.assertLessEqual(way["staged_us"], way["active_us"])
 
+    def test_answers_to_nothing_are_in_no_figure(self):
+        agent = self.start_agent(SHOP)
+        first, second = self.current(agent, "gw-1"), self.current(agent, "gw-2")
+        epoch = self.commit(agent)
+        stages = [first.staged(), second.staged()]
+        for nonce in (0, stages[1].nonce + 1000):
+            second.ack(stages[1], pb.STAGED, nonce=nonce)
+            second.ack(stages[1], pb.ACTIVE, nonce=nonce)
+        second.ack(stages[1], pb.ACTIVE)
+        second.take(stages[1])
+        second.ack(stages[1], pb.STAGED)  # once more
+        first.take(stages[0])
+        for proxy in (second, first):
+            activate = proxy.expect("activate")
+            proxy.ack(activate, pb.ACTIVE)
+            proxy.ack(activate, pb.ACTIVE)
+        agent.get("/wait", epoch=epoch)
+        eventually(lambda: agent.program.counters().get("offshoot_agent_acks_total") == 16)
+        way = agent.get(f"/epochs/{epoch}")
+        self.assertEqual((2, 2), (way["staged"], way["active"]))
+
     def test_change_is_a_difference_and_waits_for_all(self):
         agent = self.start_agent(SHOP)
         first, second = self.current(agent, "gw-1"), self.current(agent, "gw-2")
