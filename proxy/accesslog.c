@@ -27,6 +27,16 @@ static struct str cut(struct str s, size_t max)
     return str_of(s.p, s.n < max ? s.n : max);
 }
 
+/* Without the parameter of a share link: it may be a token. When a request was refused before that
+ * was looked for, without any parameter. */
+static struct str path_told(const struct request *r)
+{
+    const struct answer *a = &r->answer;
+    if (a->path.p && a->refusal != REFUSAL_LOOP)
+        return a->path;
+    return str_of(r->head.path.p, str_find(r->head.path, '?'));
+}
+
 static void gather(const struct request *r, struct line *l)
 {
     const struct answer *a = &r->answer;
@@ -40,9 +50,7 @@ static void gather(const struct request *r, struct line *l)
     format_rfc3339(r->w->now_s, l->time);
     bool parsed = r->head.size > 0;
     l->method = parsed ? cut(r->head.method, 32) : STR("-");
-    /* Without the parameter of a share link: it may be a token. */
-    struct str path = a->path.p ? a->path : r->head.path;
-    l->path = parsed ? cut(path, LINE_PATH_MAX) : STR("-");
+    l->path = parsed ? cut(path_told(r), LINE_PATH_MAX) : STR("-");
     l->host = parsed ? cut(r->head.authority, 255) : STR("-");
     l->service = r->service.n ? r->service : STR("-");
     struct token foreign; /* a link may say one that is not ours: it may count elsewhere */

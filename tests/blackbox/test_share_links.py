@@ -267,6 +267,18 @@ class Answers(ShareLinks):
         self.assertIn(' "/b" ', second)
         self.assertIn(" class=share-leave ", second)
 
+    def test_a_refusal_before_the_parameter_is_looked_for_logs_no_query(self):
+        early = (
+            [("Connection", "upgrade"), ("Upgrade", "websocket")],
+            [("Expect", "a-miracle")],
+            [("Via", ", ".join(["1.1 offshoot"] * 17))],
+        )
+        for fields in early:
+            self.assertGreaterEqual(self.asked("/a?x=1&env=v1e.secret", fields=fields).status, 400)
+        text = eventually(lambda: (t := self.log.read_text()).count("\n") >= 3 and t)
+        self.assertEqual(3, text.count(' "/a" '), text)
+        self.assertNotIn("secret", text)
+
 
 class Explained(ShareLinks):
     def explained(self, *args):
