@@ -270,6 +270,18 @@ class Tokens(AccessCase):
                             .startswith("v1m.main."))
         self.assertEqual(len(foreign), self.count("offshoot_context_foreign_total"))
 
+    def test_no_token_is_in_the_access_log_however_it_was_pasted(self):
+        self.begin(None, "--access-log", "-")
+        token = K1.token("over-token")
+        mac = token.rpartition(".")[2]
+        asked = [token, K2.token("over-token"), f"{token}.", f"%22{token}%22", f"offshoot={token}"]
+        for value in asked:
+            self.asked(target=f"/?env={value}")
+            self.asked(("x-env", value))
+        eventually(lambda: self.proxy.output().count("\n") >= 2 * len(asked))
+        self.assertNotIn(mac, self.proxy.output())
+        self.assertNotIn("v1e", self.proxy.output())
+
     def test_every_flipped_bit_is_refused(self):
         self.begin()
         token = K1.token("over-token", use="m").encode()
