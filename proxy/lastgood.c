@@ -428,6 +428,8 @@ int lastgood_save(
 
 int lastgood_adopt(struct lastgood *l, const unsigned char *history, struct err *e)
 {
+    if (l->has_adopted && !l->replace && memcmp(l->adopted, history, HISTORY_ID) == 0)
+        return 0;
     int rc = reclog_append(l->log, ADOPT, str_of((const char *)history, HISTORY_ID), e);
     if (rc != 0)
         return rc;

@@ -55,6 +55,10 @@ static void view_of(struct sync *s, struct stage_view *v)
         .rules = &c->rules,
         .judge = judge_gateway,
         .arg = s};
+    if (c->active && snapshot_epoch(c->active) == s->active) {
+        v->served = c->active;
+        v->served_history = s->active_history;
+    }
     if (w->snapshot && w->new_history)
         v->history = w->history;
     else

@@ -178,13 +178,29 @@ static bool is_ours(const struct stage_view *v, const unsigned char *history)
     return v->history && memcmp(v->history, history, HISTORY_ID) == 0;
 }
 
+/* Back to the history of what is served: never behind it, for that would never be saved. */
+static int judge_served(struct stage_in *in, const Offshoot__V1__Stage *m,
+    const struct stage_view *v, struct stage_answer *a)
+{
+    if (!v->served || !same_bytes(&m->history, v->served_history, HISTORY_ID))
+        return 0;
+    uint64_t epoch = snapshot_epoch(v->served);
+    if (m->epoch > epoch ||
+        (m->epoch == epoch && same_bytes(&m->digest, snapshot_digest(v->served), HASH)))
+        return 0;
+    refuse(in, a, REASON(STALE),
+        "epoch %llu is not above epoch %llu of its history, which is served",
+        (unsigned long long)m->epoch, (unsigned long long)epoch);
+    return -ESTALE;
+}
+
 /* A history that is not ours: 0, or refused. */
 static int judge_history(struct stage_in *in, const Offshoot__V1__Stage *m,
     const struct stage_view *v, struct stage_answer *a)
 {
     char ours[2 * HISTORY_ID + 1], theirs[2 * HISTORY_ID + 1];
     if (!v->history || (v->adopted && same_bytes(&m->history, v->adopted, HISTORY_ID)))
-        return 0;
+        return judge_served(in, m, v, a);
     to_hex(v->history, ours);
     to_hex(m->history.data, theirs);
     if (!m->follows || !same_bytes(&m->follows->history, v->history, HISTORY_ID)) {
@@ -199,7 +215,7 @@ static int judge_history(struct stage_in *in, const Offshoot__V1__Stage *m,
             (unsigned long long)m->follows->epoch, (unsigned long long)v->newest, ours);
         return -ESTALE;
     }
-    return 0;
+    return judge_served(in, m, v, a);
 }
 
 /* An epoch of our history. */

@@ -30,7 +30,11 @@ struct stage_view {
     struct snapshot *held[STAGE_HELD_MAX]; /* of history, the one that waits included */
     unsigned nheld;
     uint64_t newest; /* highest epoch of history ever held; 0: none */
-    uint64_t limit;  /* bytes of a difference, and of a compiled graph */
+    /* What is served, of which history: another one than `history` while its successor is staged
+     * and not activated. NULL: nothing is. */
+    const struct snapshot *served;
+    const unsigned char *served_history;
+    uint64_t limit; /* bytes of a difference, and of a compiled graph */
     const struct endpoint_rules *rules;
     /* 0, or negative errno with e: no gateway of s can rule here. May be NULL. */
     int (*judge)(void *arg, const struct snapshot *s, struct err *e);

@@ -457,6 +457,26 @@ class Histories(FedCase):
         self.assertEqual((OTHER.hex(), ""), (status["history"], status["adopted"]))
         self.assertIn("this proxy holds", stream.nacked(stream.stage(graph, HISTORY), pb.STALE))
 
+    def test_a_way_back_from_a_history_never_leads_behind_what_is_served(self):
+        graph = Graph.shop(self.provider().address, epoch=5)
+        proxy, stream = self.fed(graph)
+        other = Graph.shop(self.provider().address, epoch=1)
+        stream.acked(stream.stage(other, OTHER, follows=pb.Follows(history=HISTORY, epoch=5)),
+                     pb.STAGED, 1)  # fmt: skip
+        self.assertEqual(200, proxy.admin(f"/adopt?history={HISTORY.hex()}", "POST").status)
+        stream.ended()
+        stream = self.agent.stream()
+        before = Graph.shop(self.provider().address, epoch=3)
+        self.assertIn("epoch 3 is not above epoch 5", stream.nacked(
+            stream.stage(before, HISTORY), pb.STALE))  # fmt: skip
+        changed = Graph.shop(self.provider().address, epoch=5)
+        stream.nacked(stream.stage(changed, HISTORY), pb.STALE)
+        stream.put(graph, HISTORY)
+        stream.put(graph.next(), HISTORY, graph)
+        status = self.status(proxy)
+        self.assertEqual((HISTORY.hex(), 6, 6), (status["history"], status["active"],
+                                                 status["acknowledged"]))  # fmt: skip
+
     def test_a_new_history_survives_the_loss_of_its_stream(self):
         graph = Graph.shop(self.provider().address, epoch=9)
         _, stream = self.fed(graph)

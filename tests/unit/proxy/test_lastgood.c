@@ -434,6 +434,9 @@ static void what_was_adopted_is_kept_until_a_graph_of_it_is_saved(void **state)
     l = opened(&found);
     snapshot_unref(found.snapshot);
     assert_adopted(l, other);
+    size_t size = file_size();
+    assert_int_equal(lastgood_adopt(l, other, NULL), 0); /* again: nothing to write */
+    assert_int_equal(file_size(), size);
     saved(l, other, chain[1]);
     assert_adopted(l, NULL);
     lastgood_close(l);
