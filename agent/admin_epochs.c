@@ -97,25 +97,18 @@ static void epoch_json(struct text *t, const struct epoch_info *i, const struct 
     text_add(t, STR("}"));
 }
 
-/* Whatever stands in it stays on its line. */
-static void add_plain(struct text *t, const char *s)
-{
-    for (; *s; s++)
-        text_fmt(t, "%c", (unsigned char)*s < ' ' || *s == 127 ? '?' : *s);
-}
-
 static void epoch_text(struct text *t, const struct epoch_info *i)
 {
     char time[24];
     format_rfc3339(i->time, time);
     text_fmt(t, "%8llu  %s  %-8s  ", (unsigned long long)i->epoch, time,
         change_kind_word((enum change_kind)i->kind));
-    add_plain(t, i->who);
+    text_plain(t, str_c(i->who));
     text_add(t, STR("  "));
-    add_plain(t, i->what);
+    text_plain(t, str_c(i->what));
     if (*i->why) {
         text_add(t, STR("  ("));
-        add_plain(t, i->why);
+        text_plain(t, str_c(i->why));
         text_add(t, STR(")"));
     }
     text_add(t, i->held ? STR("  held\n") : STR("\n"));

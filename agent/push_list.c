@@ -117,8 +117,7 @@ static void proxy_text(const struct push_proxy *x, int width, uint64_t now_ms, s
     if (x->nacked) {
         text_fmt(t, "%*s  refused epoch %llu: %s: ", width, "", (unsigned long long)x->nack_epoch,
             nack_word(x->nack_reason));
-        for (const char *c = x->nack_text; *c; c++)
-            text_fmt(t, "%c", (unsigned char)*c < ' ' || *c == 127 ? '?' : *c);
+        text_plain(t, str_c(x->nack_text));
         text_add(t, STR("\n"));
     }
 }

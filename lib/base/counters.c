@@ -157,6 +157,16 @@ void text_json(struct text *t, struct str s)
     }
 }
 
+void text_plain(struct text *t, struct str s)
+{
+    while (s.n) {
+        unsigned char c = (unsigned char)s.p[0], next = s.n > 1 ? (unsigned char)s.p[1] : 0;
+        bool wide = c == 0xc2 && next >= 0x80 && next < 0xa0;
+        text_add(t, wide || c < ' ' || c == 0x7f ? STR("?") : str_of(s.p, 1));
+        s = str_from(s, wide ? 2 : 1);
+    }
+}
+
 void text_release(struct text *t)
 {
     mem_free(t->p);

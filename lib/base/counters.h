@@ -50,6 +50,8 @@ void text_add(struct text *t, struct str s);
 void text_fmt(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Appends s as the inside of a JSON string (quotes not written); invalid UTF-8 becomes U+FFFD. */
 void text_json(struct text *t, struct str s);
+/* Appends s as part of a line for people: control characters, C1 included, become '?'. */
+void text_plain(struct text *t, struct str s);
 void text_release(struct text *t);
 
 /* Adds up `sets` arrays of n cells by the table and appends the Prometheus text format. */

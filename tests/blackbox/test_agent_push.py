@@ -86,6 +86,17 @@ class TestRound(PushCase):
         self.assertLess(0, way["staged_us"])
         self.assertLessEqual(way["staged_us"], way["active_us"])
 
+    def test_lists_for_people_have_no_control_characters(self):
+        agent = self.start_agent(SHOP)
+        proxy = self.proxy(agent).hello()
+        proxy.nack(proxy.staged(), pb.INVALID_GRAPH, "a\x1b[2Jb\n\x9b2Jc\x7fd\u00e9")
+        eventually(lambda: peers(self, agent)["gw-1"]["last_nack"])
+        agent.post("/env/create", name="made", reason="e\x9b31mf\x07")
+        for path, said in (("/proxies", "a?[2Jb??2Jc?d\u00e9\n"), ("/epochs", "(e?31mf?)\n")):
+            listed = agent.program.admin(path).body.decode()
+            self.assertIn(said, listed)
+            self.assertTrue(all(c == "\n" or c.isprintable() for c in listed), listed)
+
     def test_answers_to_nothing_are_in_no_figure(self):
         agent = self.start_agent(SHOP)
         first, second = self.current(agent, "gw-1"), self.current(agent, "gw-2")
