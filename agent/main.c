@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#define FILES_KEPT 256u /* descriptors for graph files, the log and the admin socket */
+
 static void usage(void)
 {
     struct text t = {0};
@@ -84,6 +86,19 @@ static int serve(const struct settings *set, const struct conf *conf, struct err
     return rc;
 }
 
+/* Connections may not take every descriptor: a graph file that cannot be opened looks invalid. */
+static void spare_descriptors(struct settings *set)
+{
+    unsigned long files = sock_raise_fd_limit();
+    unsigned long most = files - (files / 2 < FILES_KEPT ? files / 2 : FILES_KEPT);
+    if (files == 0 || set->limit_connections <= most)
+        return;
+    log_warn("the limit of open files is %lu: at most %lu connections, not the %u of "
+             "limits.connections",
+        files, most, set->limit_connections);
+    set->limit_connections = (uint32_t)most;
+}
+
 static int act(enum conf_action action, struct settings *set, struct conf *conf, struct err *e)
 {
     int rc = settings_finish(set, conf, e);
@@ -104,7 +119,7 @@ static int act(enum conf_action action, struct settings *set, struct conf *conf,
             printf("ok\n");
         return rc;
     }
-    sock_raise_fd_limit();
+    spare_descriptors(set);
     return serve(set, conf, e);
 }
 

@@ -244,7 +244,7 @@ static void beat(struct sync_stream *t, uint64_t now, uint64_t epoch)
         sync_refuse(t, SYNC_NO_HELLO, GRPC_INVALID_ARGUMENT, "no Hello within 10 s");
     } else if (t->proxy && now >= t->heard_ms + silent_ms) {
         leave(t);
-        cancel(t, SYNC_SILENT, "the proxy was silent for three heartbeats");
+        sync_refuse(t, SYNC_SILENT, GRPC_UNAVAILABLE, "the proxy was silent for three heartbeats");
     } else if (t->bytes && now >= t->moved_ms + STUCK_MS) {
         leave(t);
         cancel(t, SYNC_STUCK, "the proxy does not read its stream");
