@@ -199,7 +199,9 @@ static const struct wanted *newest_taken(const struct sync *s)
 static struct snapshot *snapshot_of(const struct sync *s, const struct wanted *w)
 {
     const struct control *c = s->control;
-    if (c->active && snapshot_epoch(c->active) == w->epoch)
+    const struct wanted *last = &s->wanted[s->nwanted - 1]; /* what is active, taken or not yet */
+    if (c->active && snapshot_epoch(c->active) == w->epoch &&
+        same_history(last->history, w->history))
         return c->active;
     return same_history(w->history, s->history) ? epochs_find(c, w->epoch) : NULL;
 }
