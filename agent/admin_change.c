@@ -114,12 +114,16 @@ static void answer_environment(
         text_fmt(&t, "{\"epoch\":%llu,\"changed\":%s,\"environment\":\"", (unsigned long long)epoch,
             changed ? "true" : "false");
         text_json(&t, str_c(name));
-        text_fmt(&t, ends ? "\",\"expires\":\"%s\"" : "\",\"expires\":null", at);
+        if (ends)
+            text_fmt(&t, "\",\"expires\":\"%s\"", at);
+        else
+            text_add(&t, STR("\",\"expires\":null"));
         text_add(&t, core_held(c->core) ? STR(",\"held\":true}\n") : STR("}\n"));
     } else {
         text_fmt(&t, "epoch %llu: %s%s", (unsigned long long)epoch, name,
             changed ? "" : ": nothing changed");
-        text_fmt(&t, ends ? ", until %s" : "", at);
+        if (ends)
+            text_fmt(&t, ", until %s", at);
         text_add(&t, core_held(c->core) ? STR(", noted until resume\n") : STR("\n"));
     }
     admin_reply_text(r, &t);

@@ -133,8 +133,9 @@ class TestHeldAgentKilled(KillCase):
         proxy = self.start_proxy(self.agent)
         self.one = self.changes[0]
         self.states = {self.agent.epoch(): dict(self.one.known)}
-        held = 0
-        for _ in range(HELD_KILLS):
+        held = kills = 0
+        while kills < HELD_KILLS or (held == 0 and kills < 20 * HELD_KILLS):
+            kills += 1
             timer = threading.Timer(self.rng.uniform(0, 0.03), self.agent.program.process.kill)
             timer.start()
             try:
