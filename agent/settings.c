@@ -1,5 +1,5 @@
 #include "agent/settings.h"
-#include "lib/base/mem.h"
+#include "lib/base/conf_rules.h"
 #include "lib/base/parse.h"
 #include <errno.h>
 #include <stddef.h>
@@ -81,28 +81,6 @@ const struct conf_key settings_keys[] = {
 /* clang-format on */
 const size_t settings_keys_count = sizeof settings_keys / sizeof settings_keys[0];
 
-static int finish_rules(struct settings *s, const struct conf *c, struct err *e)
-{
-    struct cidr *allow = mem_array(s->endpoints_allow.n + 1, sizeof *allow);
-    struct str *dirs = mem_array(s->endpoints_unix.n + 1, sizeof *dirs);
-    s->endpoint_rules.allow = allow;
-    s->endpoint_rules.unix_dirs = dirs;
-    if (!allow || !dirs)
-        return err_set(e, -ENOMEM, "out of memory");
-    for (size_t i = 0; i < s->endpoints_allow.n; i++)
-        if (cidr_parse(str_c(s->endpoints_allow.item[i]), &allow[i], e) != 0)
-            return err_prefix(e, "%s: endpoints.allow", conf_origin(c, "endpoints.allow"));
-    for (size_t i = 0; i < s->endpoints_unix.n; i++) {
-        dirs[i] = str_c(s->endpoints_unix.item[i]);
-        if (dirs[i].n == 0 || dirs[i].p[0] != '/')
-            return err_set(e, -EINVAL, "%s: endpoints.unix: not an absolute folder '%s'",
-                conf_origin(c, "endpoints.unix"), s->endpoints_unix.item[i]);
-    }
-    s->endpoint_rules.n_allow = s->endpoints_allow.n;
-    s->endpoint_rules.n_unix_dirs = s->endpoints_unix.n;
-    return 0;
-}
-
 static int hex_digit(char c)
 {
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
@@ -145,14 +123,12 @@ int settings_finish(struct settings *s, const struct conf *c, struct err *e)
     int rc = finish_allow(s, c, e);
     if (rc == 0)
         rc = finish_follows(s, c, e);
-    return rc ? rc : finish_rules(s, c, e);
+    return rc ? rc : conf_rules(c, &s->endpoints_allow, &s->endpoints_unix, &s->endpoint_rules, e);
 }
 
 void settings_release(struct settings *s)
 {
-    mem_free((void *)(uintptr_t)s->endpoint_rules.allow);
-    mem_free((void *)(uintptr_t)s->endpoint_rules.unix_dirs);
-    s->endpoint_rules = (struct endpoint_rules){0};
+    conf_rules_release(&s->endpoint_rules);
 }
 
 static int needed_tls(const struct settings *s, struct err *e)

@@ -1,7 +1,4 @@
 #include "agent/stats.h"
-#include "lib/base/mem.h"
-#include <assert.h>
-#include <stdio.h>
 
 static const char *const refusal_words[SYNC_REFUSAL_COUNT] = {"malformed", "no-hello",
     "hello-twice", "bad-hello", "certificate", "not-allowed", "limit", "replaced", "silent",
@@ -22,14 +19,7 @@ static const char *nack_label(unsigned i)
     return nack_words[i];
 }
 
-/* A family of cells that differ by one label. */
-struct family {
-    unsigned first, n;
-    const char *name, *label;
-    const char *(*word)(unsigned i);
-    const char *help;
-};
-static const struct family families[] = {
+static const struct counter_family families[] = {
     {STAT_COMMITS, CHANGE_KINDS, "offshoot_agent_commits_total", "kind", kind_label,
         "Epochs made, by what made them."},
     {STAT_REFUSALS, SYNC_REFUSAL_COUNT, "offshoot_agent_streams_refused_total", "reason",
@@ -38,10 +28,7 @@ static const struct family families[] = {
         "Epochs that a proxy refused, by its reason."},
 };
 
-static const struct {
-    unsigned stat;
-    struct counter_desc desc;
-} singles[] = {
+static const struct counter_single singles[] = {
     {STAT_GRAPH_REFUSED, {"offshoot_graph_refused_total", "",
                              "Reads of the graph files that were not valid; the last good epoch "
                              "stayed active.",
@@ -106,35 +93,6 @@ static const struct {
 
 const struct counter_desc *stats_table(void)
 {
-    struct counter_desc *table = mem_array(STAT_COUNT, sizeof *table);
-    char(*labels)[48] = mem_array(STAT_COUNT, sizeof *labels);
-    if (!table || !labels) {
-        mem_free(table);
-        mem_free(labels);
-        return NULL;
-    }
-    memset(table, 0, STAT_COUNT * sizeof *table);
-    table[0].labels = labels[0];
-    for (size_t f = 0; f < sizeof families / sizeof families[0]; f++) {
-        for (unsigned i = 0; i < families[f].n; i++) {
-            unsigned at = families[f].first + i;
-            snprintf(
-                labels[at], sizeof labels[at], "%s=\"%s\"", families[f].label, families[f].word(i));
-            table[at] = (struct counter_desc){
-                families[f].name, labels[at], families[f].help, COUNTER_TOTAL};
-        }
-    }
-    for (size_t i = 0; i < sizeof singles / sizeof singles[0]; i++)
-        table[singles[i].stat] = singles[i].desc;
-    for (unsigned i = 0; i < STAT_COUNT; i++)
-        assert(table[i].family);
-    return table;
-}
-
-void stats_table_free(const struct counter_desc *table)
-{
-    if (!table)
-        return;
-    mem_free((void *)(uintptr_t)table[0].labels); /* the block of all labels starts there */
-    mem_free((void *)(uintptr_t)table);
+    return counters_table(families, sizeof families / sizeof families[0], singles,
+        sizeof singles / sizeof singles[0], STAT_COUNT);
 }

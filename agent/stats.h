@@ -64,10 +64,9 @@ enum agent_stat {
     STAT_COUNT
 };
 
-/* The description of every cell, in order. Built once; freed by stats_table_free. NULL when memory
- * is out. */
+/* The description of every cell, in order. Built once; freed by counters_table_free. NULL when
+ * memory is out. */
 const struct counter_desc *stats_table(void);
-void stats_table_free(const struct counter_desc *table);
 
 static inline void stat_set(counter_cell *c, uint64_t v)
 {

@@ -339,22 +339,12 @@ static int own_addresses(struct control *c, struct err *e)
 static int start_admin(struct control *c, struct err *e)
 {
     const struct settings *set = c->set;
-    int rc = 0;
     c->admin = admin_new(c->base, admin_routes, admin_routes_count, c, e);
     if (!c->admin)
         return -ENOMEM;
-    if (set->admin)
-        rc = admin_listen_unix(c->admin, set->admin, set->admin_group, e);
-    if (rc == 0 && set->metrics) {
-        struct addr a, bound;
-        rc = addr_parse(str_c(set->metrics), true, &a, e);
-        if (rc == 0)
-            rc = admin_listen_tcp(c->admin, &a, &bound, e);
-        if (rc == 0) {
-            addr_format(&bound, c->metrics_buf);
-            c->metrics_text = c->metrics_buf;
-        }
-    }
+    int rc = admin_listen(c->admin, set->admin, set->admin_group, set->metrics, c->metrics_buf, e);
+    if (rc == 0 && set->metrics)
+        c->metrics_text = c->metrics_buf;
     return rc;
 }
 
@@ -545,7 +535,7 @@ void control_release(struct control *c)
     if (c->base)
         event_base_free(c->base);
     traces_free(c->shared.traces);
-    stats_table_free(c->stats_desc);
+    counters_table_free(c->stats_desc);
     mem_free(c->workers);
     mem_free(c->readers);
     mem_free(c->bound);

@@ -1,5 +1,5 @@
 #include "proxy/settings.h"
-#include "lib/base/mem.h"
+#include "lib/base/conf_rules.h"
 #include "lib/base/parse.h"
 #include <errno.h>
 #include <stddef.h>
@@ -164,28 +164,6 @@ static int finish_inject(struct settings *s, const struct conf *c, struct err *e
     return 0;
 }
 
-static int finish_rules(struct settings *s, const struct conf *c, struct err *e)
-{
-    struct cidr *allow = mem_array(s->endpoints_allow.n + 1, sizeof *allow);
-    struct str *dirs = mem_array(s->endpoints_unix.n + 1, sizeof *dirs);
-    s->endpoint_rules.allow = allow;
-    s->endpoint_rules.unix_dirs = dirs;
-    if (!allow || !dirs)
-        return err_set(e, -ENOMEM, "out of memory");
-    for (size_t i = 0; i < s->endpoints_allow.n; i++)
-        if (cidr_parse(str_c(s->endpoints_allow.item[i]), &allow[i], e) != 0)
-            return err_prefix(e, "%s: endpoints.allow", conf_origin(c, "endpoints.allow"));
-    for (size_t i = 0; i < s->endpoints_unix.n; i++) {
-        dirs[i] = str_c(s->endpoints_unix.item[i]);
-        if (dirs[i].n == 0 || dirs[i].p[0] != '/')
-            return err_set(e, -EINVAL, "%s: endpoints.unix: not an absolute folder '%s'",
-                conf_origin(c, "endpoints.unix"), s->endpoints_unix.item[i]);
-    }
-    s->endpoint_rules.n_allow = s->endpoints_allow.n;
-    s->endpoint_rules.n_unix_dirs = s->endpoints_unix.n;
-    return 0;
-}
-
 static bool node_char(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -237,14 +215,12 @@ int settings_finish(struct settings *s, const struct conf *c, struct err *e)
         .fields = (uint16_t)s->limit_fields};
     int rc = finish_inject(s, c, e);
     rc = rc ? rc : finish_agent(s, c, e);
-    return rc ? rc : finish_rules(s, c, e);
+    return rc ? rc : conf_rules(c, &s->endpoints_allow, &s->endpoints_unix, &s->endpoint_rules, e);
 }
 
 void settings_release(struct settings *s)
 {
-    mem_free((void *)(uintptr_t)s->endpoint_rules.allow);
-    mem_free((void *)(uintptr_t)s->endpoint_rules.unix_dirs);
-    s->endpoint_rules = (struct endpoint_rules){0};
+    conf_rules_release(&s->endpoint_rules);
 }
 
 const struct gateway *settings_gateway(

@@ -1,7 +1,4 @@
 #include "proxy/stats.h"
-#include "lib/base/mem.h"
-#include <assert.h>
-#include <stdio.h>
 
 static const char *const client_close_words[CLIENT_CLOSE_COUNT] = {"client", "idle",
     "client-in-head", "head-timeout", "bad-request", "half-close", "client-reset", "client-in-body",
@@ -67,14 +64,7 @@ static const char *nack_label(unsigned i)
     return words[i];
 }
 
-/* A family of cells that differ by one label. */
-struct family {
-    unsigned first, n;
-    const char *name, *label;
-    const char *(*word)(unsigned i);
-    const char *help;
-};
-static const struct family families[] = {
+static const struct counter_family families[] = {
     {STAT_REQUESTS, CLASS_SHARED + 1, "offshoot_requests_total", "class", class_word,
         "Requests by the class of their decision."},
     {STAT_RULES, RULE_DEFAULT + 1, "offshoot_context_rules_total", "rule", rule_word,
@@ -99,10 +89,7 @@ static const struct family families[] = {
         "What the agent sent and this proxy refused, by reason."},
 };
 
-static const struct {
-    unsigned stat;
-    struct counter_desc desc;
-} singles[] = {
+static const struct counter_single singles[] = {
     {STAT_CONTEXT_FOREIGN,
         {"offshoot_context_foreign_total", "",
             "Context carriers removed without being believed, at untrusted listeners.", 0}},
@@ -243,35 +230,6 @@ static const struct {
 
 const struct counter_desc *stats_table(void)
 {
-    struct counter_desc *table = mem_array(STAT_COUNT, sizeof *table);
-    char(*labels)[48] = mem_array(STAT_COUNT, sizeof *labels);
-    if (!table || !labels) {
-        mem_free(table);
-        mem_free(labels);
-        return NULL;
-    }
-    memset(table, 0, STAT_COUNT * sizeof *table);
-    table[0].labels = labels[0];
-    for (size_t f = 0; f < sizeof families / sizeof families[0]; f++) {
-        for (unsigned i = 0; i < families[f].n; i++) {
-            unsigned at = families[f].first + i;
-            snprintf(
-                labels[at], sizeof labels[at], "%s=\"%s\"", families[f].label, families[f].word(i));
-            table[at] = (struct counter_desc){
-                families[f].name, labels[at], families[f].help, COUNTER_TOTAL};
-        }
-    }
-    for (size_t i = 0; i < sizeof singles / sizeof singles[0]; i++)
-        table[singles[i].stat] = singles[i].desc;
-    for (unsigned i = 0; i < STAT_COUNT; i++)
-        assert(table[i].family);
-    return table;
-}
-
-void stats_table_free(const struct counter_desc *table)
-{
-    if (!table)
-        return;
-    mem_free((void *)(uintptr_t)table[0].labels); /* the block of all labels starts there */
-    mem_free((void *)(uintptr_t)table);
+    return counters_table(families, sizeof families / sizeof families[0], singles,
+        sizeof singles / sizeof singles[0], STAT_COUNT);
 }

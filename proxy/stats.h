@@ -135,9 +135,8 @@ enum proxy_stat {
 };
 
 /* The description of every cell, in order. Built once from the word tables of the enums; freed by
- * stats_table_free. NULL when memory is out. */
+ * counters_table_free. NULL when memory is out. */
 const struct counter_desc *stats_table(void);
-void stats_table_free(const struct counter_desc *table);
 
 const char *client_close_word(enum client_close c);
 const char *provider_error_word(enum provider_error p);

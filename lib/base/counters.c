@@ -3,6 +3,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -251,4 +252,38 @@ void counters_markdown(struct text *out, const struct counter_desc *table, size_
         add_cell(out, d->help);
         text_add(out, STR(" |\n"));
     }
+}
+
+const struct counter_desc *counters_table(const struct counter_family *families, size_t nfamilies,
+    const struct counter_single *singles, size_t nsingles, size_t ncells)
+{
+    struct counter_desc *table = mem_array(ncells, sizeof *table);
+    char(*labels)[48] = mem_array(ncells, sizeof *labels);
+    if (!table || !labels) {
+        mem_free(table);
+        mem_free(labels);
+        return NULL;
+    }
+    memset(table, 0, ncells * sizeof *table);
+    table[0].labels = labels[0];
+    for (const struct counter_family *f = families; f < families + nfamilies; f++) {
+        for (unsigned i = 0; i < f->n; i++) {
+            unsigned at = f->first + i;
+            snprintf(labels[at], sizeof labels[at], "%s=\"%s\"", f->label, f->word(i));
+            table[at] = (struct counter_desc){f->name, labels[at], f->help, COUNTER_TOTAL};
+        }
+    }
+    for (size_t i = 0; i < nsingles; i++)
+        table[singles[i].cell] = singles[i].desc;
+    for (size_t i = 0; i < ncells; i++)
+        assert(table[i].family);
+    return table;
+}
+
+void counters_table_free(const struct counter_desc *table)
+{
+    if (!table)
+        return;
+    mem_free((void *)(uintptr_t)table[0].labels); /* the block of all labels starts there */
+    mem_free((void *)(uintptr_t)table);
 }

@@ -20,6 +20,24 @@ struct counter_desc {
     enum counter_kind kind;
 };
 
+/* Parts of a table: cells that differ by one label, whose values word(0) .. word(n - 1) gives; and
+ * cells on their own. */
+struct counter_family {
+    unsigned first, n;
+    const char *name, *label;
+    const char *(*word)(unsigned i);
+    const char *help;
+};
+struct counter_single {
+    unsigned cell;
+    struct counter_desc desc;
+};
+/* Makes the table of ncells from its parts, which must describe every cell. NULL when memory is
+ * out. */
+const struct counter_desc *counters_table(const struct counter_family *families, size_t nfamilies,
+    const struct counter_single *singles, size_t nsingles, size_t ncells);
+void counters_table_free(const struct counter_desc *table);
+
 typedef _Atomic uint64_t counter_cell; /* an element of an array indexed by the caller's enum */
 
 static inline void counter_add(counter_cell *c, uint64_t n)

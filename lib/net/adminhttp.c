@@ -531,6 +531,21 @@ struct admin_server *admin_new(struct event_base *base, const struct admin_route
     return s;
 }
 
+int admin_listen(struct admin_server *s, const char *socket, const char *group, const char *metrics,
+    char *metrics_text, struct err *e)
+{
+    struct addr a, bound;
+    int rc = socket ? admin_listen_unix(s, socket, group, e) : 0;
+    if (rc != 0 || !metrics)
+        return rc;
+    rc = addr_parse(str_c(metrics), true, &a, e);
+    if (rc == 0)
+        rc = admin_listen_tcp(s, &a, &bound, e);
+    if (rc == 0)
+        addr_format(&bound, metrics_text);
+    return rc;
+}
+
 void admin_free(struct admin_server *s)
 {
     if (!s)

@@ -40,6 +40,10 @@ struct admin_server *admin_new(struct event_base *base, const struct admin_route
 int admin_listen_unix(struct admin_server *s, const char *path, const char *group, struct err *e);
 int admin_listen_tcp(
     struct admin_server *s, const struct addr *a, struct addr *ret_bound, struct err *e);
+/* Both, as a program's settings say: socket and metrics may be NULL. metrics_text
+ * (ADDR_TEXT_MAX) gets the bound address of metrics. */
+int admin_listen(struct admin_server *s, const char *socket, const char *group, const char *metrics,
+    char *metrics_text, struct err *e);
 /* Closes listeners and connections, unlinks the unix socket; replies that come later are dropped.
  */
 void admin_free(struct admin_server *s);

@@ -54,7 +54,7 @@ static void counters_page_is_what_the_table_says(void **state)
             "Prometheus text at `/metrics` (admin socket, and `--metrics ADDRESS`); `/counters` "
             "lists those that are not zero.\n\n"));
     counters_markdown(&t, table, STAT_COUNT);
-    stats_table_free(table);
+    counters_table_free(table);
     compare("docs/agent-counters.md", &t);
 }
 

@@ -59,7 +59,7 @@ static void counters_page_is_what_the_table_says(void **state)
         STR("\nBesides, from `proxy/usage.c`: `offshoot_environment_requests_total{environment=}` "
             "and `offshoot_service_requests_total{service=}`, forwarded requests of the busiest "
             "(`limits.busiest`) of each; the rest together is `other`.\n"));
-    stats_table_free(table);
+    counters_table_free(table);
     compare("docs/counters.md", &t);
 }
 
