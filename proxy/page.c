@@ -48,6 +48,7 @@ static const struct words {
         {"upgrades, tunnels and services that do not speak HTTP are not supported", "Not supported",
             ""},
     [REFUSAL_EXPECTATION] = {"the expectation is not known", "Not supported", ""},
+    [REFUSAL_RATE_LIMITED] = {"too many requests", "Too many requests", "Try again in a moment."},
 };
 
 const char *page_sentence(enum refusal r)

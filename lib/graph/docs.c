@@ -60,8 +60,8 @@ static void write_policy(struct pb_out *o, const struct policy *p)
         pb_uint(o, P_RETRIES_MAX, p->retries_max);
     if (p->retries_budget_percent != UINT32_MAX)
         pb_uint(o, P_RETRIES_BUDGET, p->retries_budget_percent);
-    put_uint(o, P_HEALTH_INTERVAL, p->health_interval_ms);
-    put_str(o, P_HEALTH_PATH, p->health_path);
+    put_uint(o, P_HEALTH_INTERVAL, p->health.interval_ms);
+    put_str(o, P_HEALTH_PATH, p->health.path);
     pb_end(o, at);
 }
 
@@ -206,10 +206,10 @@ static int read_policy(struct str bytes, struct policy *p)
             ok = get_u32(&f, &p->retries_budget_percent);
             break;
         case P_HEALTH_INTERVAL:
-            ok = get_u32(&f, &p->health_interval_ms);
+            ok = get_u32(&f, &p->health.interval_ms);
             break;
         case P_HEALTH_PATH:
-            ok = get_str(&f, &p->health_path);
+            ok = get_str(&f, &p->health.path);
             break;
         }
         if (!ok)

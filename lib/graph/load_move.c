@@ -40,7 +40,7 @@ static void move_service(struct model_service *s, const struct move *mv)
     move_text(&s->name, mv);
     move_texts(&s->hosts, s->nhosts, mv);
     move_texts(&s->depends_on, s->ndepends_on, mv);
-    move_str(&s->policy.health_path, mv);
+    move_str(&s->policy.health.path, mv);
 }
 
 static void move_statement(struct model_statement *s, const struct move *mv)

@@ -32,11 +32,11 @@ static void read_health_path(struct decode *d, uint32_t value, void *into)
 static void read_health(struct decode *d, uint32_t value, void *into)
 {
     static const struct known_field fields[] = {
-        {"path", read_health_path, offsetof(struct policy, health_path), true},
-        {"interval", read_duration, offsetof(struct policy, health_interval_ms), false},
+        {"path", read_health_path, offsetof(struct policy, health.path), true},
+        {"interval", read_duration, offsetof(struct policy, health.interval_ms), false},
     };
     struct policy *p = into;
-    p->health_interval_ms = 5000;
+    p->health = health_default();
     decode_map(d, value, "health", fields, COUNT(fields), into);
 }
 

@@ -8,7 +8,9 @@
 
 #include "lib/base/addr.h"
 #include "lib/base/str.h"
+#include "lib/graph/actions.h"
 #include "lib/graph/findings.h"
+#include "lib/graph/policy.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -27,7 +29,6 @@ enum protocol { PROTOCOL_HTTP, PROTOCOL_GRPC, PROTOCOL_TCP };
 enum propagates { PROPAGATES_UNKNOWN, PROPAGATES_TRUE, PROPAGATES_FALSE };
 enum state_kind { STATE_SHARED, STATE_ISOLATED, STATE_NONE };
 enum shadow_kind { SHADOW_DENY, SHADOW_SAFE };
-enum balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_REQUEST };
 enum access_kind { ACCESS_UNSET, ACCESS_PUBLIC, ACCESS_TOKEN, ACCESS_SUBJECTS };
 enum statement_kind { STATEMENT_NONE, STATEMENT_PROVIDES, STATEMENT_USE, STATEMENT_REMOVE };
 enum selector_kind {
@@ -39,16 +40,6 @@ enum selector_kind {
     SELECT_QUERY
 };
 
-struct policy {
-    uint8_t balance;                 /* enum balance; default round robin */
-    uint32_t timeout_ms;             /* until the reply's head; 0: the proxy's default */
-    uint32_t connect_timeout_ms;     /* 0: the proxy's default */
-    uint32_t retries_max;            /* UINT32_MAX: the proxy's default */
-    uint32_t retries_budget_percent; /* UINT32_MAX: default */
-    uint32_t health_interval_ms;     /* 0: no active checks */
-    struct str health_path;
-};
-
 struct model_service {
     struct mtext name;
     struct mtext *hosts; /* as written; none written: the name is the only host */
@@ -56,8 +47,10 @@ struct model_service {
     uint32_t nhosts, ndepends_on;
     uint16_t port;                               /* 0: not written */
     uint8_t protocol, propagates, state, shadow; /* enums above */
+    uint8_t provider_protocol;                   /* enum provider_protocol */
     bool pinned;
     struct policy policy;
+    struct service_tls tls;
 };
 
 struct model_endpoint {
@@ -107,9 +100,10 @@ struct model_selector {
 };
 
 struct model_route {
-    struct mtext host; /* "", exact, or "*.suffix"; lower case, no port, no trailing dot */
-    struct mtext path; /* as written; starts with '/' */
-    struct mtext service;
+    struct mtext host;    /* "", exact, or "*.suffix"; lower case, no port, no trailing dot */
+    struct mtext path;    /* as written; starts with '/' */
+    struct mtext service; /* s.p NULL: it redirects */
+    struct route_actions *actions; /* NULL: none are written */
 };
 
 struct model_gateway {
@@ -120,6 +114,7 @@ struct model_gateway {
     struct model_route *routes;
     uint32_t npin_hosts, nselectors, nroutes;
     bool overlay_access_public;
+    struct gateway_limits limits;
 };
 
 struct model {

@@ -39,6 +39,7 @@ static const struct {
     [REFUSAL_REQUEST_TIMEOUT] = {"request-timeout", 408, 4},
     [REFUSAL_UNSUPPORTED] = {"unsupported", 501, 12},
     [REFUSAL_EXPECTATION] = {"expectation", 417, 3},
+    [REFUSAL_RATE_LIMITED] = {"rate-limited", 429, 8},
 };
 
 const char *decision_class_word(enum decision_class c)

@@ -31,9 +31,10 @@ void hosts_unref(struct hosts *h);
 size_t hosts_bytes(const struct hosts *h);
 
 struct route {
-    uint32_t service;      /* NUMBER_NONE: none */
+    uint32_t service;      /* NUMBER_NONE: none, or the route redirects */
     uint8_t by;            /* enum route_by */
     struct str host, path; /* of the matched route as written; empty when matched by service host */
+    const struct route_actions *actions; /* NULL: none; lives as long as the gateway */
 };
 enum route_by { ROUTE_NONE, ROUTE_SERVICE_HOST, ROUTE_GATEWAY };
 
@@ -49,6 +50,8 @@ long path_normalise(struct str path, char *out);
 
 struct str gateway_name(const struct gateway *g);
 struct str gateway_default_environment(const struct gateway *g); /* p NULL: none */
+/* NULL: the gateway has none. */
+const struct gateway_limits *gateway_limits(const struct gateway *g);
 uint32_t gateway_selector_count(const struct gateway *g);
 const struct model_selector *gateway_selector(const struct gateway *g, uint32_t i);
 

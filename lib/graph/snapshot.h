@@ -60,6 +60,7 @@ enum refusal {
     REFUSAL_REQUEST_TIMEOUT, /* 408: the client was too slow with its request */
     REFUSAL_UNSUPPORTED,     /* 501: upgrade, CONNECT, a tcp service over HTTP */
     REFUSAL_EXPECTATION,     /* 417 */
+    REFUSAL_RATE_LIMITED,    /* 429: a limit of the gateway */
     REFUSAL_COUNT
 };
 const char *refusal_word(enum refusal r); /* "no-environment", "" for NONE */
@@ -134,7 +135,9 @@ struct service_info {
     uint16_t port;
     uint8_t protocol, propagates, state, shadow;
     bool pinned;
+    bool http2; /* what the proxy speaks to its providers: HTTP/2, else HTTP/1.1 */
     struct policy policy;
+    struct service_tls tls;
 };
 /* Valid while the snapshot is; NULL when there is no such service in it. */
 const struct service_info *snapshot_service(const struct snapshot *s, uint32_t service);

@@ -89,8 +89,8 @@ static void reads_every_field_of_a_service(void **state)
     assert_int_equal(s->policy.balance, BALANCE_LEAST_REQUEST);
     assert_int_equal(s->policy.timeout_ms, 15000);
     assert_int_equal(s->policy.connect_timeout_ms, 1000);
-    assert_int_equal(s->policy.health_interval_ms, 250);
-    assert_str(s->policy.health_path, "/healthz");
+    assert_int_equal(s->policy.health.interval_ms, 250);
+    assert_str(s->policy.health.path, "/healthz");
     assert_int_equal(s->policy.retries_max, 1);
     assert_int_equal(s->policy.retries_budget_percent, 20);
     judged_release(&j);
@@ -110,7 +110,7 @@ static void a_service_has_defaults(void **state)
     assert_int_equal(s->state, STATE_SHARED);
     assert_int_equal(s->shadow, SHADOW_DENY);
     assert_int_equal(s->policy.balance, BALANCE_ROUND_ROBIN);
-    assert_int_equal(s->policy.health_interval_ms, 0);
+    assert_int_equal(s->policy.health.interval_ms, 0);
     assert_int_equal(s->policy.retries_max, UINT32_MAX);
     assert_int_equal(s->policy.retries_budget_percent, UINT32_MAX);
     judged_release(&j);

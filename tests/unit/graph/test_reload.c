@@ -64,7 +64,7 @@ static void service_in_words(struct text *out, const struct model_service *s)
     text_in_words(out, &s->name);
     texts_in_words(out, s->hosts, s->nhosts);
     texts_in_words(out, s->depends_on, s->ndepends_on);
-    text_add(out, s->policy.health_path);
+    text_add(out, s->policy.health.path);
     text_add(out, STR("\n"));
 }
 

@@ -259,6 +259,7 @@ static void every_refusal_has_a_word_and_statuses(void **state)
         {REFUSAL_REQUEST_TIMEOUT, "request-timeout", 408, 4},
         {REFUSAL_UNSUPPORTED, "unsupported", 501, 12},
         {REFUSAL_EXPECTATION, "expectation", 417, 3},
+        {REFUSAL_RATE_LIMITED, "rate-limited", 429, 8},
     };
     for (size_t i = 0; i < sizeof(want) / sizeof(*want); i++) {
         assert_string_equal(refusal_word(want[i].refusal), want[i].word);
