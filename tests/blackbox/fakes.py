@@ -125,10 +125,3 @@ class Nobody:
 
     def close(self):
         self.sock.close()
-
-
-def free_port(host="127.0.0.1"):
-    """For servers that cannot bind port 0. Another process may take it first: try again then."""
-    nobody = Nobody(host)
-    nobody.close()
-    return nobody.port

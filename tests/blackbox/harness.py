@@ -18,13 +18,15 @@ import unittest
 from pathlib import Path
 from urllib.parse import urlencode
 
-from fakes import Nobody, Provider, fixed, free_port, http_script
+from fakes import Nobody, Provider, fixed, http_script
 from http1 import BadMessage, Incomplete, Reply, Request, connect, reply_bytes, request_bytes
+from ports import free_port, free_ports
 
 __all__ = [
     "BUILD", "ONE_SHOP", "ROOT", "Agent", "AgentCase", "BadMessage", "Case", "Counters",
     "Incomplete", "Nobody", "Program", "Provider", "ProxyCase", "Reply", "Request", "connect",
-    "eventually", "fixed", "free_port", "http_script", "reply_bytes", "request_bytes", "sanitized",
+    "eventually", "fixed", "free_port", "free_ports", "http_script", "reply_bytes", "request_bytes",
+    "sanitized",
 ]  # fmt: skip
 
 # A graph of one service with one provider, whose address is filled in; a failed connect is final.

@@ -7,7 +7,7 @@ import threading
 from urllib.parse import urlencode
 
 from harness import (BUILD, AgentCase, BadMessage, Incomplete, Program, connect, eventually,
-                     free_port, request_bytes, sanitized)  # fmt: skip
+                     free_ports, request_bytes, sanitized)  # fmt: skip
 
 __all__ = ["GRAPH", "Background", "Changes", "Lost", "LiveCase", "few", "seeded"]
 
@@ -166,7 +166,7 @@ class LiveCase(AgentCase):
 
     def start_nginx(self, names):
         """{name: address} of servers that answer with their name."""
-        ports = {name: free_port() for name in names}
+        ports = dict(zip(names, free_ports(len(names))))
         self.run_nginx("".join(SERVER % (port, name) for name, port in ports.items()))
         return {name: f"127.0.0.1:{port}" for name, port in ports.items()}
 

@@ -5,7 +5,7 @@ import itertools
 import threading
 import unittest
 
-from harness import eventually, free_port, sanitized
+from harness import eventually, free_ports, sanitized
 from live import GRAPH, LiveCase, few, seeded
 from load import Load
 
@@ -141,8 +141,8 @@ WAYS = 8
 
 class TestStrict(LiveCase):
     def test_no_request_sees_two_revisions(self):
-        hop_port = free_port()
-        fronts, backs = ([free_port() for _ in range(WAYS)] for _ in range(2))
+        hop_port, *rest = free_ports(1 + 2 * WAYS)
+        fronts, backs = rest[:WAYS], rest[WAYS:]
         self.run_nginx(
             f"  upstream hop {{ server 127.0.0.1:{hop_port}; keepalive 64; "
             "keepalive_timeout 1s; }\n"

@@ -5,7 +5,7 @@ import os
 import time
 import unittest
 
-from harness import ProxyCase, eventually, free_port, sanitized
+from harness import ProxyCase, eventually, free_ports, sanitized
 from load import Load
 
 REQUESTS = 20_000 if sanitized() else 100_000
@@ -60,7 +60,7 @@ class EditsUnderLoad(ProxyCase):
         self.write("proxy.yaml", "timeouts: {providerIdle: 1s}\n")
 
     def start_providers(self, names):
-        ports = {name: free_port() for name in names}
+        ports = dict(zip(names, free_ports(len(names))))
         servers = "".join(SERVER % (port, name) for name, port in ports.items())
         conf = self.write("nginx.conf", NGINX % {"folder": self.folder, "servers": servers})
         self.start_other("nginx", "-c", conf, until=lambda: (self.folder / "nginx.pid").exists())

@@ -13,7 +13,7 @@ import unittest
 from collections import Counter
 from urllib.parse import quote_from_bytes
 
-from harness import ProxyCase, connect, free_port, sanitized
+from harness import ProxyCase, connect, free_ports, sanitized
 
 HEADS = 10_000 if sanitized() else 100_000
 SEED = int(os.environ.get("OFFSHOOT_SEED", "1"))
@@ -395,7 +395,7 @@ class ExplainIsRoute(ProxyCase):
     zero_gauges = ("offshoot_clients", "offshoot_requests", "offshoot_buffers")
 
     def begin(self, default, *flags):
-        ports = {p: free_port() for p in PROVIDERS}
+        ports = dict(zip(PROVIDERS, free_ports(len(PROVIDERS))))
         servers = "".join(SERVER % (port, p) for p, port in ports.items())
         conf = self.write("nginx.conf", NGINX % {"folder": self.folder, "servers": servers})
         self.start_other("nginx", "-c", conf, until=lambda: (self.folder / "nginx.pid").exists())

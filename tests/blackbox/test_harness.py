@@ -3,14 +3,16 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import textwrap
 import unittest
 
 from fakes import Nobody, Provider, fixed
-from harness import Case, Counters, Program, eventually
+from harness import ROOT, Case, Counters, Program, eventually
 from http1 import BadMessage, Incomplete, Stream, connect, reply_bytes, request_bytes
+from ports import candidates, claimed, claims, free_port, free_ports, unused
 
 # A program as the harness expects one; each test of a judgement changes one thing.
 PROGRAM = """
@@ -145,6 +147,33 @@ class FakesTest(unittest.TestCase):
         self.assertRaises(ConnectionRefusedError, connect, nobody.address)
 
 
+class PortsTest(unittest.TestCase):
+    def test_all_are_different_and_none_is_one_that_the_kernel_gives(self):
+        with socket.create_server(("127.0.0.1", 0)) as given:
+            found = [*free_ports(200), *(free_port() for _ in range(20))]
+            self.assertEqual(220, len(set(found)))
+            self.assertEqual(set(), set(found) - set(candidates()))
+            self.assertNotIn(given.getsockname()[1], candidates())
+
+    def test_no_other_process_gets_one(self):
+        port = free_port()
+        script = "import sys, ports; print(*map(ports.claimed, map(int, sys.argv[1:])))"
+        other = next(p for p in candidates() if claimed(p))
+        claims.pop(other).close()
+        said = subprocess.run(
+            [sys.executable, "-B", "-c", script, str(port), str(other)],
+            cwd=ROOT / "tests/blackbox", capture_output=True, text=True, check=True)  # fmt: skip
+        self.assertEqual("False True\n", said.stdout)
+
+    def test_a_port_that_is_listened_at_is_not_given(self):
+        port = free_port()
+        self.assertTrue(unused(port, "127.0.0.1"))
+        with socket.create_server(("127.0.0.1", port)):
+            self.assertFalse(unused(port, "127.0.0.1"))
+        with socket.create_server(("0.0.0.0", port)):
+            self.assertFalse(unused(port, "127.0.0.1"))
+
+
 class CountersTest(unittest.TestCase):
     TEXT = """\
 # HELP a_total A.
@@ -190,8 +219,10 @@ class JudgementTest(unittest.TestCase):
         """What Case says of a program with the flaw: None, or the failure's text."""
 
         class One(Case):
-            quiet_seconds = 0.3
-            end_seconds = 1
+            if flaw == "leaks":
+                quiet_seconds = 0.3
+            if flaw == "stays":
+                end_seconds = 1
 
             def runTest(self):
                 script = self.write("program.py", textwrap.dedent(PROGRAM))
