@@ -230,6 +230,9 @@ static const struct counter_single singles[] = {
 
 const struct counter_desc *stats_table(void)
 {
-    return counters_table(families, sizeof families / sizeof families[0], singles,
-        sizeof singles / sizeof singles[0], STAT_COUNT);
+    static const struct counter_parts parts = {.families = families,
+        .nfamilies = sizeof families / sizeof families[0],
+        .singles = singles,
+        .nsingles = sizeof singles / sizeof singles[0]};
+    return counters_table(&parts, STAT_COUNT);
 }

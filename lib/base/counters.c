@@ -1,6 +1,7 @@
 /* The text builder, and what follows from a table of counters. */
 #include "lib/base/counters.h"
 
+#include "lib/base/histogram.h"
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
 #include <assert.h>
@@ -207,23 +208,96 @@ static void add_help(struct text *out, const char *help)
     }
 }
 
+/* Who is told, and of what: passed through the functions below. */
+struct teller {
+    void (*fn)(void *arg, const struct counter_sample *s);
+    void *arg;
+    const struct counter_desc *desc;
+};
+
+static void tell(const struct teller *t, const char *suffix, const char *le, const char *value)
+{
+    char name[256];
+    const char *labels = t->desc->labels ? t->desc->labels : "";
+    bool some = *labels || le;
+    snprintf(name, sizeof name, "%s%s%s%s%s%s%s%s%s", t->desc->family, suffix, some ? "{" : "",
+        labels, *labels && le ? "," : "", le ? "le=\"" : "", le ? le : "", le ? "\"" : "",
+        some ? "}" : "");
+    bool zero = value[strspn(value, "0.")] == '\0';
+    t->fn(t->arg, &(struct counter_sample){t->desc, name, value, zero, le != NULL});
+}
+
+/* Microseconds as seconds, without zeros at the end. */
+static void format_seconds(uint64_t us, char out[static 32])
+{
+    int n = snprintf(out, 32, "%" PRIu64 ".%06u", us / 1000000, (unsigned)(us % 1000000));
+    while (out[n - 1] == '0')
+        out[--n] = '\0';
+    if (out[n - 1] == '.')
+        out[n - 1] = '\0';
+}
+
+static void tell_histogram(
+    const struct teller *t, const counter_cell *const *sets, size_t nsets, size_t row)
+{
+    uint64_t count = 0;
+    char value[32], le[32];
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        count += sum_of(sets, nsets, row + i, COUNTER_TOTAL);
+        snprintf(value, sizeof value, "%" PRIu64, count);
+        format_seconds(histogram_edge(i), le);
+        tell(t, "_bucket", le, value);
+    }
+    count += sum_of(sets, nsets, row + HISTOGRAM_BUCKETS, COUNTER_TOTAL);
+    snprintf(value, sizeof value, "%" PRIu64, count);
+    tell(t, "_bucket", "+Inf", value);
+    format_seconds(sum_of(sets, nsets, row + HISTOGRAM_SUM, COUNTER_TOTAL), le);
+    tell(t, "_sum", NULL, le);
+    tell(t, "_count", NULL, value);
+}
+
+void counters_samples(const struct counter_desc *table, size_t n, const counter_cell *const *sets,
+    size_t nsets, void (*fn)(void *arg, const struct counter_sample *s), void *arg)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct teller t = {fn, arg, &table[i]};
+        char value[32];
+        if (table[i].kind == COUNTER_HISTOGRAM) {
+            tell_histogram(&t, sets, nsets, i);
+        } else if (table[i].kind != COUNTER_PART) {
+            snprintf(value, sizeof value, "%" PRIu64, sum_of(sets, nsets, i, table[i].kind));
+            tell(&t, "", NULL, value);
+        }
+    }
+}
+
+static const char *type_word(enum counter_kind kind)
+{
+    return kind == COUNTER_GAUGE ? "gauge" : kind == COUNTER_HISTOGRAM ? "histogram" : "counter";
+}
+
+struct prometheus {
+    struct text *out;
+    const struct counter_desc *table, *last;
+};
+
+static void prometheus_line(void *arg, const struct counter_sample *s)
+{
+    struct prometheus *p = arg;
+    if (s->desc != p->last && starts_family(p->table, (size_t)(s->desc - p->table))) {
+        text_fmt(p->out, "# HELP %s ", s->desc->family);
+        add_help(p->out, s->desc->help);
+        text_fmt(p->out, "\n# TYPE %s %s\n", s->desc->family, type_word(s->desc->kind));
+    }
+    p->last = s->desc;
+    text_fmt(p->out, "%s %s\n", s->name, s->value);
+}
+
 void counters_prometheus(struct text *out, const struct counter_desc *table, size_t n,
     const counter_cell *const *sets, size_t nsets)
 {
-    for (size_t i = 0; i < n; i++) {
-        const struct counter_desc *d = &table[i];
-        if (starts_family(table, i)) {
-            text_fmt(out, "# HELP %s ", d->family);
-            add_help(out, d->help);
-            text_fmt(
-                out, "\n# TYPE %s %s\n", d->family, d->kind == COUNTER_GAUGE ? "gauge" : "counter");
-        }
-        uint64_t value = sum_of(sets, nsets, i, d->kind);
-        if (d->labels && *d->labels)
-            text_fmt(out, "%s{%s} %" PRIu64 "\n", d->family, d->labels, value);
-        else
-            text_fmt(out, "%s %" PRIu64 "\n", d->family, value);
-    }
+    struct prometheus p = {out, table, NULL};
+    counters_samples(table, n, sets, nsets, prometheus_line, &p);
 }
 
 /* The inside of a table cell: a bar would end it, a line feed the table. */
@@ -242,20 +316,35 @@ void counters_markdown(struct text *out, const struct counter_desc *table, size_
     text_add(out, STR("| Counter | Labels | Kind | Meaning |\n|---|---|---|---|\n"));
     for (size_t i = 0; i < n; i++) {
         const struct counter_desc *d = &table[i];
+        if (d->kind == COUNTER_PART)
+            continue;
         text_fmt(out, "| `%s` | ", d->family);
         if (d->labels && *d->labels) {
             text_add(out, STR("`"));
             add_cell(out, d->labels);
             text_add(out, STR("` "));
         }
-        text_fmt(out, "| %s | ", d->kind == COUNTER_GAUGE ? "gauge" : "total");
+        text_fmt(out, "| %s | ", d->kind == COUNTER_TOTAL ? "total" : type_word(d->kind));
         add_cell(out, d->help);
         text_add(out, STR(" |\n"));
     }
 }
 
-const struct counter_desc *counters_table(const struct counter_family *families, size_t nfamilies,
-    const struct counter_single *singles, size_t nsingles, size_t ncells)
+/* The cells of a family, `step` for each of its members. */
+static void describe_family(
+    struct counter_desc *table, char (*labels)[48], const struct counter_family *f, unsigned step)
+{
+    for (unsigned i = 0; i < f->n * step; i++) {
+        unsigned at = f->first + i;
+        enum counter_kind kind = step == 1       ? COUNTER_TOTAL
+                                 : i % step == 0 ? COUNTER_HISTOGRAM
+                                                 : COUNTER_PART;
+        snprintf(labels[at], sizeof labels[at], "%s=\"%s\"", f->label, f->word(i / step));
+        table[at] = (struct counter_desc){f->name, labels[at], f->help, kind};
+    }
+}
+
+const struct counter_desc *counters_table(const struct counter_parts *parts, size_t ncells)
 {
     struct counter_desc *table = mem_array(ncells, sizeof *table);
     char(*labels)[48] = mem_array(ncells, sizeof *labels);
@@ -266,15 +355,12 @@ const struct counter_desc *counters_table(const struct counter_family *families,
     }
     memset(table, 0, ncells * sizeof *table);
     table[0].labels = labels[0];
-    for (const struct counter_family *f = families; f < families + nfamilies; f++) {
-        for (unsigned i = 0; i < f->n; i++) {
-            unsigned at = f->first + i;
-            snprintf(labels[at], sizeof labels[at], "%s=\"%s\"", f->label, f->word(i));
-            table[at] = (struct counter_desc){f->name, labels[at], f->help, COUNTER_TOTAL};
-        }
-    }
-    for (size_t i = 0; i < nsingles; i++)
-        table[singles[i].cell] = singles[i].desc;
+    for (size_t i = 0; i < parts->nfamilies; i++)
+        describe_family(table, labels, &parts->families[i], 1);
+    for (size_t i = 0; i < parts->nhistograms; i++)
+        describe_family(table, labels, &parts->histograms[i], HISTOGRAM_CELLS);
+    for (size_t i = 0; i < parts->nsingles; i++)
+        table[parts->singles[i].cell] = parts->singles[i].desc;
     for (size_t i = 0; i < ncells; i++)
         assert(table[i].family);
     return table;

@@ -7,14 +7,21 @@
 
 #include "lib/base/str.h"
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum counter_kind { COUNTER_TOTAL, COUNTER_GAUGE };
+enum counter_kind {
+    COUNTER_TOTAL,
+    COUNTER_GAUGE,
+    COUNTER_HISTOGRAM, /* the first of HISTOGRAM_CELLS cells (histogram.h) */
+    COUNTER_PART       /* the others of them */
+};
 
 /* One row. Rows of one family stand together and share family, kind and help. */
 struct counter_desc {
-    const char *family; /* "offshoot_refusals_total": prefix offshoot_, base unit, _total */
+    const char *family; /* "offshoot_refusals_total": prefix offshoot_, base unit, _total;
+                           "offshoot_request_seconds" for a histogram */
     const char *labels; /* "reason=\"removed\"" or "" */
     const char *help;   /* one sentence */
     enum counter_kind kind;
@@ -32,10 +39,17 @@ struct counter_single {
     unsigned cell;
     struct counter_desc desc;
 };
-/* Makes the table of ncells from its parts, which must describe every cell. NULL when memory is
- * out. */
-const struct counter_desc *counters_table(const struct counter_family *families, size_t nfamilies,
-    const struct counter_single *singles, size_t nsingles, size_t ncells);
+/* Makes the table of ncells from its parts, which must describe every cell. A family of histograms
+ * has n times HISTOGRAM_CELLS cells. NULL when memory is out. */
+struct counter_parts {
+    const struct counter_family *families;
+    size_t nfamilies;
+    const struct counter_single *singles;
+    size_t nsingles;
+    const struct counter_family *histograms;
+    size_t nhistograms;
+};
+const struct counter_desc *counters_table(const struct counter_parts *parts, size_t ncells);
 void counters_table_free(const struct counter_desc *table);
 
 typedef _Atomic uint64_t counter_cell; /* an element of an array indexed by the caller's enum */
@@ -72,7 +86,19 @@ void text_json(struct text *t, struct str s);
 void text_plain(struct text *t, struct str s);
 void text_release(struct text *t);
 
-/* Adds up `sets` arrays of n cells by the table and appends the Prometheus text format. */
+/* One sample of a reading, as Prometheus has them: a histogram gives one for each `le`, one for its
+ * sum in seconds, and one for its count. */
+struct counter_sample {
+    const struct counter_desc *desc;
+    const char *name;  /* "offshoot_request_seconds_bucket{code=\"2xx\",le=\"0.000064\"}" */
+    const char *value; /* a number as text */
+    bool is_zero;
+    bool is_bucket;
+};
+/* Adds up `sets` arrays of n cells by the table and tells every sample, in order. */
+void counters_samples(const struct counter_desc *table, size_t n, const counter_cell *const *sets,
+    size_t nsets, void (*fn)(void *arg, const struct counter_sample *s), void *arg);
+/* The same as Prometheus text format. */
 void counters_prometheus(struct text *out, const struct counter_desc *table, size_t n,
     const counter_cell *const *sets, size_t nsets);
 /* The reference page: one Markdown table row a counter. */

@@ -197,35 +197,32 @@ void admin_environment(struct admin_request *r, const struct admin_graph *g)
 
 /* ---- the program ---- */
 
-static void counter_line(
-    struct text *t, const struct counter_desc *d, bool json, bool first, unsigned long long v)
+struct counter_lines {
+    struct text text;
+    bool json;
+};
+
+/* As text without what is zero, and without the buckets of histograms. */
+static void counter_line(void *arg, const struct counter_sample *s)
 {
-    if (json) {
-        text_add(t, first ? STR("\"") : STR(",\""));
-        text_json(t, str_c(d->family));
-        text_json(t, str_c(*d->labels ? "{" : ""));
-        text_json(t, str_c(d->labels));
-        text_fmt(t, "%s\":%llu", *d->labels ? "}" : "", v);
-    } else if (v) {
-        text_fmt(t, "%12llu  %s%s%s%s\n", v, d->family, *d->labels ? "{" : "", d->labels,
-            *d->labels ? "}" : "");
+    struct counter_lines *l = arg;
+    if (l->json) {
+        text_add(&l->text, l->text.n > 1 ? STR(",\"") : STR("\""));
+        text_json(&l->text, str_c(s->name));
+        text_fmt(&l->text, "\":%s", s->value);
+    } else if (!s->is_zero && !s->is_bucket) {
+        text_fmt(&l->text, "%12s  %s\n", s->value, s->name);
     }
 }
 
 void admin_counters(struct admin_request *r, const struct counter_desc *table, size_t n,
     const counter_cell *const *sets, size_t nsets)
 {
-    struct text t = {0};
-    bool json = admin_wants_json(r);
-    text_add(&t, json ? STR("{") : STR(""));
-    for (size_t i = 0; i < n; i++) {
-        unsigned long long v = 0;
-        for (size_t k = 0; k < nsets; k++)
-            v += counter_get(&sets[k][i]);
-        counter_line(&t, &table[i], json, i == 0, v);
-    }
-    text_add(&t, json ? STR("}\n") : STR(""));
-    admin_reply_text(r, &t);
+    struct counter_lines l = {.json = admin_wants_json(r)};
+    text_add(&l.text, l.json ? STR("{") : STR(""));
+    counters_samples(table, n, sets, nsets, counter_line, &l);
+    text_add(&l.text, l.json ? STR("}\n") : STR(""));
+    admin_reply_text(r, &l.text);
 }
 
 void admin_config(struct admin_request *r, const struct conf *c)
