@@ -5,6 +5,19 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+/* What is there now; what is posted from here on has woken us again, for the next turn. */
+static void take_all(struct mailbox *m, struct list *ret)
+{
+    list_init(ret);
+    pthread_mutex_lock(&m->lock);
+    while (!list_empty(&m->queue)) {
+        struct list *first = m->queue.next;
+        list_remove(first);
+        list_append(ret, first);
+    }
+    pthread_mutex_unlock(&m->lock);
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
     struct mailbox *m = arg;
@@ -13,14 +26,11 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     /* An error here means that somebody else read the count; the queue is looked at anyway. */
     ssize_t got = read(fd, &n, sizeof n);
     (void)got;
-    for (;;) {
-        pthread_mutex_lock(&m->lock);
-        struct list *first = list_empty(&m->queue) ? NULL : m->queue.next;
-        if (first)
-            list_remove(first);
-        pthread_mutex_unlock(&m->lock);
-        if (!first)
-            return;
+    struct list now;
+    take_all(m, &now);
+    while (!list_empty(&now)) {
+        struct list *first = now.next;
+        list_remove(first);
         struct message *msg = list_entry(first, struct message, link);
         msg->run(msg, m->owner);
     }
@@ -72,15 +82,10 @@ void mailbox_post(struct mailbox *m, struct message *msg)
 void mailbox_close(struct mailbox *m)
 {
     struct list rest;
-    list_init(&rest);
     pthread_mutex_lock(&m->lock);
     m->closed = true;
-    while (!list_empty(&m->queue)) {
-        struct list *first = m->queue.next;
-        list_remove(first);
-        list_append(&rest, first);
-    }
     pthread_mutex_unlock(&m->lock);
+    take_all(m, &rest);
     list_for_each (it, &rest) {
         struct message *msg = list_entry(it, struct message, link);
         list_remove(it);

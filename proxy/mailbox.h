@@ -1,6 +1,7 @@
 /* A mailbox: messages from any thread to the one that owns an event base, woken by an eventfd.
  *
- * Not for the request path: publications, names, questions. Order of one sender is kept. */
+ * Not for the request path: publications, names, questions. Order of one sender is kept. A message
+ * that is posted while others run is run in the owner's next turn: work in slices posts itself. */
 #ifndef OFFSHOOT_PROXY_MAILBOX_H
 #define OFFSHOOT_PROXY_MAILBOX_H
 

@@ -43,7 +43,7 @@ static void each_condition_decides(void **state)
         {"status=200", "status=201"},
         {"status=2xx", "status=5xx"},
         {"status=404|2xx", "status=404|5xx|none"},
-        {"class=local", "class=ancestor|baseline|shared|explicit|refused|link|leave"},
+        {"class=local", "class=ancestor|baseline|shared|explicit|refused|share-link|share-leave"},
         {"env=feat-1", "env=feat-10"},
         {"env=main|feat-1", "env=feat"},
         {"service=cart", "service=car|carts"},
