@@ -153,6 +153,11 @@ int epochs_stage(struct control *c, struct snapshot *s, struct err *e)
     return 0;
 }
 
+bool epochs_joins(const struct control *c)
+{
+    return c->epochs.npending == EPOCHS_HELD;
+}
+
 int epochs_activate(struct control *c, uint64_t epoch, epoch_done_fn *done, void *arg)
 {
     struct epochs *h = &c->epochs;
@@ -163,8 +168,6 @@ int epochs_activate(struct control *c, uint64_t epoch, epoch_done_fn *done, void
     const struct held *now = &w->table.held[w->table.active];
     if (c->active && is_of_history(c, now) && snapshot_epoch(now->snapshot) >= epoch)
         return -ESTALE;
-    if (h->npending == EPOCHS_HELD)
-        return -EBUSY;
     struct publication **p = prepare(c);
     if (!p)
         return -ENOMEM;
@@ -175,6 +178,7 @@ int epochs_activate(struct control *c, uint64_t epoch, epoch_done_fn *done, void
     uint64_t serial = tell(c, p);
     note_active(c);
     set_gauge(c, STAT_EPOCHS_HELD, w->table.n);
+    h->npending -= epochs_joins(c);
     h->pending[h->npending++] = (struct activation){serial, epoch, done, arg};
     epochs_collect(c);
     return 0;

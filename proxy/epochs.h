@@ -42,9 +42,12 @@ int epochs_publish(struct control *c, struct snapshot *s, struct err *e);
 /* Takes the caller's reference on s when 0 is returned. -EINVAL: no gateway of it can rule here,
  * with e. -EBUSY: every slot is in use (a request holds each): try again later. -ENOMEM. */
 int epochs_stage(struct control *c, struct snapshot *s, struct err *e);
-/* done(arg) runs on the control thread when every worker uses it. -ENOENT: not held. -ESTALE: it is
- * not above the active one. -EBUSY: too many activations wait for workers. -ENOMEM. */
+/* done(arg) runs on the control thread when every worker uses it. When EPOCHS_HELD wait for workers
+ * already (epochs_joins), the last of them is overtaken: its done never runs, this one's speaks for
+ * it. -ENOENT: not held. -ESTALE: it is not above the active one. -ENOMEM. */
 int epochs_activate(struct control *c, uint64_t epoch, epoch_done_fn *done, void *arg);
+/* Whether the next activation overtakes the last that waits. */
+bool epochs_joins(const struct control *c);
 /* -ENOENT, -EBUSY (active), -ENOMEM. Done at once for new requests. */
 int epochs_retire(struct control *c, uint64_t epoch);
 /* A new history: what is held of the old one is retired when the first of the new is activated, and

@@ -308,17 +308,17 @@ static void refuse_activation(struct sync *s, const Offshoot__V1__Activate *m, i
         sync_nack(s, m->nonce, m->epoch, REASON(STALE), text);
         break;
     default:
-        sync_nack(s, m->nonce, m->epoch, REASON(TOO_BIG),
-            rc == -EBUSY ? "too many activations wait for workers" : "out of memory");
+        sync_nack(s, m->nonce, m->epoch, REASON(TOO_BIG), "out of memory");
     }
 }
 
 /* While nothing can be saved, more activations come than are remembered: of those that every worker
- * has taken only the newest will be saved, and its Ack speaks for the others. */
+ * has taken only the newest will be saved, and its Ack speaks for the others. While workers are
+ * busy, more come than may wait for them: the new one overtakes the last. */
 static void make_room(struct sync *s)
 {
     const struct wanted *last = newest_taken(s);
-    if (s->nwanted < EPOCHS_HELD || !last || last == s->wanted)
+    if (s->nwanted < WANTED_MAX || !last || last == s->wanted)
         return;
     unsigned n = (unsigned)(last - s->wanted);
     s->nwanted -= n;
@@ -339,10 +339,11 @@ void sync_on_activate(struct sync *s, const Offshoot__V1__Activate *m)
         return;
     }
     make_room(s);
-    if (s->nwanted == EPOCHS_HELD) {
-        refuse_activation(s, m, -EBUSY);
-        return;
-    }
+    struct wanted overtaken = {0};
+    bool joins = epochs_joins(s->control);
+    if (joins)
+        overtaken = s->wanted[--s->nwanted];
+    assert(s->nwanted < WANTED_MAX);
     s->wanted[s->nwanted] = (struct wanted){.epoch = m->epoch, .nonce = m->nonce, .since_ns = now};
     memcpy(s->wanted[s->nwanted].history, s->history, HISTORY_ID);
     unsigned before = ++s->nwanted;
@@ -351,6 +352,8 @@ void sync_on_activate(struct sync *s, const Offshoot__V1__Activate *m)
         return;
     assert(s->nwanted == before);
     s->nwanted--;
+    if (joins)
+        s->wanted[s->nwanted++] = overtaken;
     refuse_activation(s, m, rc);
 }
 

@@ -10,6 +10,9 @@
 
 #define SYNC_MAGIC 0x53594e43u /* "SYNC" */
 
+/* Those that wait for workers, and one that waits to be saved. */
+#define WANTED_MAX (EPOCHS_HELD + 1)
+
 /* An activation that the agent waits for. */
 struct wanted {
     uint64_t epoch, nonce; /* nonce 0: asked for on a stream that is gone */
@@ -61,7 +64,7 @@ struct sync {
     unsigned char history[HISTORY_ID]; /* of what was staged last */
     uint64_t newest;                   /* epoch of it, ever staged */
     struct waiting waiting;
-    struct wanted wanted[EPOCHS_HELD];
+    struct wanted wanted[WANTED_MAX];
     unsigned nwanted;
     bool has_history, has_adopted;
     unsigned char active_history[HISTORY_ID]; /* of what workers use */

@@ -178,14 +178,17 @@ class LiveCase(AgentCase):
         return proxy.admin_json("/status")["epoch"]
 
     def all_on_newest(self, agent, proxies):
-        """Waits until every one serves the newest epoch, and has acknowledged it."""
+        """Waits until every one serves the newest epoch and has acknowledged it, and the agent
+        has read that."""
         newest = agent.epoch()
 
         def there():
+            listed = {p["node"]: p["active"] for p in agent.get("/proxies")["proxies"]}
             for proxy in proxies:
                 status = proxy.admin_json("/status")
-                self.assertEqual((newest, newest, newest), (status["epoch"],
-                                 status["agent"]["active"], status["agent"]["acknowledged"]))
+                own = status["agent"]
+                self.assertEqual((newest, newest, newest, newest), (
+                    status["epoch"], own["active"], own["acknowledged"], listed.get(own["node"])))
             return True
 
         eventually(there)

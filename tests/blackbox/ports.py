@@ -1,9 +1,9 @@
 """Ports for servers that cannot bind port 0.
 
-A port that the kernel gave and that was closed again may be given to somebody else, also as the near
-end of a connection, and twice to one who asks twice. These come from outside the range that the
-kernel gives from, and each is claimed for the life of this process by a name that only one process
-of the machine (of the network namespace) can hold: an abstract unix socket."""
+A port that the kernel gave and that was closed again may be given to somebody else, also as the
+near end of a connection, and twice to one who asks twice. These come from outside the range that
+the kernel gives from, and each is claimed for the life of this process by a name that only one
+process of the machine (of the network namespace) can hold: an abstract unix socket."""
 
 import random
 import socket

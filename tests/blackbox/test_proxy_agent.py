@@ -102,6 +102,23 @@ class Following(FedCase):
         self.assertEqual([1, 13], [held[0], held[-1]])  # the active one stays
         self.assertEqual(5, proxy.counters().get("offshoot_epochs_retired_early_total"))
 
+    def test_activations_come_faster_than_workers_take_them(self):
+        graph = Graph.shop(self.provider().address)
+        proxy, stream = self.fed(graph)
+        for _ in range(10):
+            for _ in range(12):
+                graph, before = graph.next(), graph
+                stream.stage(graph, HISTORY, before)
+                stream.activate(graph.epoch)
+            done = (pb.ACTIVE, graph.epoch)
+            while done != ():
+                kind, message = stream.next()
+                self.assertEqual("ack", kind, message)
+                if (message.state, message.epoch) == done:
+                    done = ()
+            self.assertEqual(graph.epoch, self.status(proxy)["acknowledged"])
+        self.assertEqual(0, proxy.counters().get("offshoot_nacks_total"))
+
     def test_the_proxy_sends_heartbeats(self):
         _, stream = self.fed(Graph.shop(self.provider().address))
 

@@ -153,6 +153,33 @@ static void with_every_slot_in_use_a_stage_is_told_to_wait(void **state)
     stop();
 }
 
+static void more_activations_than_may_wait_for_a_busy_worker_are_done_with_the_newest(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(stage(2), 0);
+    assert_int_equal(activate(2), 0);
+    struct slot_reader busy = {0}; /* has taken nothing since */
+    struct slot_reader *readers[] = {&busy};
+    atomic_store(&busy.acked, c.epochs.slots.serial);
+    c.readers = readers;
+    done_epoch = 0;
+    for (uint64_t e = 3; e < 3 + EPOCHS_HELD + 4; e++) {
+        assert_int_equal(epochs_joins(&c), e >= 3 + EPOCHS_HELD);
+        assert_int_equal(stage(e), 0);
+        assert_int_equal(activate(e), 0);
+        assert_int_equal(snapshot_epoch(c.active), e);
+    }
+    assert_int_equal(activate(7), -ESTALE);
+    assert_int_equal(done_epoch, 0);
+    atomic_store(&busy.acked, c.epochs.slots.serial);
+    epochs_collect(&c);
+    assert_int_equal(done_epoch, 3 + EPOCHS_HELD + 3);
+    assert_false(epochs_joins(&c));
+    c.readers = l.reader;
+    stop();
+}
+
 static void a_new_history_replaces_the_old_one_whatever_its_numbers(void **state)
 {
     (void)state;
@@ -224,6 +251,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(a_ninth_epoch_retires_the_oldest_that_is_not_active),
         cmocka_unit_test(with_every_slot_in_use_a_stage_is_told_to_wait),
+        cmocka_unit_test(more_activations_than_may_wait_for_a_busy_worker_are_done_with_the_newest),
         cmocka_unit_test(a_new_history_replaces_the_old_one_whatever_its_numbers),
         cmocka_unit_test(a_graph_without_a_gateway_is_not_staged),
         cmocka_unit_test(without_memory_nothing_changes),
