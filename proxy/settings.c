@@ -1,5 +1,6 @@
 #include "proxy/settings.h"
 #include "lib/base/conf_rules.h"
+#include "lib/base/mem.h"
 #include "lib/base/parse.h"
 #include <errno.h>
 #include <stddef.h>
@@ -18,8 +19,8 @@
 const struct conf_key settings_keys[] = {
     { "graph", "graph", "PATH", CONF_LIST, AT(graph), NULL, 0, 0, NULL,
       "Graph files, or folders whose *.yaml, *.yml and *.json are read. May be repeated." },
-    { "listen", "listen", "ADDRESS[,trusted][,from=CIDR]", CONF_LIST, AT(listen), NULL, 0, 0, NULL,
-      "Where requests are accepted. A listener is untrusted unless it says `trusted`; a trusted one that is not on loopback needs from=CIDR. Port 0 picks a free one. May be repeated." },
+    { "listen", "listen", "ADDRESS[,OPTION]...", CONF_LIST, AT(listen), NULL, 0, 0, NULL,
+      "Where requests are accepted. A listener is untrusted unless it says `trusted`; one with `trusted` or `proxy-protocol` that is not on loopback needs from=CIDR. All options: docs/listeners.md. Port 0 picks a free one. May be repeated." },
     { "agent", "agent", "ADDRESS", CONF_TEXT, AT(agent), NULL, 0, 0, NULL,
       "The agent that feeds this proxy: unix:PATH, IP:port or name:port. Instead of `graph`." },
     { "agentTls.cert", "agent-cert", "FILE", CONF_TEXT, AT(agent_cert), NULL, 0, 0, NULL,
@@ -97,6 +98,8 @@ const struct conf_key settings_keys[] = {
       "Interim (1xx) replies passed on for one request." },
     { "limits.providerConnections", NULL, NULL, CONF_U32, AT(limit_provider_connections), "1024", 1, 65535, NULL,
       "Connections of one worker to one endpoint. Above: requests wait." },
+    { "limits.proxyHeaderBytes", NULL, NULL, CONF_BYTES, AT(limit_proxy_header), "4k", 256, 16 * KIB, NULL,
+      "Size of a PROXY header of version 2 with all it holds. Above: the connection is closed." },
     { "limits.providerPending", NULL, NULL, CONF_U32, AT(limit_provider_pending), "1024", 0, 65535, NULL,
       "Requests of one worker that may wait for a connection to one endpoint. Above: 503 overload." },
     { "limits.providerIdle", NULL, NULL, CONF_U32, AT(limit_provider_idle), "256", 0, 65535, NULL,
@@ -136,6 +139,12 @@ const struct conf_key settings_keys[] = {
       "On SIGTERM: how long running requests may take." },
     { "timeouts.agentConnect", NULL, NULL, CONF_MS, AT(timeout_agent_connect), "5s", 10, HOUR, NULL,
       "To reach the agent: name look-up, connect and TLS together." },
+    { "timeouts.proxyHeader", NULL, NULL, CONF_MS, AT(timeout_proxy_header), "5s", 1, HOUR, NULL,
+      "From the accept to the end of the PROXY header, at listeners with `proxy-protocol`." },
+    { "timeouts.clientHello", NULL, NULL, CONF_MS, AT(timeout_client_hello), "3s", 1, HOUR, NULL,
+      "How long a `tcp` listener waits for the first bytes that may hold a server name. A client that says nothing is then relayed without one; one that has begun is closed." },
+    { "timeouts.tunnel", NULL, NULL, CONF_MS, AT(timeout_tunnel), "1h", 1, 720 * (uint64_t)HOUR, NULL,
+      "Longest time without a byte either way in a tunnel (WebSocket, another upgrade, CONNECT, TCP)." },
     { "timeouts.agentPing", NULL, NULL, CONF_MS, AT(timeout_agent_ping), "20s", 100, HOUR, NULL,
       "The agent's connection is probed when it was silent for this long, and given up when that stays without an answer for as long again." },
 };
@@ -247,6 +256,17 @@ struct graphsrc_options settings_graph(const struct settings *set)
     return o;
 }
 
+static int listen_name(
+    struct str word, size_t from, const char *what, struct str *ret, struct err *e)
+{
+    struct str name = str_from(word, from);
+    if (!name_valid(name))
+        return err_set(e, -EINVAL, "not the name of a%s %s '%.*s'", *what == 'e' ? "n" : "", what,
+            STR_ARG(name));
+    *ret = name;
+    return 0;
+}
+
 static int listen_option(struct str word, struct listen_spec *l, struct err *e)
 {
     if (str_eq(word, STR("trusted"))) {
@@ -260,9 +280,46 @@ static int listen_option(struct str word, struct listen_spec *l, struct err *e)
         l->nfrom += rc == 0;
         return rc;
     }
-    if (str_starts(word, STR("tls=")) || str_eq(word, STR("proxy-protocol")))
+    if (str_eq(word, STR("proxy-protocol"))) {
+        l->proxy_protocol = true;
+        return 0;
+    }
+    if (str_eq(word, STR("connect"))) {
+        l->connect = true;
+        return 0;
+    }
+    if (str_eq(word, STR("sni=required"))) {
+        l->sni_required = true;
+        return 0;
+    }
+    if (str_starts(word, STR("tcp=")))
+        return listen_name(word, 4, "service", &l->tcp, e);
+    if (str_starts(word, STR("env=")))
+        return listen_name(word, 4, "environment", &l->env, e);
+    if (str_starts(word, STR("tls=")))
         return err_set(e, -EINVAL, "'%.*s' is not in this version", STR_ARG(word));
-    return err_set(e, -EINVAL, "unknown option '%.*s' (known: trusted, from=CIDR)", STR_ARG(word));
+    return err_set(e, -EINVAL,
+        "unknown option '%.*s' (known: trusted, from=CIDR, proxy-protocol, connect, tcp=SERVICE, "
+        "env=NAME, sni=required)",
+        STR_ARG(word));
+}
+
+static int listen_together(const struct listen_spec *l, struct err *e)
+{
+    bool off_loopback = !addr_is_loopback(&l->addr) && l->nfrom == 0;
+    if (off_loopback && l->trusted)
+        return err_set(e, -EINVAL, "a trusted listener that is not on loopback needs from=CIDR");
+    if (off_loopback && l->proxy_protocol)
+        return err_set(
+            e, -EINVAL, "proxy-protocol on a listener that is not on loopback needs from=CIDR");
+    if (l->tcp.n == 0 && (l->env.n || l->sni_required))
+        return err_set(e, -EINVAL, "env= and sni=required belong to tcp=SERVICE");
+    if (l->tcp.n && l->connect)
+        return err_set(e, -EINVAL, "connect is for HTTP, tcp= is not");
+    if (l->env.n && l->sni_required)
+        return err_set(
+            e, -EINVAL, "with env= no server name is looked for: leave sni=required out");
+    return 0;
 }
 
 int listen_parse(const char *text, struct listen_spec *ret, struct err *e)
@@ -280,9 +337,8 @@ int listen_parse(const char *text, struct listen_spec *ret, struct err *e)
         if (listen_option(str_of(rest.p, comma), &l, e) != 0)
             return err_prefix(e, "listen '%s'", text);
     }
-    if (l.trusted && l.nfrom == 0 && !addr_is_loopback(&l.addr))
-        return err_set(e, -EINVAL,
-            "listen '%s': a trusted listener that is not on loopback needs from=CIDR", text);
+    if (listen_together(&l, e) != 0)
+        return err_prefix(e, "listen '%s'", text);
     *ret = l;
     return 0;
 }

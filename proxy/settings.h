@@ -29,7 +29,7 @@ struct settings {
     uint64_t dns_timeout;
 
     uint32_t limit_connections, limit_fields, limit_interim;
-    uint64_t limit_head, limit_chunk_ext, limit_trailer, limit_retry;
+    uint64_t limit_head, limit_chunk_ext, limit_trailer, limit_retry, limit_proxy_header;
     uint32_t limit_provider_connections, limit_provider_pending, limit_provider_idle;
     uint32_t limit_buffers, limit_traces, limit_busiest;
     uint64_t limit_graph_file, limit_graph_total;
@@ -41,6 +41,7 @@ struct settings {
     uint64_t timeout_agent_connect, timeout_agent_ping;
     uint64_t agent_backoff, agent_backoff_max, snapshot_ttl;
 
+    uint64_t timeout_proxy_header, timeout_client_hello, timeout_tunnel;
     /* Made from the above by settings_finish. */
     struct h1_limits h1;
     bool inject_baggage, inject_x_offshoot_context, inject_uberctx, inject_ot_baggage;
@@ -71,10 +72,16 @@ struct graphsrc_options settings_graph(const struct settings *set);
 struct listen_spec {
     struct addr addr; /* borrowed from the text */
     bool trusted;
-    struct cidr from[8];
-    unsigned nfrom; /* 0: anybody */
+    bool proxy_protocol; /* each connection begins with a PROXY header */
+    bool connect;        /* CONNECT is allowed, to tcp services of the graph */
+    bool sni_required;   /* tcp: a connection without a server name is refused */
+    struct str tcp;      /* service that connections are relayed to; empty: HTTP */
+    struct str env;      /* tcp: of this environment, whatever the client says; empty: by SNI */
+    struct cidr from[8]; /* who may connect: the peer itself, not whom a PROXY header names */
+    unsigned nfrom;      /* 0: anybody */
 };
-/* -EINVAL with e, also for `trusted` off loopback without from=. */
+/* -EINVAL with e, also for `trusted` or `proxy-protocol` off loopback without from=. tcp and env
+ * are borrowed from the text. */
 int listen_parse(const char *text, struct listen_spec *ret, struct err *e);
 
 #endif
