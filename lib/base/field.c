@@ -1,11 +1,12 @@
 /* A name is found by its length and its first and last byte: those three are different for every
- * name known here, and multiplied by MAGIC their top six bits are different too. So one table entry
- * is looked at, and mostly one comparison of a number says "other". Two names in one slot would be
- * an initialiser given twice, which does not compile; the unit test walks all names. */
+ * name known here (but for x-forwarded-port, which look_closer finds beside x-forwarded-host), and
+ * multiplied by MAGIC their top six bits are different too. So one table entry is looked at, and
+ * mostly one comparison of a number says "other". Two names in one slot would be an initialiser
+ * given twice, which does not compile; the unit test walks all names. */
 #include "lib/base/field.h"
 #include "lib/base/bytes.h"
 
-#define MAGIC              0xcf019ed9u
+#define MAGIC              0x36467839u
 #define KEY(n, a, z)       ((uint32_t)(n) << 16 | (uint32_t)(uint8_t)(a) << 8 | (uint8_t)(z))
 #define SLOT(key)          ((uint32_t)((key)*MAGIC) >> 26)
 #define OURS(id)           ((id) >= FIELD_X_OFFSHOOT_CONTEXT)
@@ -32,6 +33,8 @@ static const struct str names[FIELD_ID_COUNT] = {
     [FIELD_X_FORWARDED_PROTO] = STR("x-forwarded-proto"),
     [FIELD_X_FORWARDED_HOST] = STR("x-forwarded-host"),
     [FIELD_FORWARDED] = STR("forwarded"),
+    [FIELD_X_FORWARDED_PORT] = STR("x-forwarded-port"),
+    [FIELD_X_REQUEST_ID] = STR("x-request-id"),
     [FIELD_BAGGAGE] = STR("baggage"),
     [FIELD_TRACEPARENT] = STR("traceparent"),
     [FIELD_TRACESTATE] = STR("tracestate"),
@@ -67,6 +70,7 @@ static const struct entry {
     ENTRY(17, 'x', 'o', FIELD_X_FORWARDED_PROTO),
     ENTRY(16, 'x', 't', FIELD_X_FORWARDED_HOST),
     ENTRY(9, 'f', 'd', FIELD_FORWARDED),
+    ENTRY(12, 'x', 'd', FIELD_X_REQUEST_ID),
     ENTRY(7, 'b', 'e', FIELD_BAGGAGE),
     ENTRY(11, 't', 't', FIELD_TRACEPARENT),
     ENTRY(10, 't', 'e', FIELD_TRACESTATE),
@@ -99,7 +103,11 @@ look_closer(const char *name, size_t len, enum field_id nearest)
     const struct str known = names[nearest];
     if (OURS(nearest) && known.n == len && same_loosely(name, known.p, len))
         return nearest;
-    /* Two bytes turn away x-request-id and its like before the walk. */
+    if (nearest == FIELD_X_FORWARDED_HOST) {
+        const struct str port = names[FIELD_X_FORWARDED_PORT];
+        return len == port.n && bytes_eq(name, port.p, len) ? FIELD_X_FORWARDED_PORT : FIELD_OTHER;
+    }
+    /* Two bytes turn away most other names before the walk. */
     if (len >= prefix.n && name[2] == 'o' && name[9] == 't' &&
         same_loosely(name, prefix.p, prefix.n))
         return FIELD_X_OFFSHOOT_OTHER;

@@ -18,7 +18,7 @@ struct pick {
     struct signer *signer;
     int64_t now;
 
-    uint32_t seen;    /* 1 << enum field_id of every field */
+    uint64_t seen;    /* 1 << enum field_id of every field */
     struct str token; /* of the own carriers; valid when `own` is not SOURCE_NONE */
     uint8_t own;      /* enum context_source: the first carrier that is present */
     bool two_tokens;  /* own carriers disagree */

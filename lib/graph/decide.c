@@ -53,6 +53,12 @@ static bool is_loop(const struct ask *a)
 static enum refusal pick_context(const struct ask *a, struct answer *ret)
 {
     struct context *c = &ret->context;
+    if (a->env.n) {
+        c->env = a->env;
+        c->source = SOURCE_DEFAULT;
+        c->rule = RULE_DEFAULT;
+        return REFUSAL_NONE;
+    }
     context_pick(c, &(struct carried){.fields = a->fields,
                         .nfields = a->nfields,
                         .trusted = a->trusted,
@@ -74,6 +80,10 @@ static enum refusal pick_context(const struct ask *a, struct answer *ret)
 
 static enum refusal pick_route(const struct snapshot *s, const struct ask *a, struct answer *ret)
 {
+    if (a->service.n) {
+        ret->route.service = snapshot_find_service(s, a->service);
+        return REFUSAL_NONE;
+    }
     const struct hosts *hosts = a->trusted ? snapshot_hosts(s) : NULL;
     int r = route_pick(a->gateway, hosts, a->authority, ret->path, &ret->route);
     if (r == -EINVAL) {
@@ -93,7 +103,8 @@ static enum refusal resolve(const struct snapshot *s, const struct ask *a, struc
     if (d->refusal != REFUSAL_NONE)
         return d->refusal;
     const struct service_info *service = snapshot_service(s, d->service);
-    if (!service || service->protocol != PROTOCOL_TCP)
+    bool raw = a->service.n || a->connect;
+    if (!service || (service->protocol == PROTOCOL_TCP) == raw)
         return REFUSAL_NONE;
     d->cls = CLASS_NONE;
     d->provider = d->cause_env = NUMBER_NONE;

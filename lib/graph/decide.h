@@ -1,5 +1,8 @@
 /* From a request's head to its decision: the one function that routes, explains and tests.
  *
+ * A connection that carries no HTTP is asked about without fields and path, with the server name it
+ * gave as its authority.
+ *
  * Order: loop guard, context, route, resolve, access (access.h; untrusted listeners only). The
  * proxy calls decide for every request; `explain`, live and offline, calls it for the request
  * described to it. */
@@ -22,6 +25,9 @@ struct ask {
     bool refuse_missing;           /* onMissing: refuse (trusted listeners) */
     const struct gateway *gateway; /* may be NULL on trusted listeners */
     int64_t now;                   /* Unix seconds */
+    struct str service;            /* a connection for this tcp service: no route is looked for */
+    struct str env; /* with service: its environment, whatever the client says; may be empty */
+    bool connect;   /* the method CONNECT: routed like others, but to tcp services only */
     struct scratch *scratch;
     struct signer *signer; /* this thread's; NULL: no keys */
 };

@@ -109,6 +109,11 @@ bool gateway_pins(const struct gateway *g, struct str authority)
 
 /* ---- caches ---- */
 
+bool gateway_selects_host(const struct gateway *g)
+{
+    return g->kinds >> SELECT_HOST & 1;
+}
+
 struct str gateway_vary(const struct gateway *g, bool own)
 {
     return g->vary[own];

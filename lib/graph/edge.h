@@ -24,6 +24,9 @@ static inline bool share_cookie_named(struct str name)
 /* True when the authority (port, case and one trailing dot do not matter) is one of pinHosts. */
 bool gateway_pins(const struct gateway *g, struct str authority);
 
+/* True when the environment may depend on the host that a client names. */
+bool gateway_selects_host(const struct gateway *g);
+
 /* The value of Vary for replies of this gateway at an untrusted listener; empty: none is needed.
  * own: edge tokens are believed there, so that our own carriers choose as well. Belongs to the
  * gateway. */

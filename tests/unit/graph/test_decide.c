@@ -1,6 +1,7 @@
 #include "tests/unit/graph/compiled.h"
 
 #include "lib/graph/decide.h"
+#include "lib/graph/edge.h"
 
 #define TOKEN "v1m.feat-42.0.00"
 
@@ -257,6 +258,75 @@ static void passages_are_counted_in_every_spelling(void **state)
     assert_int_equal(decided(), REFUSAL_LOOP);
 }
 
+static void a_connection_is_decided_by_its_service_and_the_name_it_gives(void **state)
+{
+    (void)state;
+    static const char tcp[] =
+        "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: db}\n"
+        "spec: {protocol: tcp}\n---\n"
+        "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\nspec: {}\n---\n"
+        "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"
+        "spec: {mode: baseline, providers: {db: {endpoints: [\"10.1.0.6:5432\"]}}}\n---\n"
+        "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: feat-42}\n"
+        "spec: {mode: overlay, parent: main, access: public,\n"
+        "  providers: {db: {endpoints: [\"10.1.9.6:5432\"]}}}\n---\n"
+        "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: closed}\n"
+        "spec: {mode: overlay, parent: main}\n---\n"
+        "apiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"
+        "spec: {defaultEnvironment: main, select: [{host: \"*.preview.example.com\"}],\n"
+        "  routes: [{path: /, service: cart}]}\n";
+    struct snapshot *kept = f.s;
+    f.s = graph_compile(tcp);
+    f.ask.gateway = snapshot_only_gateway(f.s);
+    f.ask.service = STR("db");
+    f.ask.trusted = false;
+    assert_true(gateway_selects_host(f.ask.gateway));
+
+    request_init(&f.r, "", "");
+    decided();
+    assert_provider("main", "db");
+    request_init(&f.r, "feat-42.preview.example.com", "");
+    decided();
+    assert_provider("feat-42", "db");
+    request_init(&f.r, "none.preview.example.com", "");
+    assert_int_equal(decided(), REFUSAL_UNKNOWN_ENVIRONMENT);
+    request_init(&f.r, "closed.preview.example.com", "");
+    assert_int_equal(decided(), REFUSAL_FORBIDDEN);
+    f.ask.env = STR("feat-42");
+    decided();
+    assert_provider("feat-42", "db");
+    f.ask.env = STR("");
+    request_init(&f.r, "", "");
+    f.ask.service = STR("cart");
+    assert_int_equal(decided(), REFUSAL_NO_PROVIDER);
+    f.ask.service = STR("nothing");
+    assert_int_equal(decided(), REFUSAL_NO_SERVICE);
+    snapshot_unref(f.s);
+    f.s = kept;
+}
+
+static void tcp_services_are_for_connections_and_others_are_not(void **state)
+{
+    (void)state;
+    f.ask.service = STR("db");
+    request_init(&f.r, "", "");
+    decided();
+    assert_provider("main", "db");
+    f.ask.service = STR("cart");
+    assert_int_equal(decided(), REFUSAL_UNSUPPORTED);
+    assert_refused();
+    f.ask.service = STR("");
+    f.ask.connect = true;
+    request_init(&f.r, "db:5432", "/");
+    decided();
+    assert_provider("main", "db");
+    request_init(&f.r, "cart:80", "/");
+    assert_int_equal(decided(), REFUSAL_UNSUPPORTED);
+    assert_refused();
+    request_init(&f.r, "www.example.org:443", "/");
+    assert_int_equal(decided(), REFUSAL_NO_ROUTE);
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 
 int main(void)
@@ -273,6 +343,8 @@ int main(void)
         TEST(no_route_comes_before_unknown_environment),
         TEST(an_environment_expires_at_its_instant),
         TEST(a_tcp_service_is_not_reached_over_http),
+        TEST(a_connection_is_decided_by_its_service_and_the_name_it_gives),
+        TEST(tcp_services_are_for_connections_and_others_are_not),
         TEST(sixteen_passages_are_no_loop_and_seventeen_are),
         TEST(passages_are_counted_in_every_spelling),
     };
