@@ -79,6 +79,21 @@ enum proxy_stat {
     STAT_BAGGAGE_CUT,
     STAT_RETRIES,
     STAT_RETRIES_DENIED,
+    STAT_BUDGET_CONNECTIONS, /* of a service's policy, over the process */
+    STAT_BUDGET_PENDING,
+    STAT_BUDGET_REQUESTS,
+    STAT_EJECTIONS,
+    STAT_EJECTIONS_SPARED, /* due, but maxEjected or the last usable one */
+    STAT_AFFINITY_COOKIES,
+    STAT_REMOVED, /* requests and streams ended because their environment is gone */
+    STAT_DISABLED_ENDED,
+    STAT_HEALTH_WELL,
+    STAT_HEALTH_FAILED,
+    STAT_HEALTH_LOST,
+    STAT_HEALTH_RECOVERED,
+    STAT_HEALTH_LATE,
+    STAT_HEALTH_LEFT_OUT,
+    STAT_ENDPOINT_ORDERS,
     STAT_ACCEPTS,
     STAT_ACCEPT_ERRORS,
     STAT_ACCEPT_FOREIGN,      /* from outside from=CIDR */
@@ -93,6 +108,8 @@ enum proxy_stat {
     STAT_PROVIDER_BYTES_OUT,
     STAT_LOG_LINES,
     STAT_LOG_LOST,
+    STAT_LOG_READER_LOST,
+    STAT_LIVE_REFUSED,
     STAT_NAME_LOOKUPS,
     STAT_NAME_FAILURES,
     STAT_NAME_FORBIDDEN,
@@ -123,6 +140,7 @@ enum proxy_stat {
     STAT_PROVIDER_CONNECTIONS,
     STAT_PROVIDER_IDLE,
     STAT_BUFFERS,
+    STAT_LOG_READERS,
     STAT_GRAPH_EPOCH,
     STAT_GRAPH_ENVIRONMENTS,
     STAT_GRAPH_SERVICES,
@@ -131,6 +149,8 @@ enum proxy_stat {
     STAT_EPOCHS_HELD,
     STAT_KEYS,
     STAT_WORKERS,
+    STAT_HEALTH_TARGETS,
+    STAT_HEALTH_UNHEALTHY,
     STAT_COUNT
 };
 
