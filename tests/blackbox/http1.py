@@ -164,6 +164,11 @@ class Stream:
         self._start()
         return self._exactly(n)
 
+    def peek_exactly(self, n):
+        """The next n bytes, which stay where they are."""
+        self._start()
+        return self._need(lambda b: b[:n] if len(b) >= n else None)
+
     def read_to_end(self):
         """Everything until EOF. Incomplete when the peer resets or keeps it open."""
         self._start()
