@@ -31,7 +31,8 @@ END_STREAM, ACK, END_HEADERS, PADDED, WITH_PRIORITY = 1, 1, 4, 8, 32
  FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, CONNECT_ERROR, ENHANCE_YOUR_CALM,
  INADEQUATE_SECURITY, HTTP_1_1_REQUIRED) = range(14)  # fmt: skip
 
-HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_STREAMS, INITIAL_WINDOW, MAX_FRAME, MAX_HEADER_LIST = range(1, 7)
+HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_STREAMS, INITIAL_WINDOW, MAX_FRAME = range(1, 6)
+MAX_HEADER_LIST = 6
 ENABLE_CONNECT = 8
 
 WINDOW = 65_535
@@ -596,7 +597,7 @@ class Server(Peer):
 
     def _unseen(self, ready):
         return next((x for n, x in sorted(self.exchanges.items())
-                     if n not in self.taken and x.fields is not None and ready(x)), None)  # fmt: skip
+                     if n not in self.taken and x.fields is not None and ready(x)), None)
 
     def next_request(self, whole=True):
         """The next request as an Exchange; None when the other side closes first."""

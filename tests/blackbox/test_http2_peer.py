@@ -1,5 +1,5 @@
-"""The tests' own HTTP/2: its two ends against each other, against independent programs, and that its
-reader refuses what it must."""
+"""The tests' own HTTP/2: its two ends against each other, against independent programs, and that
+its reader refuses what it must."""
 
 import socket
 import subprocess
