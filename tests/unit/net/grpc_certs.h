@@ -40,13 +40,13 @@ static inline void write_cert(struct cert *c)
 
 /* ca NULL: signed by itself, a CA. names: as in "DNS:a,IP:127.0.0.1", NULL for none. Valid from
  * an hour ago for `seconds` from now. */
-static inline void make_cert(struct cert *c, const char *dir, const char *name,
+static inline void make_cert_of(struct cert *c, EVP_PKEY *key, const char *dir, const char *name,
     const struct cert *ca, const char *names, long seconds)
 {
     static long serial = 1;
     snprintf(c->cert_path, sizeof(c->cert_path), "%s/%s.pem", dir, name);
     snprintf(c->key_path, sizeof(c->key_path), "%s/%s.key", dir, name);
-    c->key = EVP_EC_gen("P-256");
+    c->key = key; /* taken */
     c->x509 = X509_new();
     assert_true(c->key && c->x509);
     X509 *issuer = ca ? ca->x509 : c->x509;
@@ -63,6 +63,12 @@ static inline void make_cert(struct cert *c, const char *dir, const char *name,
         add_extension(c->x509, issuer, NID_subject_alt_name, names);
     assert_true(X509_sign(c->x509, ca ? ca->key : c->key, EVP_sha256()) > 0);
     write_cert(c);
+}
+
+static inline void make_cert(struct cert *c, const char *dir, const char *name,
+    const struct cert *ca, const char *names, long seconds)
+{
+    make_cert_of(c, EVP_EC_gen("P-256"), dir, name, ca, names, seconds);
 }
 
 static inline void cert_free(struct cert *c)
