@@ -146,8 +146,9 @@ void h1_parser_reset(struct h1_parser *p, const struct h1_limits *limits, struct
 /* data[0..n) is everything received since the head began. H1_DONE: *head is filled, head->size
  * bytes are used. H1_ERROR: p->error. Connection-named and hop-by-hop fields carry FIELD_HOP
  * (Connection, Keep-Alive, Proxy-Connection, TE, Transfer-Encoding, Upgrade, HTTP2-Settings and
- * what Connection lists, except Content-Length, Host, Via, Baggage, Traceparent, Tracestate and
- * our own, which naming does not remove). Trailer is forwarded. */
+ * what Connection lists, except Content-Length, Host, Via, Baggage, Traceparent, Tracestate,
+ * Forwarded, X-Forwarded-*, X-Request-Id and our own, which naming does not remove). Trailer is
+ * forwarded. */
 enum h1_status h1_request(struct h1_parser *p, char *data, uint32_t n, struct h1_head *head);
 /* request_method: what the reply answers, for its framing (HEAD; 2xx to CONNECT). Every 1xx is
  * returned as a head of its own with H1_NO_BODY; the caller resets and goes on. A bare "204" or

@@ -2,14 +2,17 @@
 #include "lib/base/bytes.h"
 #include "lib/wire/h1_internal.h"
 
-/* Naming these in Connection does not remove them: framing and routing must arrive, and nobody
- * may make the proxy lose a context. */
+/* Naming these in Connection does not remove them: framing, routing and who asked must arrive, and
+ * nobody may make the proxy lose a context. */
 static const uint64_t kept_ids =
     H1_BIT(FIELD_CONTENT_LENGTH) | H1_BIT(FIELD_HOST) | H1_BIT(FIELD_VIA) | H1_BIT(FIELD_BAGGAGE) |
-    H1_BIT(FIELD_TRACEPARENT) | H1_BIT(FIELD_TRACESTATE) | H1_BIT(FIELD_X_OFFSHOOT_CONTEXT) |
-    H1_BIT(FIELD_UBERCTX_OFFSHOOT) | H1_BIT(FIELD_OT_BAGGAGE_OFFSHOOT) |
-    H1_BIT(FIELD_X_OFFSHOOT_EXPLAIN) | H1_BIT(FIELD_X_OFFSHOOT_ERROR) |
-    H1_BIT(FIELD_X_OFFSHOOT_ROUTE) | H1_BIT(FIELD_X_OFFSHOOT_OTHER);
+    H1_BIT(FIELD_X_FORWARDED_FOR) | H1_BIT(FIELD_X_FORWARDED_PROTO) |
+    H1_BIT(FIELD_X_FORWARDED_HOST) | H1_BIT(FIELD_X_FORWARDED_PORT) | H1_BIT(FIELD_FORWARDED) |
+    H1_BIT(FIELD_X_REQUEST_ID) | H1_BIT(FIELD_TRACEPARENT) | H1_BIT(FIELD_TRACESTATE) |
+    H1_BIT(FIELD_X_OFFSHOOT_CONTEXT) | H1_BIT(FIELD_UBERCTX_OFFSHOOT) |
+    H1_BIT(FIELD_OT_BAGGAGE_OFFSHOOT) | H1_BIT(FIELD_X_OFFSHOOT_EXPLAIN) |
+    H1_BIT(FIELD_X_OFFSHOOT_ERROR) | H1_BIT(FIELD_X_OFFSHOOT_ROUTE) |
+    H1_BIT(FIELD_X_OFFSHOOT_OTHER);
 
 /* Not inlined: a head without such a field shall not save registers for it. */
 #define RARE       __attribute__((noinline))
