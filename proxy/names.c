@@ -84,7 +84,12 @@ static int pick(struct worker *w, struct name *n, uint16_t port, struct addr *re
     return -ENOENT;
 }
 
-int names_get(struct worker *w, const struct addr *a, struct request *r, struct addr *ret)
+const struct name *names_known(struct worker *w, struct str text)
+{
+    return *find(&w->names, hash_of(text), text);
+}
+
+int names_list(struct worker *w, const struct addr *a, struct request *r, struct name **ret)
 {
     uint64_t hash = hash_of(a->name);
     struct name **at = find(&w->names, hash, a->name);
@@ -95,13 +100,22 @@ int names_get(struct worker *w, const struct addr *a, struct request *r, struct 
     bool due = n->expires_ms <= w->now_ms;
     if (due && !ask(w, n) && n->naddrs == 0)
         return -ENOMEM;
-    if (n->naddrs)
-        return pick(w, n, a->port, ret);
+    if (n->naddrs) {
+        *ret = n;
+        return 0;
+    }
     if (!due)
         return n->error ? n->error : -ENOENT;
     list_append(&n->waiting, &r->wait);
     r->waiting_name = true;
     return -EINPROGRESS;
+}
+
+int names_get(struct worker *w, const struct addr *a, struct request *r, struct addr *ret)
+{
+    struct name *n;
+    int rc = names_list(w, a, r, &n);
+    return rc ? rc : pick(w, n, a->port, ret);
 }
 
 void names_unwait(struct request *r)

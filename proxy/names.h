@@ -37,6 +37,10 @@ struct names {
 /* 0: *ret is an address (port set). -EINPROGRESS: r waits and will be run when the answer is here.
  * -ENOENT: no such name. -ENOMEM. */
 int names_get(struct worker *w, const struct addr *a, struct request *r, struct addr *ret);
+/* The same, but *ret is the name with all its addresses, at least one; valid in this turn. */
+int names_list(struct worker *w, const struct addr *a, struct request *r, struct name **ret);
+/* What is known now, without asking. NULL: nothing. */
+const struct name *names_known(struct worker *w, struct str text);
 void names_unwait(struct request *r);
 /* Forgets names without use for ten minutes. */
 void names_sweep(struct worker *w);
