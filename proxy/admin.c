@@ -4,6 +4,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
 #include "lib/net/admingraph.h"
+#include "proxy/admin_live.h"
 #include "proxy/control.h"
 #include "proxy/keys.h"
 #include "proxy/sync.h"
@@ -423,6 +424,11 @@ const struct admin_route admin_routes[] = {
         "?host=H&path=P[&header=Name: value]...[&trusted=1]: a whole request"},
     {"/environments", 0, on_environments, "all environments; ?tree=1 as a tree"},
     {"/environments/", ADMIN_PREFIX, on_environment, "one environment"},
+    {"/connections", 0, admin_connections,
+        "[?side=client|provider][&state=][&older=][&limit=]: of clients and to providers"},
+    {"/requests", 0, admin_requests,
+        "?live[&env=][&service=][&state=][&older=][&limit=]: what is being done"},
+    {"/log", 0, admin_log, "[?when=RULE]...[&format=text|json|otel]: the access log as it is made"},
     {"/trace/", ADMIN_PREFIX, on_trace, "hop records of a trace-id"},
     {"/metrics", ADMIN_PUBLIC, on_metrics, "counters for Prometheus"},
     {"/counters", 0, on_counters, "counters that are not zero"},

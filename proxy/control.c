@@ -4,7 +4,9 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/net/sock.h"
+#include "proxy/admin_live.h"
 #include "proxy/keys.h"
+#include "proxy/logtail.h"
 #include "proxy/sync.h"
 #include "proxy/trace.h"
 #include <assert.h>
@@ -201,6 +203,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
     }
     if (c->sync)
         sync_second(c->sync);
+    logtail_second(c);
     end_when_stopped(c);
 }
 
@@ -361,8 +364,7 @@ static int make_workers(struct control *c, struct err *e)
         if (rc != 0)
             return rc;
         c->readers[c->nworkers] = &c->workers[c->nworkers].slots;
-        c->workers[c->nworkers].log.fd = c->log_fd;
-        c->workers[c->nworkers].log.json = c->set->access_log_format == LOG_FORMAT_JSON;
+        accesslog_open(&c->workers[c->nworkers].log, c->log_fd, c->set->access_log_format);
     }
     set_gauge(c, STAT_WORKERS, n);
     return 0;
@@ -446,6 +448,8 @@ int control_init(
     c->log_fd = c->state_fd = -1;
     c->started_s = wall_clock();
     list_init(&c->lookups);
+    list_init(&c->tails);
+    list_init(&c->asks);
     c->shared.set = set;
     c->shared.control = &c->mailbox;
     c->shared.pins = set->agent != NULL;
@@ -523,6 +527,8 @@ void control_release(struct control *c)
         mailbox_close(&c->mailbox);
         mailbox_release(&c->mailbox);
     }
+    logtail_release(c);
+    live_release(c);
     if (c->delayed)
         snapshot_unref(c->delayed);
     slots_release(&c->epochs.slots);

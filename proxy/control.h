@@ -48,6 +48,8 @@ struct control {
     struct dns *dns;
     struct list lookups; /* names being looked up */
     struct admin_server *admin;
+    struct list tails, asks; /* readers of the log (logtail.h); open questions (live.h) */
+    unsigned ntails, nasks;
     struct event *signals[4], *second;
     const char *metrics_text; /* the bound metrics address */
     char metrics_buf[ADDR_TEXT_MAX];

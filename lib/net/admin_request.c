@@ -143,7 +143,7 @@ void admin_request_detach(struct admin_request *r)
     r->of = NULL;
 }
 
-static void request_free(struct admin_request *r)
+void admin_request_free(struct admin_request *r)
 {
     if (r->of)
         r->of->request = NULL;
@@ -178,7 +178,7 @@ struct admin_request *admin_request_new(struct evhttp_request *http)
     r->pool = pool_new(2048);
     int rc = r->pool ? take_parts(r) : -ENOMEM;
     if (rc == -ENOMEM) {
-        request_free(r);
+        admin_request_free(r);
         evhttp_send_reply(http, 503, NULL, NULL);
         return NULL;
     }
@@ -287,7 +287,7 @@ void admin_reply(struct admin_request *r, int status, const char *content_type, 
         send_reply(r, status, content_type, body);
     }
     text_release(body);
-    request_free(r);
+    admin_request_free(r);
 }
 
 void admin_error(struct admin_request *r, int status, const char *fmt, ...)

@@ -28,7 +28,7 @@ enum admin_flag {
 struct admin_route {
     const char *path; /* "/status" */
     unsigned flags;
-    /* Must call admin_reply exactly once, now or later. */
+    /* Must call admin_reply (or admin_error, or admin_stream_begin) exactly once, now or later. */
     void (*fn)(struct admin_request *r, void *arg);
     const char *help; /* for the list at "/" */
 };
@@ -61,6 +61,16 @@ bool admin_wants_json(struct admin_request *r);
 unsigned admin_peer_uid(struct admin_request *r);
 /* Takes *body (releases it). content_type NULL: application/json or text/plain by wants_json. */
 void admin_reply(struct admin_request *r, int status, const char *content_type, struct text *body);
+/* In place of admin_reply: a reply that goes on (chunked) until admin_stream_end, which must be called
+ * once. False: the reply is over already (HEAD, or the client has gone) and r is no more. */
+bool admin_stream_begin(struct admin_request *r, const char *content_type);
+/* The client has gone: what is added is dropped. */
+bool admin_stream_gone(const struct admin_request *r);
+/* Bytes that the client has not taken yet. A client that takes nothing for 30 s is gone. */
+size_t admin_stream_waiting(const struct admin_request *r);
+/* Memory that is out loses the piece. */
+void admin_stream_add(struct admin_request *r, struct str piece);
+void admin_stream_end(struct admin_request *r);
 /* {"error":...} or the text, by wants_json. */
 void admin_error(struct admin_request *r, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

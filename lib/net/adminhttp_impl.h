@@ -1,5 +1,6 @@
-/* What the files of the admin server share: adminhttp.c (listeners, connections, routes) and
- * admin_request.c (one request's parts and its reply). Nobody else includes it. */
+/* What the files of the admin server share: adminhttp.c (listeners, connections, routes),
+ * admin_request.c (one request's parts and its reply) and admin_stream.c (replies without an end).
+ * Nobody else includes it. */
 #ifndef OFFSHOOT_NET_ADMINHTTP_IMPL_H
 #define OFFSHOOT_NET_ADMINHTTP_IMPL_H
 
@@ -80,6 +81,8 @@ struct admin_request {
 /* Takes the parts of a request into memory of ours, so that they outlive the connection. NULL: it
  * was refused and answered. */
 struct admin_request *admin_request_new(struct evhttp_request *http);
+/* Its reply has been given. */
+void admin_request_free(struct admin_request *r);
 /* The client has gone; the reply will be dropped. */
 void admin_request_detach(struct admin_request *r);
 

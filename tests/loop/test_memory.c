@@ -79,7 +79,7 @@ static bool exchange_with_failure(const struct exchange *x, unsigned long n)
     loop_start(&l, x->graph, NULL);
     l.w.bufs.keep = 0; /* each buffer is an allocation */
     if (x->access_log)
-        l.w.log.fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        accesslog_open(&l.w.log, open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_FORMAT_TEXT);
     int other = x->graph ? -1 : bystander();
     unsigned first = l.nproviders;
     int before = x->stale ? loop_client(&l, l.trusted) : -1;

@@ -1,0 +1,221 @@
+/* Rows of listings: what is told of a connection, and of a request. */
+#include "lib/base/list.h"
+#include "proxy/live.h"
+#include "proxy/logline.h"
+#include "proxy/request.h"
+#include "proxy/worker.h"
+#include <stdio.h>
+
+/* ---- room for rows ---- */
+
+/* Heap by age: the youngest on top is the first to give way. */
+static bool younger(const struct live_row *a, const struct live_row *b)
+{
+    return a->age_us < b->age_us;
+}
+
+static void swap(struct live_row *a, struct live_row *b)
+{
+    struct live_row t = *a;
+    *a = *b;
+    *b = t;
+}
+
+static void sift_down(struct live_row *row, uint32_t n, uint32_t at)
+{
+    for (;;) {
+        uint32_t child = 2 * at + 1;
+        if (child >= n)
+            return;
+        if (child + 1 < n && younger(&row[child + 1], &row[child]))
+            child++;
+        if (!younger(&row[child], &row[at]))
+            return;
+        swap(&row[child], &row[at]);
+        at = child;
+    }
+}
+
+static void sift_up(struct live_row *row, uint32_t at)
+{
+    while (at > 0 && younger(&row[at], &row[(at - 1) / 2])) {
+        swap(&row[at], &row[(at - 1) / 2]);
+        at = (at - 1) / 2;
+    }
+}
+
+/* Whether a row of this age has room: the oldest are kept. */
+static bool has_room(const struct live_part *p, uint64_t age_us)
+{
+    return p->n < p->size || (p->size > 0 && age_us > p->row[0].age_us);
+}
+
+static void keep(struct live_part *p, const struct live_row *row)
+{
+    if (p->rows)
+        p->rows--;
+    if (p->n < p->size) {
+        p->row[p->n] = *row;
+        sift_up(p->row, p->n++);
+    } else {
+        p->row[0] = *row;
+        sift_down(p->row, p->n, 0);
+    }
+}
+
+/* ---- texts ---- */
+
+static void put(char *to, size_t size, struct str s)
+{
+    size_t n = s.n < size ? s.n : size - 1;
+    if (n)
+        memcpy(to, s.p, n);
+    to[n] = '\0';
+}
+#define PUT(to, s) put(to, sizeof(to), s)
+
+static void put_addr(char to[static LIVE_ADDRESS], const struct addr *a)
+{
+    char text[ADDR_TEXT_MAX];
+    size_t n = addr_format(a, text);
+    put(to, LIVE_ADDRESS, str_of(text, n));
+}
+
+static bool wanted(const char *word, struct str s)
+{
+    return !*word || str_eq(str_c(word), s);
+}
+
+/* ---- requests ---- */
+
+/* Since when the request is in its step, by the times that it notes anyway. */
+static uint64_t step_since(const struct request *r)
+{
+    switch ((enum step)r->step) {
+    case STEP_NAME:
+    case STEP_CONNECT:
+        return r->t_decided;
+    case STEP_SEND:
+    case STEP_REPLY:
+        return r->t_connected;
+    case STEP_RELAY:
+    case STEP_OWN:
+        return r->t_reply ? r->t_reply : r->t_start;
+    default:
+        return r->t_start;
+    }
+}
+
+static void fill_request(const struct request *r, struct live_row *row)
+{
+    struct addr peer;
+    struct str path = logline_path(r);
+    path.n = str_find(path, '?');
+    client_peer(r->client, &peer);
+    put_addr(row->address, &peer);
+    put_addr(row->listener, &r->client->listener->spec.addr);
+    row->cls = logline_class(r);
+    row->bytes_in = r->up.sent;
+    row->bytes_out = r->down.sent;
+    row->state_us = r->w->now_us - step_since(r);
+    struct str env = logline_env(r);
+    if (!str_eq(env, STR("-")))
+        PUT(row->environment, env);
+    PUT(row->service, r->service);
+    PUT(row->provider, r->provider_env);
+    if (r->head.size == 0)
+        return;
+    PUT(row->method, r->head.method);
+    PUT(row->host, r->head.authority);
+    PUT(row->path, path);
+}
+
+static void add_request(struct live_part *p, const struct request *r)
+{
+    const struct live_question *q = p->question;
+    struct live_row row;
+    uint64_t age = r->w->now_us - r->t_start;
+    struct str state = str_c(step_word(r->step)), env = logline_env(r);
+    if (age < q->older_us || !wanted(q->state, state) || !wanted(q->environment, env) ||
+        !wanted(q->service, r->service))
+        return;
+    p->total++;
+    if (!has_room(p, age))
+        return;
+    memset(&row, 0, sizeof row);
+    row.age_us = age;
+    row.worker = (uint16_t)r->w->id;
+    row.trusted = r->client->listener->spec.trusted;
+    row.protocol = logline_protocol(r);
+    row.state = state.p;
+    fill_request(r, &row);
+    keep(p, &row);
+}
+
+/* ---- connections ---- */
+
+static const char *client_state(const struct client *c)
+{
+    if (c->lingering)
+        return "lingering";
+    return c->req ? step_word(c->req->step) : "idle";
+}
+
+static void add_connection(struct live_part *p, struct live_row *row)
+{
+    const struct live_question *q = p->question;
+    if (row->age_us < q->older_us || !wanted(q->state, str_c(row->state)))
+        return;
+    p->total++;
+    if (has_room(p, row->age_us))
+        keep(p, row);
+}
+
+static void client_row(struct live_part *p, const struct client *c)
+{
+    struct worker *w = c->conn.w;
+    struct live_row row;
+    struct addr peer;
+    memset(&row, 0, sizeof row);
+    client_peer(c, &peer);
+    put_addr(row.address, &peer);
+    put_addr(row.listener, &c->listener->spec.addr);
+    row.side = LIVE_CLIENT;
+    row.worker = (uint16_t)w->id;
+    row.trusted = c->listener->spec.trusted;
+    row.refused = c->refuse;
+    row.protocol = "http1";
+    row.state = client_state(c);
+    row.age_us = (w->now_ms - c->since_ms) * 1000;
+    row.state_us = c->req ? w->now_us - step_since(c->req) : row.age_us;
+    add_connection(p, &row);
+}
+
+void live_add_pconn(struct live_part *p, const struct pconn *c)
+{
+    struct worker *w = c->conn.w;
+    struct live_row row;
+    memset(&row, 0, sizeof row);
+    put_addr(row.address, &c->provider->addr);
+    row.side = LIVE_PROVIDER;
+    row.worker = (uint16_t)w->id;
+    row.protocol = "http1";
+    row.state = c->pending ? "connect" : c->req ? step_word(c->req->step) : "idle";
+    row.age_us = c->req ? w->now_us - c->req->t_start : (w->now_ms - c->idle_ms) * 1000;
+    row.state_us = row.age_us;
+    add_connection(p, &row);
+}
+
+void live_add_client(struct live_part *p, struct client *c)
+{
+    const struct live_question *q = p->question;
+    if (q->what == LIVE_REQUESTS) {
+        if (c->req)
+            add_request(p, c->req);
+        return;
+    }
+    if (q->sides & 1u << LIVE_CLIENT)
+        client_row(p, c);
+    if (q->sides & 1u << LIVE_PROVIDER && c->req && c->req->pconn)
+        live_add_pconn(p, c->req->pconn);
+}
