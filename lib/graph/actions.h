@@ -10,7 +10,10 @@
 #include "lib/graph/policy.h"
 #include <stddef.h>
 
+#define TOKEN_BYTES_MAX    256
 #define ACTION_HEADERS_MAX 32 /* names in one set or remove */
+
+#define ACTION_BYTES_MAX 8192 /* names and values of one set or remove */
 
 /* Edits of a head, in this order: every field named in `remove` and in `set` goes, then `set` is
  * added. Names are lower case, and never ours, hop-by-hop, about framing, or Host. */
@@ -38,6 +41,7 @@ struct redirect {
 struct route_actions {
     bool strip_prefix;         /* the matched prefix is cut off */
     bool no_upgrade;           /* upgrades and extended CONNECT are refused */
+    bool require_https;        /* what came without TLS gets 308 to the same URL with https */
     uint16_t prefix_len;       /* of the route's path as it is compared; "/" is 0 */
     struct str replace_prefix; /* stands for the matched prefix; p NULL: not written */
     struct str host;           /* the Host or :authority that is forwarded; empty: the request's */
@@ -60,6 +64,19 @@ struct gateway_limits {
     struct limit environment; /* the one asked for */
 };
 
+static inline bool limit_any(const struct limit *l)
+{
+    return l->per_second || l->together;
+}
+static inline bool limits_any(const struct gateway_limits *l)
+{
+    return limit_any(&l->source) || limit_any(&l->environment);
+}
+
+/* Nothing is done: what a route without actions means. */
+struct route_actions actions_none(void);
+bool actions_are_none(const struct route_actions *a);
+
 static inline bool actions_rewrite_path(const struct route_actions *a)
 {
     return a->strip_prefix || a->replace_prefix.p;
@@ -78,9 +95,22 @@ struct str actions_location(const struct route_actions *a, bool https, struct st
     struct str path, char *out, size_t size);
 
 /* True when a route may set or remove a header of this lower-case name; else *ret_why says what
- * it is: "one of our carriers". */
+ * it is: "a carrier of the context". */
 bool actions_may_edit(struct str name, const char **ret_why);
-/* RFC 9110 section 5.5: visible ASCII, space and tab inside, bytes above 0x7f. */
-bool header_value_valid(struct str value);
+
+/* What texts of actions are, written in a file or received. */
+bool token_valid(struct str s);            /* RFC 9110 section 5.6.2, at most 256 bytes */
+bool header_value_valid(struct str value); /* section 5.5, at most 4,096 bytes */
+bool route_path_valid(struct str path);    /* '/' first, no query, does not climb, 1,024 bytes */
+bool sent_path_valid(struct str path);     /* the same in ASCII, and not "//" first */
+bool location_valid(struct str location);  /* http(s) URL or absolute path, 2,048 bytes */
+bool host_text_valid(struct str host);     /* characters of host and port, 261 bytes */
+bool redirect_status_valid(uint32_t status);
+
+/* Copies for a compiled graph: adds what a copy needs; then copies `from`, its fields and strings
+ * to where the two pointers are, which move on. */
+void actions_size(const struct route_actions *from, size_t *fields, size_t *text);
+void actions_copy(
+    struct route_actions *to, const struct route_actions *from, struct field **fields, char **text);
 
 #endif

@@ -1,7 +1,7 @@
 #include "lib/graph/docs.h"
 
 #include "lib/base/mem.h"
-#include "lib/base/parse.h"
+#include "lib/graph/docs_int.h"
 #include <errno.h>
 
 /* Field numbers of proto/offshoot/v1/graph.proto. */
@@ -15,16 +15,9 @@ enum {
     S_PINNED,
     S_HOSTS,
     S_DEPENDS_ON,
-    S_POLICY
-};
-enum {
-    P_BALANCE = 1,
-    P_TIMEOUT,
-    P_CONNECT_TIMEOUT,
-    P_RETRIES_MAX,
-    P_RETRIES_BUDGET,
-    P_HEALTH_INTERVAL,
-    P_HEALTH_PATH
+    S_POLICY,
+    S_PROVIDER_PROTOCOL,
+    S_TLS
 };
 enum {
     G_NAME = 1,
@@ -32,38 +25,13 @@ enum {
     G_PIN_HOSTS,
     G_SELECTORS,
     G_ROUTES,
-    G_OVERLAY_ACCESS_PUBLIC
+    G_OVERLAY_ACCESS_PUBLIC,
+    G_LIMITS
 };
 enum { SEL_KIND = 1, SEL_FORWARD, SEL_KEY };
-enum { R_HOST = 1, R_PATH, R_SERVICE };
+enum { R_HOST = 1, R_PATH, R_SERVICE, R_ACTIONS };
 
 /* ---- writing ---- */
-
-static void put_uint(struct pb_out *o, uint32_t field, uint64_t v)
-{
-    if (v)
-        pb_uint(o, field, v);
-}
-static void put_str(struct pb_out *o, uint32_t field, struct str s)
-{
-    if (s.n)
-        pb_bytes(o, field, s);
-}
-
-static void write_policy(struct pb_out *o, const struct policy *p)
-{
-    size_t at = pb_begin(o, S_POLICY);
-    put_uint(o, P_BALANCE, p->balance);
-    put_uint(o, P_TIMEOUT, p->timeout_ms);
-    put_uint(o, P_CONNECT_TIMEOUT, p->connect_timeout_ms);
-    if (p->retries_max != UINT32_MAX)
-        pb_uint(o, P_RETRIES_MAX, p->retries_max);
-    if (p->retries_budget_percent != UINT32_MAX)
-        pb_uint(o, P_RETRIES_BUDGET, p->retries_budget_percent);
-    put_uint(o, P_HEALTH_INTERVAL, p->health.interval_ms);
-    put_str(o, P_HEALTH_PATH, p->health.path);
-    pb_end(o, at);
-}
 
 void service_write(struct pb_out *o, const struct model_service *m)
 {
@@ -78,7 +46,9 @@ void service_write(struct pb_out *o, const struct model_service *m)
         pb_bytes(o, S_HOSTS, m->hosts[i].s);
     for (uint32_t i = 0; i < m->ndepends_on; i++)
         pb_bytes(o, S_DEPENDS_ON, m->depends_on[i].s);
-    write_policy(o, &m->policy);
+    policy_write(o, S_POLICY, &m->policy);
+    put_uint(o, S_PROVIDER_PROTOCOL, m->provider_protocol);
+    tls_write(o, S_TLS, &m->tls);
 }
 
 void gateway_write(struct pb_out *o, const struct model_gateway *m)
@@ -100,9 +70,11 @@ void gateway_write(struct pb_out *o, const struct model_gateway *m)
         put_str(o, R_HOST, m->routes[i].host.s);
         put_str(o, R_PATH, m->routes[i].path.s);
         put_str(o, R_SERVICE, m->routes[i].service.s);
+        actions_write(o, R_ACTIONS, m->routes[i].actions);
         pb_end(o, at);
     }
     put_uint(o, G_OVERLAY_ACCESS_PUBLIC, m->overlay_access_public);
+    limits_write(o, G_LIMITS, &m->limits);
 }
 
 /* ---- reading ---- */
@@ -112,67 +84,6 @@ static int bad(struct err *e, const char *kind, uint32_t field)
     return err_set(e, -EBADMSG, "malformed field %u of a %s record", field, kind);
 }
 
-/* A number of at most max; false when it is none. */
-static bool get_uint(const struct pb_field *f, uint64_t max, uint64_t *ret)
-{
-    if (f->wire != PB_VARINT || f->value > max)
-        return false;
-    *ret = f->value;
-    return true;
-}
-
-static bool get_u32(const struct pb_field *f, uint32_t *ret)
-{
-    uint64_t v;
-    if (!get_uint(f, UINT32_MAX, &v))
-        return false;
-    *ret = (uint32_t)v;
-    return true;
-}
-
-static bool get_u8(const struct pb_field *f, uint8_t max, uint8_t *ret)
-{
-    uint64_t v;
-    if (!get_uint(f, max, &v))
-        return false;
-    *ret = (uint8_t)v;
-    return true;
-}
-
-static bool get_bool(const struct pb_field *f, bool *ret)
-{
-    uint64_t v;
-    if (!get_uint(f, 1, &v))
-        return false;
-    *ret = v;
-    return true;
-}
-
-static bool get_str(const struct pb_field *f, struct str *ret)
-{
-    if (f->wire != PB_BYTES || utf8_check(f->bytes) != f->bytes.n ||
-        str_find(f->bytes, '\0') != f->bytes.n)
-        return false;
-    *ret = f->bytes;
-    return true;
-}
-
-static bool get_name(const struct pb_field *f, struct str *ret)
-{
-    return f->wire == PB_BYTES && name_valid(f->bytes) && get_str(f, ret);
-}
-
-/* How often a field stands in a message. */
-static uint32_t count_field(struct str bytes, uint32_t field)
-{
-    struct pb_in in = pb_in_of(bytes);
-    struct pb_field f;
-    uint32_t n = 0;
-    while (pb_next(&in, &f) > 0)
-        n += f.number == field;
-    return n;
-}
-
 int record_name(struct str bytes, struct str *ret, struct err *e)
 {
     struct pb_in in = pb_in_of(bytes);
@@ -180,42 +91,6 @@ int record_name(struct str bytes, struct str *ret, struct err *e)
     if (pb_next(&in, &f) <= 0 || f.number != 1 || !get_name(&f, ret))
         return err_set(e, -EBADMSG, "record without a valid name");
     return 0;
-}
-
-static int read_policy(struct str bytes, struct policy *p)
-{
-    struct pb_in in = pb_in_of(bytes);
-    struct pb_field f;
-    int r;
-    while ((r = pb_next(&in, &f)) > 0) {
-        bool ok = false;
-        switch (f.number) {
-        case P_BALANCE:
-            ok = get_u8(&f, BALANCE_LEAST_REQUEST, &p->balance);
-            break;
-        case P_TIMEOUT:
-            ok = get_u32(&f, &p->timeout_ms);
-            break;
-        case P_CONNECT_TIMEOUT:
-            ok = get_u32(&f, &p->connect_timeout_ms);
-            break;
-        case P_RETRIES_MAX:
-            ok = get_u32(&f, &p->retries_max);
-            break;
-        case P_RETRIES_BUDGET:
-            ok = get_u32(&f, &p->retries_budget_percent);
-            break;
-        case P_HEALTH_INTERVAL:
-            ok = get_u32(&f, &p->health.interval_ms);
-            break;
-        case P_HEALTH_PATH:
-            ok = get_str(&f, &p->health.path);
-            break;
-        }
-        if (!ok)
-            return -EBADMSG;
-    }
-    return r;
 }
 
 static bool read_service_field(struct model_service *m, const struct pb_field *f)
@@ -244,7 +119,11 @@ static bool read_service_field(struct model_service *m, const struct pb_field *f
     case S_DEPENDS_ON:
         return get_name(f, &m->depends_on[m->ndepends_on++].s);
     case S_POLICY:
-        return f->wire == PB_BYTES && read_policy(f->bytes, &m->policy) == 0;
+        return f->wire == PB_BYTES && policy_read(f->bytes, &m->policy);
+    case S_PROVIDER_PROTOCOL:
+        return get_u8(f, PROVIDER_HTTP2, &m->provider_protocol);
+    case S_TLS:
+        return f->wire == PB_BYTES && tls_read(f->bytes, &m->tls);
     default:
         return false;
     }
@@ -255,7 +134,7 @@ static int read_service(struct str bytes, struct model_service *m, struct err *e
     struct pb_in in = pb_in_of(bytes);
     struct pb_field f;
     int r;
-    m->policy.retries_max = m->policy.retries_budget_percent = UINT32_MAX;
+    m->policy = policy_default();
     while ((r = pb_next(&in, &f)) > 0)
         if (!read_service_field(m, &f))
             return bad(e, "service", f.number);
@@ -298,7 +177,10 @@ int service_doc_new(struct str bytes, uint32_t number, uint64_t changed, struct 
         .state = m->state,
         .shadow = m->shadow,
         .pinned = m->pinned,
-        .policy = m->policy};
+        .http2 = m->provider_protocol == PROVIDER_DEFAULT ? m->protocol == PROTOCOL_GRPC
+                                                          : m->provider_protocol == PROVIDER_HTTP2,
+        .policy = m->policy,
+        .tls = m->tls};
     *ret = d;
     return 0;
 }
@@ -334,7 +216,21 @@ static int read_selector(struct str bytes, struct model_selector *s)
     return r;
 }
 
-static int read_route(struct str bytes, struct model_route *route)
+/* Where the parts of a gateway's model are put while it is read. */
+struct gateway_room {
+    struct route_actions *actions;
+    struct field *fields;
+};
+
+static bool read_actions(struct str bytes, struct model_route *route, struct gateway_room *at)
+{
+    if (route->actions)
+        return false;
+    route->actions = at->actions++;
+    return actions_read(bytes, route->actions, &at->fields);
+}
+
+static int read_route(struct str bytes, struct model_route *route, struct gateway_room *at)
 {
     struct pb_in in = pb_in_of(bytes);
     struct pb_field f;
@@ -343,16 +239,20 @@ static int read_route(struct str bytes, struct model_route *route)
         bool ok = f.number == R_HOST      ? get_str(&f, &route->host.s)
                   : f.number == R_PATH    ? get_str(&f, &route->path.s)
                   : f.number == R_SERVICE ? get_name(&f, &route->service.s)
+                  : f.number == R_ACTIONS ? f.wire == PB_BYTES && read_actions(f.bytes, route, at)
                                           : false;
         if (!ok)
             return -EBADMSG;
     }
-    if (r == 0 && (!route->service.s.n || !route->path.s.n || route->path.s.p[0] != '/'))
+    bool redirects = route->actions && route->actions->redirect.status;
+    bool target = redirects ? route->service.s.n == 0 : route->service.s.n > 0;
+    if (r == 0 && (!target || !route->path.s.n || route->path.s.p[0] != '/'))
         return -EBADMSG;
     return r;
 }
 
-static bool read_gateway_field(struct model_gateway *m, const struct pb_field *f)
+static bool read_gateway_field(
+    struct model_gateway *m, const struct pb_field *f, struct gateway_room *at)
 {
     switch (f->number) {
     case G_NAME:
@@ -364,21 +264,24 @@ static bool read_gateway_field(struct model_gateway *m, const struct pb_field *f
     case G_SELECTORS:
         return f->wire == PB_BYTES && read_selector(f->bytes, &m->selectors[m->nselectors++]) == 0;
     case G_ROUTES:
-        return f->wire == PB_BYTES && read_route(f->bytes, &m->routes[m->nroutes++]) == 0;
+        return f->wire == PB_BYTES && read_route(f->bytes, &m->routes[m->nroutes++], at) == 0;
     case G_OVERLAY_ACCESS_PUBLIC:
         return get_bool(f, &m->overlay_access_public);
+    case G_LIMITS:
+        return f->wire == PB_BYTES && limits_read(f->bytes, &m->limits);
     default:
         return false;
     }
 }
 
-static int read_gateway(struct str bytes, struct model_gateway *m, struct err *e)
+static int read_gateway(
+    struct str bytes, struct model_gateway *m, struct gateway_room *at, struct err *e)
 {
     struct pb_in in = pb_in_of(bytes);
     struct pb_field f;
     int r;
     while ((r = pb_next(&in, &f)) > 0)
-        if (!read_gateway_field(m, &f))
+        if (!read_gateway_field(m, &f, at))
             return bad(e, "gateway", f.number);
     if (r < 0)
         return err_set(e, -EBADMSG, "gateway record is cut short or garbled");
@@ -391,7 +294,7 @@ static int compile_gateway(struct gateway_doc *d, const struct model_gateway *m,
     service_number_fn *number, void *arg, struct err *e)
 {
     for (uint32_t i = 0; i < m->nroutes; i++)
-        if (number(arg, m->routes[i].service.s) == NUMBER_NONE)
+        if (m->routes[i].service.s.n && number(arg, m->routes[i].service.s) == NUMBER_NONE)
             return err_set(e, -EBADMSG, "gateway '%.*s' routes to unknown service '%.*s'",
                 STR_ARG(m->name.s), STR_ARG(m->routes[i].service.s));
     d->name = m->name.s;
@@ -399,27 +302,48 @@ static int compile_gateway(struct gateway_doc *d, const struct model_gateway *m,
     return d->gateway ? 0 : err_set(e, -ENOMEM, "out of memory");
 }
 
-int gateway_doc_new(struct str bytes, uint64_t changed, struct sha *sha, service_number_fn *number,
-    void *arg, struct gateway_doc **ret, struct err *e)
+static int gateway_model_new(struct str bytes, struct model_gateway *m, struct gateway_room *room)
 {
     uint32_t npin = count_field(bytes, G_PIN_HOSTS), nsel = count_field(bytes, G_SELECTORS);
     uint32_t nroutes = count_field(bytes, G_ROUTES);
-    struct gateway_doc *d = mem_zalloc(sizeof(*d));
-    char *copy = mem_dup(bytes.p, bytes.n);
-    struct model_gateway m = {.pin_hosts = mem_zalloc((npin + (size_t)1) * sizeof(struct mtext)),
+    uint32_t nfields = 0;
+    struct pb_in in = pb_in_of(bytes);
+    struct pb_field f;
+    while (pb_next(&in, &f) > 0)
+        if (f.number == G_ROUTES && f.wire == PB_BYTES)
+            nfields += actions_count_fields(f.bytes, R_ACTIONS);
+    *m = (struct model_gateway){.pin_hosts = mem_zalloc((npin + (size_t)1) * sizeof(struct mtext)),
         .selectors = mem_zalloc((nsel + (size_t)1) * sizeof(struct model_selector)),
         .routes = mem_zalloc((nroutes + (size_t)1) * sizeof(struct model_route))};
-    int r = -ENOMEM;
-    if (d && copy && m.pin_hosts && m.selectors && m.routes) {
+    *room = (struct gateway_room){mem_zalloc((nroutes + (size_t)1) * sizeof(struct route_actions)),
+        mem_zalloc((nfields + (size_t)1) * sizeof(struct field))};
+    bool ok = m->pin_hosts && m->selectors && m->routes && room->actions && room->fields;
+    return ok ? 0 : -ENOMEM;
+}
+
+int gateway_doc_new(struct str bytes, uint64_t changed, struct sha *sha, service_number_fn *number,
+    void *arg, struct gateway_doc **ret, struct err *e)
+{
+    struct gateway_doc *d = mem_zalloc(sizeof(*d));
+    char *copy = mem_dup(bytes.p, bytes.n);
+    struct model_gateway m;
+    struct gateway_room room;
+    int r = gateway_model_new(bytes, &m, &room);
+    struct gateway_room at = room;
+    if (r == 0 && d && copy) {
         *d = (struct gateway_doc){.refs = 1, .changed = changed, .bytes = str_of(copy, bytes.n)};
         copy = NULL;
         r = sha_of(sha, bytes.p, bytes.n, d->hash);
-        r = r < 0 ? r : read_gateway(d->bytes, &m, e);
+        r = r < 0 ? r : read_gateway(d->bytes, &m, &at, e);
         r = r < 0 ? r : compile_gateway(d, &m, number, arg, e);
+    } else {
+        r = -ENOMEM;
     }
     mem_free(m.pin_hosts);
     mem_free(m.selectors);
     mem_free(m.routes);
+    mem_free(room.actions);
+    mem_free(room.fields);
     mem_free(copy);
     if (r == 0)
         *ret = d;

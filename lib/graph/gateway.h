@@ -28,7 +28,8 @@ struct gateway {
     int32_t share_at; /* the last query selector: the share cookie is read there; -1: none */
     struct str *pins; /* pinHosts, as they are compared */
     uint32_t npins;
-    struct str vary[2];     /* see gateway_vary (edge.h) */
+    struct str vary[2]; /* see gateway_vary (edge.h) */
+    struct gateway_limits limits;
     uint8_t overlay_access; /* enum access_kind of an overlay or a pool that says nothing */
     struct routes *routes;  /* private to route.c */
     char *text;             /* every string of it */

@@ -250,6 +250,22 @@ bool decode_duration(struct decode *d, uint32_t value, uint32_t *ret_ms)
     return true;
 }
 
+void read_duration(struct decode *d, uint32_t value, void *into)
+{
+    decode_duration(d, value, into);
+}
+
+bool decode_token(struct decode *d, uint32_t value, const char *what, struct mtext *ret)
+{
+    if (!decode_text(d, value, ret))
+        return false;
+    if (token_valid(ret->s))
+        return true;
+    findings_add(d->found, F_NAME, ret->at, NULL,
+        "'%.*s' cannot be %s; write letters, digits, '-' or '_'", STR_ARG(shown(ret->s)), what);
+    return false;
+}
+
 void decode_texts(struct decode *d, uint32_t list, struct mtext **ret, uint32_t *ret_n)
 {
     if (!decode_is(d, list, NODE_LIST))
@@ -336,6 +352,19 @@ bool decode_host(struct decode *d, uint32_t value, enum host_form form, struct m
     return text.s.p != NULL;
 }
 
+bool decode_bare_host(struct decode *d, uint32_t value, struct mtext *ret)
+{
+    struct mtext host, written;
+    if (!decode_host(d, value, HOST_EXACT, &host) || !decode_text(d, value, &written))
+        return false;
+    if (host.s.n != written.s.n) {
+        decode_wrong(d, value, "a host name without port and dot at the end");
+        return false;
+    }
+    *ret = host;
+    return true;
+}
+
 /* ---- maps by table ------------------------------------------------------------------------- */
 
 static const struct known_field *find_field(
@@ -402,6 +431,19 @@ unsigned decode_map(struct decode *d, uint32_t map, const char *what,
     if (!(fault & MAP_UNKNOWN_FIELD) && missing_fields(d, map, what, fields, nfields))
         fault |= MAP_MISSING_FIELD;
     return fault;
+}
+
+bool decode_exclude(
+    struct decode *d, uint32_t map, const char *a, const char *b, const char *advice)
+{
+    uint32_t first = decode_find(d, map, a), second = decode_find(d, map, b);
+    if (first == NOWHERE || second == NOWHERE)
+        return false;
+    uint32_t early = first < second ? first : second, late = first < second ? second : first;
+    struct place related = node_place(d, key_of(early));
+    findings_add(d->found, F_CONTRADICTION, node_place(d, key_of(late)), &related,
+        "'%s' and '%s' together; %s", a, b, advice);
+    return true;
 }
 
 void read_text(struct decode *d, uint32_t value, void *into)

@@ -1,24 +1,9 @@
 #include "lib/graph/hint.h"
 #include "lib/graph/load_internal.h"
-#include "lib/graph/route.h"
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
-#define KEY_MAX 256 /* bytes of a header, cookie, member or parameter name */
-
 /* ---- selectors ----------------------------------------------------------------------------- */
-
-/* RFC 9110 section 5.6.2 */
-static bool is_token(struct str s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        char c = ascii_lower(s.p[i]);
-        bool alnum = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-        if (!alnum && (c == '\0' || !strchr("!#$%&'*+-.^_`|~", c)))
-            return false;
-    }
-    return s.n > 0 && s.n <= KEY_MAX;
-}
 
 /* A member of tracestate may be tenant@system (W3C Trace Context section 3.3.1.3.1). */
 static bool is_selector_key(enum selector_kind kind, struct str s)
@@ -26,16 +11,16 @@ static bool is_selector_key(enum selector_kind kind, struct str s)
     if (kind == SELECT_TRACESTATE) {
         size_t at = str_find(s, '@'), slash = str_find(s, '/');
         if (at < s.n)
-            return is_token(str_of(s.p, at)) && is_token(str_from(s, at + 1));
+            return token_valid(str_of(s.p, at)) && token_valid(str_from(s, at + 1));
         if (slash < s.n)
-            return is_token(str_of(s.p, slash)) && is_token(str_from(s, slash + 1));
+            return token_valid(str_of(s.p, slash)) && token_valid(str_from(s, slash + 1));
     }
-    return is_token(s);
+    return token_valid(s);
 }
 
 static void lower(struct decode *d, struct mtext *t)
 {
-    char small[KEY_MAX];
+    char small[TOKEN_BYTES_MAX];
     for (size_t i = 0; i < t->s.n; i++)
         small[i] = ascii_lower(t->s.p[i]);
     t->s = decode_copy(d, str_of(small, t->s.n));
@@ -128,55 +113,59 @@ static void read_select(struct decode *d, uint32_t value, void *into)
     }
 }
 
-/* ---- routes -------------------------------------------------------------------------------- */
+/* ---- limits -------------------------------------------------------------------------------- */
 
-static void read_route_host(struct decode *d, uint32_t value, void *into)
+static void read_rate(struct decode *d, uint32_t value, void *into)
 {
-    decode_host(d, value, HOST_EXACT_OR_SUFFIX, into);
+    int64_t n;
+    if (decode_number(d, value, 1, 1000000, &n))
+        *(uint32_t *)into = (uint32_t)n;
 }
 
-static bool is_route_path(struct str s)
+/* A burst is as many requests as a second has, unless it is written. */
+static void settle_limit(struct decode *d, uint32_t map, struct limit *l)
 {
-    char out[KEY_MAX * 4];
-    if (s.n == 0 || s.n > sizeof(out) || s.p[0] != '/')
-        return false;
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] <= ' ' || s.p[i] == 0x7f || s.p[i] == '?' || s.p[i] == '#')
-            return false;
-    return path_normalise(s, out) > 0;
+    if (l->burst && !l->per_second)
+        findings_add(d->found, F_MISSING_FIELD, node_place(d, map), NULL,
+            "'burst' needs 'requestsPerSecond'; add it");
+    if (!l->burst)
+        l->burst = l->per_second;
 }
 
-static void read_path(struct decode *d, uint32_t value, void *into)
-{
-    struct mtext path;
-    if (!decode_text(d, value, &path))
-        return;
-    if (is_route_path(path.s))
-        *(struct mtext *)into = path;
-    else
-        decode_wrong(d, value, "a path prefix: '/' first, no query, at most 1,024 bytes");
-}
-
-static void read_routes(struct decode *d, uint32_t value, void *into)
+static void read_per_source(struct decode *d, uint32_t value, void *into)
 {
     static const struct known_field fields[] = {
-        {"host", read_route_host, offsetof(struct model_route, host), false},
-        {"path", read_path, offsetof(struct model_route, path), true},
-        {"service", read_text, offsetof(struct model_route, service), true},
+        {"requestsPerSecond", read_rate, offsetof(struct limit, per_second), false},
+        {"burst", read_rate, offsetof(struct limit, burst), false},
+        {"connections", read_rate, offsetof(struct limit, together), false},
     };
-    struct model_gateway *g = into;
-    if (!decode_is(d, value, NODE_LIST))
-        return;
-    g->routes = decode_alloc(d, d->tree->nodes[value].n, sizeof(*g->routes));
-    for (uint32_t at = 0, item; g->routes && decode_item(d, value, &at, &item);) {
-        struct model_route *r = &g->routes[g->nroutes];
-        *r = (struct model_route){0};
-        size_t before = d->found->errors;
-        decode_map(d, item, "a route", fields, COUNT(fields), r);
-        if (d->found->errors != before)
-            r->path = (struct mtext){0}; /* nothing is compared with it */
-        g->nroutes++;
-    }
+    size_t before = d->found->errors;
+    decode_map(d, value, "perSource", fields, COUNT(fields), into);
+    if (d->found->errors == before)
+        settle_limit(d, value, into);
+}
+
+static void read_per_environment(struct decode *d, uint32_t value, void *into)
+{
+    static const struct known_field fields[] = {
+        {"requestsPerSecond", read_rate, offsetof(struct limit, per_second), false},
+        {"burst", read_rate, offsetof(struct limit, burst), false},
+        {"concurrent", read_rate, offsetof(struct limit, together), false},
+    };
+    size_t before = d->found->errors;
+    decode_map(d, value, "perEnvironment", fields, COUNT(fields), into);
+    if (d->found->errors == before)
+        settle_limit(d, value, into);
+}
+
+static void read_limits(struct decode *d, uint32_t value, void *into)
+{
+    static const struct known_field fields[] = {
+        {"perSource", read_per_source, offsetof(struct gateway_limits, source), false},
+        {"perEnvironment", read_per_environment, offsetof(struct gateway_limits, environment),
+            false},
+    };
+    decode_map(d, value, "limits", fields, COUNT(fields), into);
 }
 
 /* ---- gateway ------------------------------------------------------------------------------- */
@@ -209,6 +198,7 @@ void decode_gateway(struct decode *d, uint32_t spec, struct document *doc)
         {"pinHosts", read_pin_hosts, 0, false},
         {"select", read_select, 0, false},
         {"routes", read_routes, 0, false},
+        {"limits", read_limits, offsetof(struct model_gateway, limits), false},
     };
     if (spec != UINT32_MAX)
         decode_map(d, spec, "spec of a Gateway", fields, COUNT(fields), &doc->gateway);

@@ -5,6 +5,7 @@
  *   load_tree.c    piece -> tree of nodes, through libyaml; refuses what YAML has and we do not
  *   load_decode.c  tree -> document: tables of known fields, typed values
  *   load_service.c load_env.c load_gateway.c   the three kinds
+ *   load_policy.c  of a service; load_route.c of a gateway
  *   load_move.c    document -> another address, line or file
  */
 #ifndef OFFSHOOT_GRAPH_LOAD_INTERNAL_H
@@ -128,6 +129,10 @@ unsigned decode_map(struct decode *d, uint32_t map, const char *what,
     const struct known_field *fields, size_t nfields, void *into);
 /* The value of a key, or UINT32_MAX (also when `map` is none). */
 uint32_t decode_find(const struct decode *d, uint32_t map, const char *key);
+/* Adds a `contradiction` at the later of two keys when both are there: "'A' and 'B' together; " and
+ * the advice. Returns true then. */
+bool decode_exclude(
+    struct decode *d, uint32_t map, const char *a, const char *b, const char *advice);
 /* Goes through the pairs of a map; *at starts at 0. A key that stands there for the second time
  * is a finding and left out. */
 bool decode_pair(struct decode *d, uint32_t map, uint32_t *at, uint32_t *ret_value);
@@ -145,11 +150,15 @@ bool decode_text(struct decode *d, uint32_t value, struct mtext *ret);
 bool decode_bool(struct decode *d, uint32_t value, bool *ret);
 bool decode_number(struct decode *d, uint32_t value, int64_t min, int64_t max, int64_t *ret);
 bool decode_choice(struct decode *d, uint32_t value, const char *const *words, uint8_t *ret);
+/* A token (actions.h); `what` says what it names. */
+bool decode_token(struct decode *d, uint32_t value, const char *what, struct mtext *ret);
 /* A list of texts; *ret_n 0 when it is not one. */
 void decode_texts(struct decode *d, uint32_t list, struct mtext **ret, uint32_t *ret_n);
 /* A host, in the form in which hosts are compared. */
 enum host_form { HOST_EXACT, HOST_EXACT_OR_SUFFIX, HOST_SUFFIX }; /* suffix: "*.example.com" */
 bool decode_host(struct decode *d, uint32_t value, enum host_form form, struct mtext *ret);
+/* The same, exact, and written without port and trailing dot. */
+bool decode_bare_host(struct decode *d, uint32_t value, struct mtext *ret);
 /* A name by the grammar of names; false after a finding, but *ret is set when it is text. */
 bool decode_name(struct decode *d, uint32_t value, struct mtext *ret);
 bool decode_duration(struct decode *d, uint32_t value, uint32_t *ret_ms);
@@ -159,9 +168,13 @@ void decode_wrong(struct decode *d, uint32_t value, const char *expected);
 struct str decode_copy(struct decode *d, struct str s);
 
 /* read_fn for common fields. */
-read_fn read_text; /* struct mtext */
-read_fn read_str;  /* struct str */
-read_fn read_bool; /* bool */
+read_fn read_text;     /* struct mtext */
+read_fn read_str;      /* struct str */
+read_fn read_bool;     /* bool */
+read_fn read_duration; /* uint32_t, milliseconds */
+read_fn read_affinity; /* struct affinity */
+read_fn read_policy;   /* struct policy */
+read_fn read_routes;   /* struct model_gateway */
 
 void decode_service(struct decode *d, uint32_t spec, struct document *doc);
 /* spec UINT32_MAX: there is none that could be read. */

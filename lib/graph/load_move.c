@@ -41,6 +41,10 @@ static void move_service(struct model_service *s, const struct move *mv)
     move_texts(&s->hosts, s->nhosts, mv);
     move_texts(&s->depends_on, s->ndepends_on, mv);
     move_str(&s->policy.health.path, mv);
+    move_str(&s->policy.health.service, mv);
+    move_str(&s->policy.hash.cookie, mv);
+    move_str(&s->tls.name, mv);
+    move_str(&s->tls.ca, mv);
 }
 
 static void move_statement(struct model_statement *s, const struct move *mv)
@@ -73,6 +77,36 @@ static void move_env(struct model_env *e, const struct move *mv)
     move_place(&e->priority_at, mv);
 }
 
+static void move_fields(struct field **fields, uint32_t n, const struct move *mv)
+{
+    *fields = moved(*fields, mv);
+    for (uint32_t i = 0; i < n; i++) {
+        (*fields)[i].name = moved((*fields)[i].name, mv);
+        (*fields)[i].value = moved((*fields)[i].value, mv);
+    }
+}
+
+static void move_edits(struct header_edits *e, const struct move *mv)
+{
+    move_fields(&e->set, e->nset, mv);
+    move_fields(&e->remove, e->nremove, mv);
+}
+
+static void move_actions(struct route_actions **actions, const struct move *mv)
+{
+    struct route_actions *a = *actions = moved(*actions, mv);
+    if (!a)
+        return;
+    move_edits(&a->request, mv);
+    move_edits(&a->reply, mv);
+    move_str(&a->replace_prefix, mv);
+    move_str(&a->host, mv);
+    move_str(&a->affinity.cookie, mv);
+    move_str(&a->redirect.location, mv);
+    move_str(&a->redirect.host, mv);
+    move_str(&a->redirect.path, mv);
+}
+
 static void move_gateway(struct model_gateway *g, const struct move *mv)
 {
     move_text(&g->name, mv);
@@ -86,6 +120,7 @@ static void move_gateway(struct model_gateway *g, const struct move *mv)
         move_text(&g->routes[i].host, mv);
         move_text(&g->routes[i].path, mv);
         move_text(&g->routes[i].service, mv);
+        move_actions(&g->routes[i].actions, mv);
     }
 }
 

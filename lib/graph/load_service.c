@@ -3,83 +3,6 @@
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
-#define DEFAULT UINT32_MAX /* the proxy's default */
-
-/* ---- policy -------------------------------------------------------------------------------- */
-
-static void read_balance(struct decode *d, uint32_t value, void *into)
-{
-    static const char *const words[] = {"round-robin", "least-request", NULL};
-    decode_choice(d, value, words, into);
-}
-
-static void read_duration(struct decode *d, uint32_t value, void *into)
-{
-    decode_duration(d, value, into);
-}
-
-static void read_health_path(struct decode *d, uint32_t value, void *into)
-{
-    struct mtext text;
-    if (!decode_text(d, value, &text))
-        return;
-    if (text.s.n && text.s.p[0] == '/')
-        *(struct str *)into = text.s;
-    else
-        decode_wrong(d, value, "a path that starts with '/'");
-}
-
-static void read_health(struct decode *d, uint32_t value, void *into)
-{
-    static const struct known_field fields[] = {
-        {"path", read_health_path, offsetof(struct policy, health.path), true},
-        {"interval", read_duration, offsetof(struct policy, health.interval_ms), false},
-    };
-    struct policy *p = into;
-    p->health = health_default();
-    decode_map(d, value, "health", fields, COUNT(fields), into);
-}
-
-static void read_retries_max(struct decode *d, uint32_t value, void *into)
-{
-    int64_t n;
-    if (decode_number(d, value, 0, 10, &n))
-        *(uint32_t *)into = (uint32_t)n;
-}
-
-static void read_percent(struct decode *d, uint32_t value, void *into)
-{
-    if (!decode_is(d, value, NODE_TEXT))
-        return;
-    struct str s = node_text(d->tree, value);
-    uint32_t percent;
-    if (str_ends(s, STR("%")) && parse_u32(str_of(s.p, s.n - 1), 0, 100, &percent) == 0)
-        *(uint32_t *)into = percent;
-    else
-        decode_wrong(d, value, "a percentage from 0% to 100%");
-}
-
-static void read_retries(struct decode *d, uint32_t value, void *into)
-{
-    static const struct known_field fields[] = {
-        {"max", read_retries_max, offsetof(struct policy, retries_max), false},
-        {"budget", read_percent, offsetof(struct policy, retries_budget_percent), false},
-    };
-    decode_map(d, value, "retries", fields, COUNT(fields), into);
-}
-
-static void read_policy(struct decode *d, uint32_t value, void *into)
-{
-    static const struct known_field fields[] = {
-        {"balance", read_balance, offsetof(struct policy, balance), false},
-        {"timeout", read_duration, offsetof(struct policy, timeout_ms), false},
-        {"connectTimeout", read_duration, offsetof(struct policy, connect_timeout_ms), false},
-        {"health", read_health, 0, false},
-        {"retries", read_retries, 0, false},
-    };
-    decode_map(d, value, "policy", fields, COUNT(fields), into);
-}
-
 /* ---- service ------------------------------------------------------------------------------- */
 
 static void read_protocol(struct decode *d, uint32_t value, void *into)
@@ -138,6 +61,68 @@ static void read_shadow(struct decode *d, uint32_t value, void *into)
     decode_choice(d, value, words, into);
 }
 
+static void read_provider_protocol(struct decode *d, uint32_t value, void *into)
+{
+    static const char *const words[] = {"http1", "http2", NULL};
+    uint8_t word;
+    if (decode_choice(d, value, words, &word))
+        *(uint8_t *)into = word ? PROVIDER_HTTP2 : PROVIDER_HTTP1;
+}
+
+/* What a protocol means anyway is as good as not written. */
+static void settle_provider_protocol(struct decode *d, uint32_t spec, struct model_service *s)
+{
+    if (s->provider_protocol == PROVIDER_DEFAULT)
+        return;
+    bool by_nature = s->protocol == PROTOCOL_GRPC;
+    if (s->protocol == PROTOCOL_TCP)
+        decode_exclude(d, spec, "protocol", "providerProtocol",
+            "a tcp service is passed on as it is; remove 'providerProtocol'");
+    else if (by_nature && s->provider_protocol == PROVIDER_HTTP1)
+        decode_exclude(d, spec, "protocol", "providerProtocol",
+            "gRPC needs HTTP/2; remove 'providerProtocol', or write 'protocol: http'");
+    if (s->provider_protocol == (by_nature ? PROVIDER_HTTP2 : PROVIDER_HTTP1))
+        s->provider_protocol = PROVIDER_DEFAULT;
+}
+
+/* ---- TLS to the providers -------------------------------------------------------------------- */
+
+#define TLS_CA_MAX 1024 /* bytes of a path */
+
+static void read_tls_name(struct decode *d, uint32_t value, void *into)
+{
+    struct mtext host;
+    if (decode_bare_host(d, value, &host))
+        *(struct str *)into = host.s;
+}
+
+static void read_tls_ca(struct decode *d, uint32_t value, void *into)
+{
+    struct mtext path;
+    if (!decode_text(d, value, &path))
+        return;
+    if (path.s.n <= TLS_CA_MAX && path.s.p[0] == '/')
+        *(struct str *)into = path.s;
+    else
+        decode_wrong(d, value, "the absolute path of a PEM file, of at most 1,024 bytes");
+}
+
+static void read_tls(struct decode *d, uint32_t value, void *into)
+{
+    static const struct known_field fields[] = {
+        {"name", read_tls_name, offsetof(struct service_tls, name), false},
+        {"ca", read_tls_ca, offsetof(struct service_tls, ca), false},
+        {"insecure", read_bool, offsetof(struct service_tls, insecure), false},
+    };
+    struct service_tls *tls = into;
+    decode_map(d, value, "tls", fields, COUNT(fields), into);
+    if (tls->insecure)
+        decode_exclude(d, value, "ca", "insecure", "nothing is verified then; keep one of them");
+    tls->on = true;
+}
+
+/* ---- all ----------------------------------------------------------------------------------- */
+
 void decode_service(struct decode *d, uint32_t spec, struct document *doc)
 {
     static const struct known_field fields[] = {
@@ -150,9 +135,13 @@ void decode_service(struct decode *d, uint32_t spec, struct document *doc)
         {"state", read_state, offsetof(struct model_service, state), false},
         {"shadow", read_shadow, offsetof(struct model_service, shadow), false},
         {"policy", read_policy, offsetof(struct model_service, policy), false},
+        {"providerProtocol", read_provider_protocol,
+            offsetof(struct model_service, provider_protocol), false},
+        {"tls", read_tls, offsetof(struct model_service, tls), false},
     };
-    doc->service.policy.retries_max = DEFAULT;
-    doc->service.policy.retries_budget_percent = DEFAULT;
-    if (spec != UINT32_MAX)
-        decode_map(d, spec, "spec of a Service", fields, COUNT(fields), &doc->service);
+    doc->service.policy = policy_default();
+    if (spec == UINT32_MAX)
+        return;
+    decode_map(d, spec, "spec of a Service", fields, COUNT(fields), &doc->service);
+    settle_provider_protocol(d, spec, &doc->service);
 }

@@ -41,7 +41,8 @@ struct entry {
     uint32_t hash;
     uint32_t group;
     uint32_t service;
-    struct str host, path; /* as written */
+    struct str host, path;               /* as written */
+    const struct route_actions *actions; /* NULL: none */
 };
 
 struct routes {
@@ -51,6 +52,9 @@ struct routes {
     struct table by_host, by_path;
     uint64_t suffix_lengths; /* 1 << (length % 64) of every suffix */
     uint32_t longest_suffix;
+    struct route_actions *actions; /* of the entries that have some */
+    uint32_t nactions;
+    struct field *fields; /* of their edits */
 };
 
 struct hosts {
@@ -148,101 +152,6 @@ struct str authority_host(struct str authority, char *out)
 }
 
 /* ---- paths ---- */
-
-/* The path alone: what stands before query and fragment. */
-static struct str path_only(struct str path)
-{
-    path.n = str_find(path, '?');
-    path.n = str_find(path, '#');
-    return path;
-}
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = ascii_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool is_unreserved(int c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '.' || c == '_' || c == '~';
-}
-
-/* The byte that the escape at the start of s stands for, or -1. */
-static int escaped_byte(struct str s)
-{
-    int high = s.n >= 3 ? hex_value(s.p[1]) : -1;
-    int low = s.n >= 3 ? hex_value(s.p[2]) : -1;
-    return high < 0 || low < 0 ? -1 : high << 4 | low;
-}
-
-/* Writes one segment with unreserved characters decoded, other escapes in upper-case hex. One with
- * a broken escape stays as it is: decoding around it could make an escape that was none. */
-static size_t decode_segment(struct str segment, char *out)
-{
-    static const char digits[] = "0123456789ABCDEF";
-    size_t n = 0;
-    for (size_t i = 0; i < segment.n; i++) {
-        if (segment.p[i] != '%') {
-            out[n++] = segment.p[i];
-            continue;
-        }
-        int c = escaped_byte(str_from(segment, i));
-        if (c < 0) {
-            memcpy(out, segment.p, segment.n);
-            return segment.n;
-        }
-        i += 2;
-        if (is_unreserved(c)) {
-            out[n++] = (char)c;
-            continue;
-        }
-        out[n++] = '%';
-        out[n++] = digits[c >> 4];
-        out[n++] = digits[c & 15];
-    }
-    return n;
-}
-
-long path_normalise(struct str path, char *out)
-{
-    path = path_only(path);
-    size_t n = 0;
-    size_t at = 0;
-    if (path.n == 0 || path.p[0] != '/') {
-        if (path.n)
-            memcpy(out, path.p, path.n);
-        return (long)path.n;
-    }
-    while (at < path.n) {
-        /* A segment with the slash before it. RFC 3986 section 5.2.4, but a climb is refused. */
-        struct str rest = str_from(path, at + 1);
-        struct str segment = {rest.p, str_find(rest, '/')};
-        at += 1 + segment.n;
-        bool last = at == path.n;
-        out[n] = '/';
-        size_t len = decode_segment(segment, out + n + 1);
-        bool one = len == 1 && out[n + 1] == '.';
-        bool two = len == 2 && out[n + 1] == '.' && out[n + 2] == '.';
-        if (!one && !two) {
-            n += 1 + len;
-            continue;
-        }
-        if (two) {
-            if (n == 0)
-                return -1;
-            do
-                n--;
-            while (out[n] != '/');
-        }
-        if (last)
-            out[n++] = '/';
-    }
-    return (long)n;
-}
 
 #if defined(__SSE2__)
 /* True when none of p[0..16) is '?', '#', '%' or '.'. */
@@ -386,8 +295,11 @@ static int pick_normal(const struct gateway *g, const struct hosts *h, struct st
     const struct entry *e = g ? pick_entry(g->routes, host, hash, path) : NULL;
     if (!e)
         return -ENOENT;
-    *ret = (struct route){
-        .service = e->service, .by = ROUTE_GATEWAY, .host = e->host, .path = e->path};
+    *ret = (struct route){.service = e->service,
+        .by = ROUTE_GATEWAY,
+        .host = e->host,
+        .path = e->path,
+        .actions = e->actions};
     return 0;
 }
 
@@ -431,8 +343,12 @@ static size_t gateway_text_size(const struct model_gateway *m)
     size_t n = m->name.s.n + m->default_environment.s.n + 1 + gateway_edge_size(m);
     for (uint32_t i = 0; i < m->nselectors; i++)
         n += m->selectors[i].key.s.n;
-    for (uint32_t i = 0; i < m->nroutes; i++)
+    for (uint32_t i = 0; i < m->nroutes; i++) {
+        size_t fields = 0;
         n += m->routes[i].host.s.n + 2 * m->routes[i].path.s.n;
+        if (m->routes[i].actions)
+            actions_size(m->routes[i].actions, &fields, &n);
+    }
     return n;
 }
 
@@ -466,8 +382,27 @@ static uint32_t add_group(struct routes *r, struct str written)
     return r->ngroups++;
 }
 
-static void add_route(struct routes *r, const struct model_route *m, uint32_t service, char **at)
+/* Where the next copies go. */
+struct room {
+    char *text;
+    struct field *fields;
+};
+
+static const struct route_actions *add_actions(
+    struct routes *r, const struct model_route *m, struct str prefix, struct room *room)
 {
+    if (!m->actions)
+        return NULL;
+    struct route_actions *a = &r->actions[r->nactions++];
+    actions_copy(a, m->actions, &room->fields, &room->text);
+    a->prefix_len = (uint16_t)prefix.n;
+    return a;
+}
+
+static void add_route(
+    struct routes *r, const struct model_route *m, uint32_t service, struct room *room)
+{
+    char **at = &room->text;
     struct str host = keep_text(at, m->host.s);
     struct str path = keep_text(at, m->path.s);
     long n = path_normalise(path, *at);
@@ -480,7 +415,8 @@ static void add_route(struct routes *r, const struct model_route *m, uint32_t se
     if (find_entry(r, group, prefix))
         return; /* two equal routes: the check refuses them, here the first one counts */
     struct entry *e = &r->entries[r->nentries];
-    *e = (struct entry){prefix, hash_path(group, prefix), group, service, host, path};
+    *e = (struct entry){prefix, hash_path(group, prefix), group, service, host, path,
+        add_actions(r, m, prefix, room)};
     table_put(&r->by_path, e->hash, r->nentries++);
     struct group *g = &r->groups[group];
     g->lengths |= 1ull << (prefix.n % 64);
@@ -496,18 +432,30 @@ static void routes_free(struct routes *r)
     mem_free(r->entries);
     mem_free(r->by_host.slots);
     mem_free(r->by_path.slots);
+    mem_free(r->actions);
+    mem_free(r->fields);
     mem_free(r);
 }
 
-/* Room for n routes and their groups. */
-static struct routes *routes_new(uint32_t n, size_t *bytes)
+/* Room for the routes of a gateway, their groups and actions. */
+static struct routes *routes_new(const struct model_gateway *m, size_t *bytes)
 {
     struct routes *r = mem_zalloc(sizeof(*r));
     if (!r)
         return NULL;
+    uint32_t n = m->nroutes;
+    size_t nactions = 0, nfields = 0, text = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (m->routes[i].actions) {
+            nactions++;
+            actions_size(m->routes[i].actions, &nfields, &text);
+        }
+    r->actions = nactions ? mem_array(nactions, sizeof(*r->actions)) : NULL;
+    r->fields = nfields ? mem_array(nfields, sizeof(*r->fields)) : NULL;
+    bool no_room = (nactions && !r->actions) || (nfields && !r->fields);
     r->groups = mem_array((size_t)n + 1, sizeof(*r->groups));
     r->entries = mem_array((size_t)n + 1, sizeof(*r->entries));
-    if (!r->groups || !r->entries || table_init(&r->by_host, n, bytes) ||
+    if (no_room || !r->groups || !r->entries || table_init(&r->by_host, n, bytes) ||
         table_init(&r->by_path, n, bytes)) {
         routes_free(r);
         return NULL;
@@ -515,6 +463,7 @@ static struct routes *routes_new(uint32_t n, size_t *bytes)
     r->groups[0] = (struct group){0};
     r->ngroups = 1;
     *bytes += sizeof(*r) + ((size_t)n + 1) * (sizeof(*r->groups) + sizeof(*r->entries));
+    *bytes += nactions * sizeof(*r->actions) + nfields * sizeof(*r->fields);
     return r;
 }
 
@@ -536,7 +485,7 @@ struct gateway *gateway_new(const struct model_gateway *m, service_number_fn *nu
     g->bytes = sizeof(*g) + text + (m->nselectors + 1) * sizeof(*g->selectors);
     g->text = mem_alloc(text);
     g->selectors = mem_zalloc((m->nselectors + 1) * sizeof(*g->selectors));
-    g->routes = routes_new(m->nroutes, &g->bytes);
+    g->routes = routes_new(m, &g->bytes);
     if (!g->text || !g->selectors || !g->routes) {
         gateway_free(g);
         return NULL;
@@ -548,8 +497,13 @@ struct gateway *gateway_new(const struct model_gateway *m, service_number_fn *nu
         g->default_environment = keep_text(&at, m->default_environment.s);
     g->overlay_access = m->overlay_access_public ? ACCESS_PUBLIC : ACCESS_TOKEN;
     add_selectors(g, m, &at);
-    for (uint32_t i = 0; i < m->nroutes; i++)
-        add_route(g->routes, &m->routes[i], number(arg, m->routes[i].service.s), &at);
+    struct room room = {at, g->routes->fields};
+    for (uint32_t i = 0; i < m->nroutes; i++) {
+        struct str service = m->routes[i].service.s;
+        add_route(g->routes, &m->routes[i], service.n ? number(arg, service) : NUMBER_NONE, &room);
+    }
+    at = room.text;
+    g->limits = m->limits;
     if (!gateway_edge_init(g, m, &at)) {
         gateway_free(g);
         return NULL;
@@ -581,6 +535,11 @@ struct str gateway_name(const struct gateway *g)
 struct str gateway_default_environment(const struct gateway *g)
 {
     return g->default_environment;
+}
+
+const struct gateway_limits *gateway_limits(const struct gateway *g)
+{
+    return limits_any(&g->limits) ? &g->limits : NULL;
 }
 
 uint32_t gateway_selector_count(const struct gateway *g)

@@ -9,6 +9,7 @@
 
 #include "lib/base/str.h"
 #include "lib/graph/model.h"
+#include "lib/graph/path.h"
 #include <stdint.h>
 
 struct gateway;
@@ -43,10 +44,6 @@ enum route_by { ROUTE_NONE, ROUTE_SERVICE_HOST, ROUTE_GATEWAY };
  * segments climb above the root, or the path does not start with '/' and is not "*"). */
 int route_pick(const struct gateway *g, const struct hosts *h, struct str authority,
     struct str path, struct route *ret);
-
-/* The path as it is compared, written into out (at least path.n bytes). Returns its length, or -1
- * when it climbs above the root. Query and fragment are cut off first. */
-long path_normalise(struct str path, char *out);
 
 struct str gateway_name(const struct gateway *g);
 struct str gateway_default_environment(const struct gateway *g); /* p NULL: none */
