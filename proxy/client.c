@@ -1,5 +1,6 @@
 #include "proxy/client.h"
 #include "lib/base/mem.h"
+#include "proxy/h2link.h"
 #include "proxy/request.h"
 #include "proxy/worker.h"
 #include <assert.h>
@@ -14,13 +15,12 @@ static struct client *from_conn(struct conn *c)
     return (struct client *)(void *)c;
 }
 
-static void on_ready(struct conn *conn);
 static void on_timer(struct timer *t);
 
 struct client *client_new(struct worker *w, struct listener *l, int fd, const struct addr *peer)
 {
     struct client *c = mem_zalloc(sizeof *c);
-    if (!c || conn_open(&c->conn, w, CLIENT_MAGIC, fd, true, on_ready) != 0) {
+    if (!c || conn_open(&c->conn, w, CLIENT_MAGIC, fd, true, client_on_ready) != 0) {
         mem_free(c);
         close(fd);
         return NULL;
@@ -36,6 +36,18 @@ struct client *client_new(struct worker *w, struct listener *l, int fd, const st
     return c;
 }
 
+void client_init_stream(struct client *c, struct client *parent)
+{
+    c->phase = CLIENT_STREAM;
+    c->parent = parent;
+    c->listener = parent->listener;
+    c->peer_kind = parent->peer_kind;
+    memcpy(c->peer_ip, parent->peer_ip, sizeof c->peer_ip);
+    c->refuse = parent->refuse;
+    timer_init(&c->timer, on_timer);
+    list_init(&c->link);
+}
+
 void client_peer(const struct client *c, struct addr *ret)
 {
     *ret = (struct addr){.kind = c->peer_kind};
@@ -45,13 +57,21 @@ void client_peer(const struct client *c, struct addr *ret)
 void client_close(struct client *c, enum client_close why, bool reset)
 {
     struct worker *w = c->conn.w;
-    if (c->conn.fd < 0)
+    if (!c->conn.open)
         return;
     if (c->req) {
         struct request *r = c->req;
         c->req = NULL;
         request_abandon(r);
     }
+    if (c->phase == CLIENT_STREAM) {
+        conn_close(&c->conn, reset);
+        counter_inc(&w->stats[STAT_STREAM_CLOSES + why]);
+        worker_bury(w, &c->conn);
+        return;
+    }
+    if (c->phase == CLIENT_HTTP2)
+        client_h2_close(c, why);
     wheel_cancel(&w->wheel, &c->timer);
     conn_close(&c->conn, reset);
     list_remove(&c->link);
@@ -63,7 +83,7 @@ void client_close(struct client *c, enum client_close why, bool reset)
 
 void client_linger(struct client *c, enum client_close why)
 {
-    if (c->conn.eof) {
+    if (c->conn.eof || c->phase == CLIENT_STREAM) {
         client_close(c, why, false);
         return;
     }
@@ -72,7 +92,7 @@ void client_linger(struct client *c, enum client_close why)
     c->close_reason = (uint8_t)why;
     c->since_ms = c->conn.w->now_ms;
     worker_timer(c->conn.w, &c->timer, c->since_ms + c->conn.w->set->timeout_linger);
-    on_ready(&c->conn);
+    client_on_ready(&c->conn);
 }
 
 static void drop_input(struct client *c)
@@ -92,35 +112,70 @@ static void drop_input(struct client *c)
     }
 }
 
+/* RFC 9113 section 3.4. */
+#define PREFACE STR("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+
+/* True: HTTP/1. Else HTTP/2, which has begun (and may be over), or the first bytes cannot tell. */
+static bool sniff(struct client *c)
+{
+    const struct buf *in = &c->conn.in;
+    uint32_t n = buf_len(in) < PREFACE.n ? buf_len(in) : (uint32_t)PREFACE.n;
+    if (memcmp(buf_head(in), PREFACE.p, n) != 0) {
+        c->phase = CLIENT_HTTP1;
+        return true;
+    }
+    if (n == PREFACE.n)
+        client_h2_begin(c);
+    else
+        client_head_started(c);
+    return false;
+}
+
 /* Between requests: is there the beginning of one? */
 static void start_request(struct client *c)
 {
-    if (buf_len(&c->conn.in) == 0) {
+    if (c->phase == CLIENT_STREAM && h2strm_failed(&c->conn)) {
+        client_close(c, CLIENT_CLOSE_RESET, false);
+        return;
+    }
+    bool bad = c->phase == CLIENT_STREAM && h2strm_bad(&c->conn);
+    if (!bad && (buf_len(&c->conn.in) == 0 || c->phase == CLIENT_NEW)) {
         enum io io = conn_read(&c->conn);
         if (io == IO_AGAIN)
             return;
         if (io != IO_OK) {
-            client_close(
-                c, io == IO_NO_MEMORY ? CLIENT_CLOSE_NO_MEMORY : CLIENT_CLOSE_CLIENT, false);
+            bool begun = buf_len(&c->conn.in) > 0;
+            client_close(c,
+                io == IO_NO_MEMORY ? CLIENT_CLOSE_NO_MEMORY
+                : begun            ? CLIENT_CLOSE_IN_HEAD
+                                   : CLIENT_CLOSE_CLIENT,
+                false);
             return;
         }
     }
+    if (c->phase == CLIENT_NEW && !sniff(c))
+        return;
     c->req = request_new(c);
     if (!c->req) {
         client_close(c, CLIENT_CLOSE_NO_MEMORY, false);
         return;
     }
-    request_run(c->req);
+    if (bad)
+        request_run_bad(c->req, h2strm_bad(&c->conn));
+    else
+        request_run(c->req);
 }
 
-static void on_ready(struct conn *conn)
+void client_on_ready(struct conn *conn)
 {
     struct client *c = from_conn(conn);
-    if (c->lingering)
+    if (c->phase == CLIENT_HTTP2)
+        client_h2_ready(c);
+    else if (c->lingering)
         drop_input(c);
     else if (c->req && request_client_alive(c->req))
         request_run(c->req);
-    else if (!c->req && conn->fd >= 0)
+    else if (!c->req && conn->open)
         start_request(c);
 }
 
@@ -128,7 +183,7 @@ void client_next(struct client *c, bool keep, enum client_close why)
 {
     struct worker *w = c->conn.w;
     c->req = NULL;
-    if (!keep) {
+    if (!keep || c->phase == CLIENT_STREAM) {
         client_close(c, why, false);
         return;
     }
@@ -157,6 +212,19 @@ static void on_timer(struct timer *t)
     if (c->lingering) {
         client_close(c, c->close_reason, false);
         return;
+    }
+    if (c->phase == CLIENT_HTTP2) {
+        client_h2_timer(c);
+        return;
+    }
+    if (c->phase == CLIENT_NEW && c->conn.in.data) {
+        /* As much of a preface as of a method: HTTP/1 says what is wrong with it. */
+        c->phase = CLIENT_HTTP1;
+        c->req = request_new(c);
+        if (!c->req) {
+            client_close(c, CLIENT_CLOSE_NO_MEMORY, false);
+            return;
+        }
     }
     if (c->req && c->req->step == STEP_HEAD) {
         if (c->since_ms + w->set->timeout_head > w->now_ms) {

@@ -1,4 +1,5 @@
-/* A client connection: accepted, runs one request after another, closed with a reason. */
+/* A client connection: accepted, runs one request after another, closed with a reason. Or a stream
+ * of one that speaks HTTP/2 (client_h2.c): a client of its own for the one request it carries. */
 #ifndef OFFSHOOT_PROXY_CLIENT_H
 #define OFFSHOOT_PROXY_CLIENT_H
 
@@ -7,17 +8,31 @@
 #include "proxy/listener.h"
 #include "proxy/stats.h"
 
+struct h2client;
+
+enum client_phase {
+    CLIENT_NEW, /* no byte judged yet: HTTP/1 or the preface of HTTP/2 */
+    CLIENT_HTTP1,
+    CLIENT_HTTP2, /* `h2` has its streams */
+    CLIENT_STREAM /* one of those */
+};
+
 struct client {
     struct conn conn;          /* first */
     struct list link;          /* in worker->clients */
     struct timer timer;        /* idle, head, linger; see on_timer */
     struct listener *listener; /* counted by it; may have stopped listening */
     struct request *req;       /* NULL between requests */
-    uint64_t since_ms;         /* of idling, of the head's first byte, or of lingering */
-    uint32_t dropped;          /* bytes read and dropped while lingering */
+    union {
+        struct h2client *h2;   /* CLIENT_HTTP2 */
+        struct client *parent; /* CLIENT_STREAM: the connection; NULL once that is closed */
+    };
+    uint64_t since_ms; /* of idling, of the head's first byte, or of lingering */
+    uint32_t dropped;  /* bytes read and dropped while lingering */
     uint8_t peer_ip[16];
     uint8_t peer_kind;    /* enum addr_kind */
     uint8_t close_reason; /* enum client_close: why it lingers */
+    uint8_t phase;        /* enum client_phase */
     bool lingering;
     bool refuse; /* over limits.connections: answered 503 */
 };
@@ -33,5 +48,19 @@ void client_next(struct client *c, bool keep, enum client_close why);
 /* The head of a request has begun or the connection waits again: what the timer means now. */
 void client_head_started(struct client *c);
 void client_peer(const struct client *c, struct addr *ret);
+
+/* client_h2.c. The connection begins with the preface of HTTP/2 and goes on as such. */
+void client_h2_begin(struct client *c);
+void client_h2_ready(struct client *c);
+/* Closes the streams and frees the session: part of client_close. */
+void client_h2_close(struct client *c, enum client_close why);
+/* The connection may be idle now, or its time is up: on_timer's part. */
+void client_h2_timer(struct client *c);
+/* Draining: no new streams; closed once the present ones are done. */
+void client_h2_drain(struct client *c);
+bool client_h2_busy(const struct client *c);
+/* For client_h2.c: a stream's part of client_new, and its on_ready. */
+void client_init_stream(struct client *c, struct client *parent);
+void client_on_ready(struct conn *conn);
 
 #endif

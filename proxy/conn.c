@@ -21,28 +21,48 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
     c->on_ready(c);
 }
 
-int conn_open(struct conn *c, struct worker *w, uint32_t magic, int fd, bool connected,
-    void (*on_ready)(struct conn *c))
+static void init(
+    struct conn *c, struct worker *w, uint32_t magic, int fd, void (*on_ready)(struct conn *c))
 {
     c->magic = magic;
     c->w = w;
     c->fd = fd;
+    c->open = true;
+    c->last = false;
+    c->read_max = 0;
+    c->ops = NULL;
+    c->transport = NULL;
     c->on_ready = on_ready;
     c->in = c->out = (struct buf){0};
     c->readable = c->unsure = c->hup = c->eof = false;
-    c->writable = connected;
     list_init(&c->ready);
+}
+
+void conn_open_stream(struct conn *c, struct worker *w, uint32_t magic, const struct conn_ops *ops,
+    void *transport, void (*on_ready)(struct conn *c))
+{
+    init(c, w, magic, -1, on_ready);
+    c->ops = ops;
+    c->transport = transport;
+    c->writable = true;
+}
+
+int conn_open(struct conn *c, struct worker *w, uint32_t magic, int fd, bool connected,
+    void (*on_ready)(struct conn *c))
+{
+    init(c, w, magic, fd, on_ready);
+    c->writable = connected;
     short what = EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST;
     if (event_assign(&c->ev, w->base, fd, what, on_event, c) != 0 || event_add(&c->ev, NULL) != 0) {
         c->fd = -1;
+        c->open = false;
         return -ENOMEM;
     }
     return 0;
 }
 
-void conn_close(struct conn *c, bool reset)
+static void close_socket(struct conn *c, bool reset)
 {
-    assert(c->fd >= 0);
     event_del(&c->ev);
     if (reset) {
         struct linger l = {.l_onoff = 1, .l_linger = 0};
@@ -50,6 +70,16 @@ void conn_close(struct conn *c, bool reset)
     }
     close(c->fd);
     c->fd = -1;
+}
+
+void conn_close(struct conn *c, bool reset)
+{
+    assert(c->open);
+    c->open = false;
+    if (c->ops && c->ops->close)
+        c->ops->close(c, reset);
+    if (c->fd >= 0)
+        close_socket(c, reset);
     list_remove(&c->ready);
     buf_drop(&c->in, &c->w->bufs);
     buf_drop(&c->out, &c->w->bufs);
@@ -57,6 +87,8 @@ void conn_close(struct conn *c, bool reset)
 
 enum io conn_read(struct conn *c)
 {
+    if (c->ops)
+        return c->ops->read(c);
     if (c->eof)
         return IO_EOF;
     if (!conn_may_read(c))
@@ -68,6 +100,8 @@ enum io conn_read(struct conn *c)
     uint32_t space = buf_space(&c->in);
     if (space == 0)
         return IO_FULL;
+    if (c->read_max && space > c->read_max)
+        space = c->read_max;
     ssize_t n;
     do
         n = recv(c->fd, buf_tail(&c->in), space, 0);
@@ -127,6 +161,8 @@ static inline ssize_t send_once(const struct conn *c, const struct str *span, si
 
 enum io conn_write(struct conn *c, struct str *span)
 {
+    if (c->ops)
+        return c->ops->write(c, span);
     for (;;) {
         size_t span_len = span ? span->n : 0, all = buf_len(&c->out) + span_len;
         if (all == 0) {

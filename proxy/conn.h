@@ -1,4 +1,6 @@
-/* One socket with its buffers: the half that client and provider connections have in common.
+/* One connection with its buffers: the half that client and provider sides have in common. Its
+ * transport is a socket; or TLS on one; or a stream of an HTTP/2 connection, which has no socket of
+ * its own (proxy/h2link.h). Who uses it need not know which.
  *
  * Events are registered once for the connection's life, edge-triggered. The callback only notes
  * what became possible (readable, writable) and calls on_ready. A read that returns less than was
@@ -33,10 +35,27 @@ enum io {
     IO_ERROR      /* reset or the like: the connection is of no use any more */
 };
 
+struct conn;
+
+/* A transport other than a plain socket. */
+struct conn_ops {
+    enum io (*read)(struct conn *c);                    /* as conn_read */
+    enum io (*write)(struct conn *c, struct str *span); /* as conn_write */
+    void (*close)(struct conn *c, bool reset);          /* its part of conn_close, first of all */
+    /* A stream: it carries one message each way, and ends it by itself. A message needs no chunks,
+     * its end is said by conn->last, and trailers go apart. */
+    bool stream;
+};
+
 struct conn {
     uint32_t magic;
-    int fd; /* -1 once closed */
+    int fd;            /* -1 once closed, and for a stream */
+    bool open;         /* conn_close was not called yet */
+    bool last;         /* a stream: what is handed over now is followed by nothing but trailers */
+    uint32_t read_max; /* most bytes that one recv asks for; 0: as much as there is room */
     struct worker *w;
+    const struct conn_ops *ops; /* NULL: the plain socket */
+    void *transport;            /* of ops */
     void (*on_ready)(struct conn *c);
     struct buf in, out;
     struct list ready; /* in the worker's list of those to resume */
@@ -51,8 +70,15 @@ struct conn {
  * progress (not writable yet). */
 int conn_open(struct conn *c, struct worker *w, uint32_t magic, int fd, bool connected,
     void (*on_ready)(struct conn *c));
+/* A connection without a socket: its transport calls on_ready through conn_resume_later. */
+void conn_open_stream(struct conn *c, struct worker *w, uint32_t magic, const struct conn_ops *ops,
+    void *transport, void (*on_ready)(struct conn *c));
 /* Closes the socket, gives the buffers back. Once. reset: with RST instead of FIN. */
 void conn_close(struct conn *c, bool reset);
+static inline bool conn_is_stream(const struct conn *c)
+{
+    return c->ops && c->ops->stream;
+}
 /* conn_read would ask the socket. */
 static inline bool conn_may_read(const struct conn *c)
 {

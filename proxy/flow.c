@@ -1,4 +1,5 @@
 #include "proxy/flow.h"
+#include "proxy/h2link.h"
 #include "proxy/worker.h"
 
 #define TURN_BYTES 65536u
@@ -30,27 +31,46 @@ void flow_discard(struct flow *f, struct conn *from)
     f->span = (struct str){0};
 }
 
-static bool put_trailers(struct flow *f, struct conn *to, const struct field *fields, uint16_t n)
+static bool put_trailers(struct flow *f, struct buf *to, const struct field *fields, uint16_t n)
 {
     for (uint16_t i = 0; f->pass_trailers && i < n; i++) {
         const struct field *t = &fields[i];
         bool ours = t->id >= FIELD_X_OFFSHOOT_CONTEXT || t->id == FIELD_BAGGAGE;
         if (ours || (t->flags & FIELD_HOP))
             continue;
-        if (!buf_put(&to->out, t->name, t->name_len) || !buf_put(&to->out, ": ", 2) ||
-            !buf_put(&to->out, t->value, t->value_len) || !buf_put(&to->out, "\r\n", 2))
+        if (!buf_put(to, t->name, t->name_len) || !buf_put(to, ": ", 2) ||
+            !buf_put(to, t->value, t->value_len) || !buf_put(to, "\r\n", 2))
             return false;
     }
-    return buf_put(&to->out, "\r\n", 2);
+    return buf_put(to, "\r\n", 2);
+}
+
+/* Trailers for a stream, which sends them behind everything else. */
+static bool put_stream_trailers(
+    struct flow *f, struct conn *to, const struct field *fields, uint16_t n)
+{
+    struct buf b = {0};
+    if (n == 0 || !f->pass_trailers)
+        return true;
+    if (buf_hold(&b, &to->w->bufs) != 0)
+        return false;
+    bool ok = put_trailers(f, &b, fields, n) &&
+              h2strm_put_trailers(to, str_of(buf_head(&b), buf_len(&b) - 2)) == 0;
+    buf_drop(&b, &to->w->bufs);
+    return ok;
 }
 
 /* The body has ended: writes what ends it on the other side. False: no room in to->out yet. */
 static bool put_end(struct flow *f, struct conn *to, const struct field *fields, uint16_t n)
 {
-    if (f->framing != H1_CHUNKED || f->discard)
+    if (f->discard)
+        return true;
+    if (conn_is_stream(to))
+        return put_stream_trailers(f, to, fields, n);
+    if (f->framing != H1_CHUNKED)
         return true;
     uint32_t mark = to->out.end;
-    if (buf_put(&to->out, "0\r\n", 3) && put_trailers(f, to, fields, n))
+    if (buf_put(&to->out, "0\r\n", 3) && put_trailers(f, &to->out, fields, n))
         return true;
     to->out.end = mark;
     return false;
@@ -76,10 +96,17 @@ static void place_span(struct flow *f, struct conn *from, struct conn *to)
     }
 }
 
+/* A body of known length ends without a byte of its own. */
+static bool length_reached(const struct flow *f)
+{
+    return f->body.framing == H1_LENGTH && f->body.left == 0;
+}
+
 /* Sends to->out and the span in place. IO_OK: both are gone. */
 static enum io push(struct flow *f, struct conn *from, struct conn *to)
 {
     bool had_span = f->span.n != 0;
+    to->last = f->decoded || (length_reached(f) && f->framing != H1_CHUNKED);
     uint32_t before = buf_len(&to->out) + (uint32_t)f->span.n;
     enum io io = conn_write(to, &f->span);
     if (io == IO_ERROR)
@@ -99,12 +126,6 @@ static enum io push(struct flow *f, struct conn *from, struct conn *to)
         }
     }
     return io;
-}
-
-/* A body of known length ends without a byte of its own. */
-static bool length_reached(const struct flow *f)
-{
-    return f->body.framing == H1_LENGTH && f->body.left == 0;
 }
 
 /* Decodes one piece of from->in. FLOW_DONE: the end was written to to->out. FLOW_WAIT: more bytes
@@ -158,13 +179,36 @@ static enum flow_result decode(struct flow *f, struct conn *from, struct conn *t
     return FLOW_MALFORMED;
 }
 
-static enum flow_result from_ended(struct flow *f, struct conn *to, const struct field *fields)
+/* The trailers that came on a stream. */
+static enum h1_status stream_trailers(
+    struct flow *f, const struct conn *from, struct field *fields, uint16_t *ret_n)
 {
+    struct str text = h2strm_trailers(from), data;
+    struct h1_body end;
+    const struct h1_head chunked = {.framing = H1_CHUNKED};
+    uint32_t used;
+    *ret_n = 0;
+    if (text.n == 0)
+        return H1_DONE;
+    h1_body_init(&end, &chunked, f->body.limits);
+    enum h1_status st = h1_body_feed(
+        &end, (char *)(uintptr_t)text.p, (uint32_t)text.n, &used, &data, fields, ret_n);
+    if (st != H1_DONE)
+        f->body.error = end.error ? end.error : H1_E_TRAILER;
+    return st;
+}
+
+static enum flow_result from_ended(
+    struct flow *f, const struct conn *from, struct conn *to, struct field *fields)
+{
+    uint16_t n = 0;
     if (!h1_body_eof(&f->body))
         return FLOW_TRUNCATED;
+    if (conn_is_stream(from) && stream_trailers(f, from, fields, &n) != H1_DONE)
+        return FLOW_MALFORMED;
     if (!f->discard && buf_hold(&to->out, &to->w->bufs) != 0)
         return FLOW_NO_MEMORY;
-    if (!put_end(f, to, fields, 0))
+    if (!put_end(f, to, fields, n))
         return FLOW_WAIT; /* the flush makes room */
     f->decoded = true;
     return FLOW_DONE;
@@ -172,10 +216,10 @@ static enum flow_result from_ended(struct flow *f, struct conn *to, const struct
 
 /* The decoder has nothing left to chew: reads once. FLOW_DONE: bytes came, or the body ended. */
 static enum flow_result fill(
-    struct flow *f, struct conn *from, struct conn *to, const struct field *fields, uint32_t *moved)
+    struct flow *f, struct conn *from, struct conn *to, struct field *fields, uint32_t *moved)
 {
     if (from->eof)
-        return from_ended(f, to, fields);
+        return from_ended(f, from, to, fields);
     if (from->in.data && buf_space(&from->in) == 0)
         buf_compact(&from->in);
     uint32_t before = buf_len(&from->in);
@@ -185,7 +229,7 @@ static enum flow_result fill(
         *moved += buf_len(&from->in) - before;
         return FLOW_DONE;
     case IO_EOF:
-        return from_ended(f, to, fields);
+        return from_ended(f, from, to, fields);
     case IO_FULL: /* cannot be: what stays undecoded is bounded far below a block */
         return FLOW_MALFORMED;
     case IO_NO_MEMORY:
@@ -228,6 +272,7 @@ static enum flow_result push_result(enum io io)
 static enum flow_result finish(struct flow *f, struct conn *to)
 {
     uint32_t before = buf_len(&to->out);
+    to->last = !f->discard;
     enum io io = f->discard ? IO_OK : conn_write(to, NULL);
     if (buf_len(&to->out) != before) {
         f->stamp_us = to->w->now_us;

@@ -152,7 +152,7 @@ static void put_forwarded(struct request *r, struct out *o)
 
 static void put_request_framing(const struct request *r, struct out *o)
 {
-    if (r->head.framing == H1_CHUNKED) {
+    if (r->up.framing == H1_CHUNKED) {
         PUT(o, "transfer-encoding: chunked\r\n");
     } else if (r->head.has_length) {
         PUT(o, "content-length: ");
@@ -270,14 +270,18 @@ int heads_interim(const struct request *r, struct buf *b)
 static uint8_t put_reply_framing(struct request *r, struct out *o)
 {
     const struct h1_head *reply = &r->reply;
-    if (reply->framing == H1_NO_BODY || reply->framing == H1_LENGTH) {
-        if (reply->has_length) {
-            PUT(o, "content-length: ");
-            put_u64(o, reply->length);
-            PUT(o, "\r\n");
-        }
-        return reply->framing;
+    bool stream = conn_is_stream(&r->client->conn);
+    if (reply->has_length) {
+        PUT(o, "content-length: ");
+        put_u64(o, reply->length);
+        PUT(o, "\r\n");
     }
+    if (reply->framing == H1_NO_BODY || reply->framing == H1_LENGTH)
+        return reply->framing;
+    if (reply->has_length) /* a stream's, which ends there */
+        return H1_LENGTH;
+    if (stream)
+        return H1_UNTIL_CLOSE;
     if (r->head.minor == 0) { /* HTTP/1.0 never gets chunks: the close ends it */
         r->keep = false;
         return H1_UNTIL_CLOSE;
@@ -336,6 +340,8 @@ static const char *detail(const struct request *r)
 {
     if (r->refusal == REFUSAL_CONTEXT)
         return context_fault_word(r->answer.context.fault);
+    if (r->bad_head)
+        return h2_error_word(r->bad_head);
     if (r->parser.error)
         return h1_error_word(r->parser.error);
     if (r->up.body.error)

@@ -15,12 +15,12 @@ static struct pconn *from_conn(struct conn *c)
     return (struct pconn *)(void *)c;
 }
 
-struct provider *provider_get(struct worker *w, const struct addr *a)
+struct provider *provider_get(struct worker *w, const struct addr *a, bool http2)
 {
-    uint64_t hash = addr_hash(a);
+    uint64_t hash = addr_hash(a) + http2;
     struct provider **at = &w->providers.bucket[hash % PROVIDER_BUCKETS];
     for (struct provider *p = *at; p; p = p->next)
-        if (p->hash == hash && addr_eq(&p->addr, a))
+        if (p->hash == hash && p->http2 == http2 && addr_eq(&p->addr, a))
             return p;
     struct provider *p = mem_zalloc(sizeof *p);
     char *name = p && a->name.n ? mem_dup(a->name.p, a->name.n) : NULL;
@@ -29,6 +29,7 @@ struct provider *provider_get(struct worker *w, const struct addr *a)
         return NULL;
     }
     p->hash = hash;
+    p->http2 = http2;
     p->retry_credit = RETRY_CREDIT_MAX;
     p->addr = *a;
     p->addr.name = (struct str){name, a->name.n};
@@ -63,7 +64,8 @@ static void on_ready(struct conn *conn)
         pconn_close(c, PROVIDER_CLOSE_IDLE_READABLE);
 }
 
-static struct pconn *connect_new(struct worker *w, struct provider *p, int *ret_errno)
+struct pconn *pconn_connect(struct worker *w, struct provider *p, uint8_t kind, size_t size,
+    void (*ready)(struct conn *c), int *ret_errno)
 {
     bool pending = false;
     int fd = w->connect ? w->connect(w, &p->addr, &pending) : sock_connect(&p->addr, &pending);
@@ -71,13 +73,14 @@ static struct pconn *connect_new(struct worker *w, struct provider *p, int *ret_
         *ret_errno = fd;
         return NULL;
     }
-    struct pconn *c = mem_zalloc(sizeof *c);
-    if (!c || conn_open(&c->conn, w, PCONN_MAGIC, fd, !pending, on_ready) != 0) {
+    struct pconn *c = mem_zalloc(size);
+    if (!c || conn_open(&c->conn, w, PCONN_MAGIC, fd, !pending, ready) != 0) {
         mem_free(c);
         close(fd);
         *ret_errno = -ENOMEM;
         return NULL;
     }
+    c->kind = kind;
     c->provider = p;
     c->pending = pending;
     list_init(&c->link);
@@ -87,7 +90,12 @@ static struct pconn *connect_new(struct worker *w, struct provider *p, int *ret_
     return c;
 }
 
-static void attach(struct pconn *c, struct request *r)
+static struct pconn *connect_new(struct worker *w, struct provider *p, int *ret_errno)
+{
+    return pconn_connect(w, p, PCONN_HTTP1, sizeof(struct pconn), on_ready, ret_errno);
+}
+
+void pconn_attach(struct pconn *c, struct request *r)
 {
     c->req = r;
     c->provider->inflight++;
@@ -103,13 +111,25 @@ static struct pconn *take_idle(struct worker *w, struct provider *p)
     return c;
 }
 
+enum acquire provider_wait(struct worker *w, struct provider *p, struct request *r)
+{
+    if (p->nwaiting >= w->set->limit_provider_pending)
+        return ACQUIRE_FULL;
+    list_append(&p->waiting, &r->wait);
+    r->waiting_conn = true;
+    p->nwaiting++;
+    return ACQUIRE_WAIT;
+}
+
 enum acquire provider_acquire(struct worker *w, struct provider *p, struct request *r, bool fresh,
     struct pconn **ret, int *ret_errno)
 {
     p->used_ms = w->now_ms;
+    if (p->http2)
+        return provider_h2_acquire(w, p, r, ret, ret_errno);
     if (!fresh && !list_empty(&p->idle)) {
         *ret = take_idle(w, p);
-        attach(*ret, r);
+        pconn_attach(*ret, r);
         return ACQUIRE_READY;
     }
     if (p->nconns >= w->set->limit_provider_connections) {
@@ -117,18 +137,13 @@ enum acquire provider_acquire(struct worker *w, struct provider *p, struct reque
             /* a new connection in place of an unused one */
             pconn_close(list_entry(p->idle.prev, struct pconn, link), PROVIDER_CLOSE_FULL);
         } else {
-            if (p->nwaiting >= w->set->limit_provider_pending)
-                return ACQUIRE_FULL;
-            list_append(&p->waiting, &r->wait);
-            r->waiting_conn = true;
-            p->nwaiting++;
-            return ACQUIRE_WAIT;
+            return provider_wait(w, p, r);
         }
     }
     struct pconn *c = connect_new(w, p, ret_errno);
     if (!c)
         return ACQUIRE_FAILED;
-    attach(c, r);
+    pconn_attach(c, r);
     *ret = c;
     return c->pending ? ACQUIRE_PENDING : ACQUIRE_READY;
 }
@@ -152,14 +167,16 @@ void provider_unwait(struct request *r)
 
 /* The longest waiting request gets c: nobody overtakes it, and should it go, c goes with it and
  * the next one is served. */
-static void hand_over(struct provider *p, struct pconn *c)
+void provider_hand_over(struct provider *p, struct pconn *c)
 {
     struct request *r = list_entry(p->waiting.next, struct request, wait);
     provider_unwait(r);
-    attach(c, r);
-    r->pconn = c;
-    request_deadline(r, c->conn.w->now_ms + r->connect_timeout_ms);
-    if (!c->pending)
+    if (c) {
+        pconn_attach(c, r);
+        r->pconn = c;
+        request_deadline(r, c->conn.w->now_ms + r->connect_timeout_ms);
+    }
+    if (!c || !c->pending)
         conn_resume_later(&r->client->conn);
 }
 
@@ -167,19 +184,15 @@ static void hand_over(struct provider *p, struct pconn *c)
 static void serve_waiting(struct worker *w, struct provider *p)
 {
     int error = 0;
-    while (!w->stop && !list_empty(&p->waiting) && p->nconns < w->set->limit_provider_connections) {
-        struct pconn *c = connect_new(w, p, &error);
-        if (c) {
-            hand_over(p, c);
-            continue;
-        }
-        struct request *r = list_entry(p->waiting.next, struct request, wait);
-        provider_unwait(r); /* finds the fault itself */
-        conn_resume_later(&r->client->conn);
+    if (p->http2) {
+        provider_h2_serve(w, p);
+        return;
     }
+    while (!w->stop && !list_empty(&p->waiting) && p->nconns < w->set->limit_provider_connections)
+        provider_hand_over(p, connect_new(w, p, &error));
 }
 
-static void detach(struct pconn *c)
+void pconn_detach(struct pconn *c)
 {
     if (!c->req)
         return;
@@ -192,7 +205,11 @@ void pconn_keep(struct pconn *c)
 {
     struct worker *w = c->conn.w;
     struct provider *p = c->provider;
-    detach(c);
+    if (c->kind == PCONN_STREAM) {
+        pconn_close(c, PROVIDER_CLOSE_DONE);
+        return;
+    }
+    pconn_detach(c);
     if (w->draining || p->nidle >= w->set->limit_provider_idle || c->conn.hup || c->conn.readable) {
         pconn_close(c, c->conn.hup || c->conn.readable ? PROVIDER_CLOSE_IDLE_READABLE
                        : w->draining                   ? PROVIDER_CLOSE_DRAIN
@@ -207,7 +224,7 @@ void pconn_keep(struct pconn *c)
             pconn_close(c, PROVIDER_CLOSE_FULL); /* makes room for a connection of its own */
             return;
         }
-        hand_over(p, c);
+        provider_hand_over(p, c);
         counter_inc(&w->stats[STAT_PROVIDER_REUSES]);
         return;
     }
@@ -221,8 +238,15 @@ void pconn_close(struct pconn *c, enum provider_close why)
 {
     struct worker *w = c->conn.w;
     struct provider *p = c->provider;
-    detach(c);
-    if (!list_empty(&c->link)) {
+    pconn_detach(c);
+    if (c->kind == PCONN_STREAM) {
+        pconn_h2_close_stream(c);
+        serve_waiting(w, p);
+        return;
+    }
+    if (c->kind == PCONN_SESSION) {
+        pconn_h2_close_session(c);
+    } else if (!list_empty(&c->link)) {
         list_remove(&c->link);
         p->nidle--;
         counter_sub(&w->stats[STAT_PROVIDER_IDLE], 1);
@@ -239,6 +263,10 @@ void pconn_close(struct pconn *c, enum provider_close why)
 static void close_idle(
     struct worker *w, struct provider *p, uint64_t older_than_ms, enum provider_close why)
 {
+    if (p->http2) {
+        provider_h2_sweep(w, p, older_than_ms, why);
+        return;
+    }
     while (!list_empty(&p->idle)) {
         struct pconn *c = list_entry(p->idle.prev, struct pconn, link);
         if (c->idle_ms + older_than_ms > w->now_ms)

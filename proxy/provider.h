@@ -1,5 +1,7 @@
-/* A worker's connections to providers: one struct provider an address, with unused connections
- * kept for reuse and requests that wait for one. Last used first, so that surplus ages out. */
+/* A worker's connections to providers: one struct provider an address and protocol, with unused
+ * connections kept for reuse and requests that wait for one. Last used first, so that surplus ages
+ * out. With HTTP/2 (provider_h2.c) a request gets a stream of a connection, a pconn of its own, and
+ * as few connections are opened as the limits of streams allow. */
 #ifndef OFFSHOOT_PROXY_PROVIDER_H
 #define OFFSHOOT_PROXY_PROVIDER_H
 
@@ -15,7 +17,8 @@ struct provider {
     struct provider *next; /* in its bucket */
     uint64_t hash;
     struct addr addr;    /* IP or unix; name is owned */
-    struct list idle;    /* of pconn.link, last used first */
+    bool http2;          /* what is spoken to it */
+    struct list idle;    /* of pconn.link, last used first; with HTTP/2: its connections */
     struct list waiting; /* of request.wait */
     uint32_t nconns, nidle, nwaiting;
     uint32_t inflight;     /* requests on its connections */
@@ -28,8 +31,15 @@ struct providers {
     uint32_t count;
 };
 
+enum pconn_kind {
+    PCONN_HTTP1,
+    PCONN_SESSION, /* a connection that speaks HTTP/2; carries no request itself */
+    PCONN_STREAM   /* of one */
+};
+
 struct pconn {
     struct conn conn; /* first */
+    uint8_t kind;     /* enum pconn_kind */
     struct provider *provider;
     struct list link;    /* in provider->idle */
     struct request *req; /* NULL while idle */
@@ -38,8 +48,8 @@ struct pconn {
     bool pending;        /* connect in progress */
 };
 
-/* The entry for an address, made when missing. NULL when memory is out. */
-struct provider *provider_get(struct worker *w, const struct addr *a);
+/* The entry for an address and protocol, made when missing. NULL when memory is out. */
+struct provider *provider_get(struct worker *w, const struct addr *a, bool http2);
 /* Retries are a share of the requests, so that a dead provider does not double the load: each
  * request earns `percent` hundredths, a retry costs a hundred; ten may be saved up. */
 #define RETRY_CREDIT_MAX 1000u
@@ -65,6 +75,25 @@ void pconn_keep(struct pconn *c);
 void pconn_close(struct pconn *c, enum provider_close why);
 /* r no longer waits. */
 void provider_unwait(struct request *r);
+
+/* Between provider.c and provider_h2.c. */
+struct pconn *pconn_connect(struct worker *w, struct provider *p, uint8_t kind, size_t size,
+    void (*on_ready)(struct conn *c), int *ret_errno);
+void pconn_attach(struct pconn *c, struct request *r);
+void pconn_detach(struct pconn *c);
+/* The first waiting request goes on, with c (may be NULL: it finds the fault itself). */
+void provider_hand_over(struct provider *p, struct pconn *c);
+enum acquire provider_wait(struct worker *w, struct provider *p, struct request *r);
+enum acquire provider_h2_acquire(
+    struct worker *w, struct provider *p, struct request *r, struct pconn **ret, int *ret_errno);
+void provider_h2_serve(struct worker *w, struct provider *p);
+/* Closes connections without a stream since before, or all of them (0). */
+void provider_h2_sweep(
+    struct worker *w, struct provider *p, uint64_t older_than_ms, enum provider_close why);
+/* Parts of pconn_close. */
+void pconn_h2_close_stream(struct pconn *c);
+void pconn_h2_close_session(struct pconn *c);
+
 /* Closes connections idle for too long and forgets addresses without use. Once a second. */
 void providers_sweep(struct worker *w);
 /* Closes all idle connections; with all: every entry is given back too (nothing in use). */

@@ -19,6 +19,7 @@
 #include "lib/base/mem.h"
 #include "lib/graph/pinned.h"
 #include "proxy/edge.h"
+#include "proxy/h2link.h"
 #include "proxy/share.h"
 #include "proxy/trace.h"
 #include "proxy/worker.h"
@@ -201,6 +202,12 @@ bool request_client_alive(struct request *r)
 {
     struct client *c = r->client;
     char byte;
+    if (c->phase == CLIENT_STREAM) { /* it cannot have ended: only have been reset */
+        bool gone = h2strm_failed(&c->conn);
+        if (gone)
+            client_close(c, CLIENT_CLOSE_RESET, false);
+        return !gone;
+    }
     if (r->step <= STEP_DECIDE || !r->up.decoded || r->half_closed)
         return true;
     if (!c->conn.hup && !c->conn.readable)
@@ -259,9 +266,20 @@ void request_init_up(struct request *r)
         r->up.pass_trailers |= r->fields[i].id == FIELD_TRAILER;
 }
 
+void request_run_bad(struct request *r, enum h2_error why)
+{
+    bool large = why == H2_E_TOO_LARGE || why == H2_E_TOO_MANY;
+    r->bad_head = (uint8_t)why;
+    r->client_fault = CLIENT_CLOSE_BAD_REQUEST + 1;
+    r->step = (uint8_t)request_refuse(r, large ? REFUSAL_TOO_LARGE : REFUSAL_BAD_REQUEST);
+    request_run(r);
+}
+
 static enum step head_done(struct request *r)
 {
     struct client *c = r->client;
+    if (c->phase == CLIENT_STREAM)
+        h2strm_framing(&c->conn, &r->head);
     request_init_up(r);
     if (!take_head(r))
         return request_refuse(r, REFUSAL_OVERLOAD);
@@ -367,6 +385,7 @@ static void take_policy(struct request *r, const struct snapshot *s)
     const struct settings *set = r->w->set;
     const struct service_info *info = snapshot_service(s, r->answer.decision.service);
     const struct policy *p = &info->policy;
+    r->http2 = info->http2;
     r->reply_timeout_ms = p->timeout_ms ? p->timeout_ms : (uint32_t)set->timeout_reply;
     r->connect_timeout_ms =
         p->connect_timeout_ms ? p->connect_timeout_ms : (uint32_t)set->timeout_connect;
@@ -444,6 +463,7 @@ static enum step step_own(struct request *r)
         discard_request(r);
         if (!r->up.decoded || r->client_fault || r->half_closed || r->w->draining)
             r->keep = false;
+        c->last = true;
         if (buf_hold(&c->out, &r->w->bufs) != 0 || own_reply(r, &c->out) != 0) {
             client_close(r->client, CLIENT_CLOSE_NO_MEMORY, false);
             return STEP_GONE;

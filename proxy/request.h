@@ -9,6 +9,7 @@
 #include "lib/base/wheel.h"
 #include "lib/graph/decide.h"
 #include "lib/wire/h1.h"
+#include "lib/wire/h2_head.h"
 #include "proxy/client.h"
 #include "proxy/flow.h"
 #include "proxy/provider.h"
@@ -47,8 +48,11 @@ struct request {
     bool send_failed;                /* the provider takes no more of the request */
     bool trace_made;                 /* no valid traceparent came: we wrote one */
     bool is_explain;
-    bool is_private; /* a carrier chose the environment: no shared cache may keep the reply */
-    uint8_t share;   /* enum share (share.h): answered as a share link */
+    bool http2;          /* spoken to the provider */
+    bool connect_failed; /* the connection that it waited for could not be made */
+    uint8_t bad_head;    /* enum h2_error: an HTTP/2 head was refused */
+    bool is_private;     /* a carrier chose the environment: no shared cache may keep the reply */
+    uint8_t share;       /* enum share (share.h): answered as a share link */
     uint8_t tries;
     uint8_t interim;        /* 1xx passed on */
     uint8_t refusal;        /* enum refusal of a reply of our own */
@@ -100,6 +104,8 @@ struct request {
 
 /* NULL when memory is out. */
 struct request *request_new(struct client *c);
+/* Of an HTTP/2 stream whose head was refused, instead of request_run. */
+void request_run_bad(struct request *r, enum h2_error why);
 /* Takes steps until one must wait. The request may be gone afterwards. */
 void request_run(struct request *r);
 /* The client connection breaks or is shut: gives everything back, the provider connection is

@@ -1,5 +1,6 @@
 /* The steps back from the provider: the reply's head and its body. */
 #include "lib/base/mem.h"
+#include "proxy/h2link.h"
 #include "proxy/heads.h"
 #include "proxy/request.h"
 #include "proxy/worker.h"
@@ -29,8 +30,10 @@ static bool restore_body(struct request *r)
 static bool stale_retry(struct request *r)
 {
     bool body_kept = r->up.taken == 0 || (r->up.tap && !r->up.tap_lost);
-    if (!r->pconn->used || r->fresh || !r->holding || !body_kept ||
-        !h1_method_idempotent(r->head.method_id))
+    struct conn *p = &r->pconn->conn;
+    bool unprocessed = conn_is_stream(p) && h2strm_unprocessed(p);
+    bool stale = r->pconn->used && h1_method_idempotent(r->head.method_id);
+    if (!(stale || unprocessed) || r->fresh || !r->holding || !body_kept)
         return false;
     if (!restore_body(r))
         return false;
@@ -103,7 +106,7 @@ static enum step final_reply(struct request *r)
     r->status = r->reply.status;
     r->t_reply = w->now_us;
     flow_init(&r->down, &r->reply, &w->set->h1, framing, true);
-    r->down.pass_trailers = r->head.te_trailers;
+    r->down.pass_trailers = r->head.te_trailers || conn_is_stream(c);
     r->down.stamp_us = w->now_us;
     buf_consume(&p->in, r->reply.size);
     request_drop_snapshot(r);
@@ -128,6 +131,8 @@ enum step request_step_reply(struct request *r)
             if (st == H1_ERROR)
                 return malformed(r, r->reply_parser.error);
             if (st == H1_DONE) {
+                if (conn_is_stream(p))
+                    h2strm_framing(p, &r->reply);
                 if (r->reply.status >= 200)
                     return final_reply(r);
                 enum step next = interim_reply(r);

@@ -25,7 +25,7 @@ static uint32_t least_request(struct worker *w, const struct endpoint_set *set, 
     for (unsigned i = 0; i < 2; i++) {
         struct endpoint e;
         endpoint_set_at(set, pick[i], &e);
-        struct provider *p = e.addr.kind == ADDR_DNS ? NULL : provider_get(w, &e.addr);
+        struct provider *p = e.addr.kind == ADDR_DNS ? NULL : provider_get(w, &e.addr, false);
         load[i] = p ? p->inflight * 1000 / e.weight : 0;
     }
     return load[1] < load[0] ? b : a;
@@ -87,7 +87,7 @@ enum step request_step_name(struct request *r)
     } else if (a.kind != ADDR_IP4 && a.kind != ADDR_IP6 && a.kind != ADDR_UNIX) {
         return request_refuse(r, REFUSAL_UNSUPPORTED);
     }
-    r->provider = provider_get(w, &a);
+    r->provider = provider_get(w, &a, r->http2);
     if (r->provider && r->tries == 0)
         provider_earn_retry(r->provider, r->retry_percent);
     return r->provider ? STEP_CONNECT : request_refuse(r, REFUSAL_OVERLOAD);
@@ -143,6 +143,10 @@ enum step request_step_connect(struct request *r)
 {
     if (r->waiting_conn)
         return STEP_WAIT;
+    if (r->connect_failed) {
+        r->connect_failed = false;
+        return request_try_failed(r, PROVIDER_REFUSED, REFUSAL_CONNECT);
+    }
     if (!r->pconn)
         return connect_begin(r);
     if (!r->pconn->pending) /* one that another request had */
@@ -156,6 +160,15 @@ enum step request_step_connect(struct request *r)
 }
 
 /* ---- request ---- */
+
+/* How the body is written to the provider. A stream needs neither chunks nor a length. */
+static uint8_t framing_to_provider(const struct request *r)
+{
+    const struct h1_head *h = &r->head;
+    if (conn_is_stream(&r->pconn->conn))
+        return H1_UNTIL_CLOSE;
+    return h->framing != H1_UNTIL_CLOSE ? h->framing : h->has_length ? H1_LENGTH : H1_CHUNKED;
+}
 
 /* Body bytes are kept while a stale connection may force us to say them again. */
 static void start_tap(struct request *r)
@@ -175,6 +188,7 @@ enum step request_step_send(struct request *r)
     struct worker *w = r->w;
     struct conn *c = &r->pconn->conn;
     r->t_connected = w->now_us;
+    r->up.framing = framing_to_provider(r);
     if (buf_hold(&c->out, &w->bufs) != 0)
         return request_refuse(r, REFUSAL_OVERLOAD);
     if (heads_request(r, &c->out) != 0)

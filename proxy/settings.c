@@ -69,10 +69,14 @@ const struct conf_key settings_keys[] = {
       "Folders below which unix: endpoints may lie. Empty: nowhere." },
     { "accessLog.to", "access-log", "PATH", CONF_TEXT, AT(access_log), "off", 0, 0, NULL,
       "Where the access log goes: off, - for standard output, or a file (appended, opened again on SIGHUP)." },
-    { "accessLog.format", "access-log-format", "WHAT", CONF_CHOICE, AT(access_log_format), "text", 0, 0, "text|json",
-      "One line a request, as text or as a JSON object." },
+    { "accessLog.format", "access-log-format", "WHAT", CONF_CHOICE, AT(access_log_format), "text", 0, 0, "text|json|otel",
+      "One line a request: as text, as a JSON object, or as a JSON object with the attribute names of OpenTelemetry." },
+    { "accessLog.when", NULL, NULL, CONF_LIST, AT(access_log_when), NULL, 0, 0, NULL,
+      "Log only requests that one of these rules fits. A rule is one or more conditions with spaces between, which must all hold: errors, slower=500ms, status=5xx|404, class=local|refused, env=NAME, service=NAME, refusal=WORD, protocol=http1|http2|tcp, listener=trusted|untrusted, sample=1%. Empty: every request." },
     { "accessLog.errorsOnly", NULL, NULL, CONF_BOOL, AT(access_log_errors), "false", 0, 0, NULL,
-      "Log only requests that were refused, failed on either side, or answered 5xx." },
+      "Log only requests that were refused, failed on either side, or answered 5xx: the same as the rule `errors` in accessLog.when." },
+    { "histograms", NULL, NULL, CONF_BOOL, AT(histograms), "true", 0, 0, NULL,
+      "Count how long requests and their stages take (offshoot_request_seconds, offshoot_request_stage_seconds)." },
     { "log.level", "log-level", "LEVEL", CONF_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug",
       "The program's own log on standard error: how much of it." },
     { "log.format", "log-format", "WHAT", CONF_CHOICE, AT(log_format), "text", 0, 0, "text|json",
@@ -94,12 +98,12 @@ const struct conf_key settings_keys[] = {
       "Size of a trailer section." },
     { "limits.retryBytes", NULL, NULL, CONF_BYTES, AT(limit_retry), "64k", 0, 64 * KIB, NULL,
       "Largest request body that is kept so that the request can be tried again." },
+    { "limits.proxyHeaderBytes", NULL, NULL, CONF_BYTES, AT(limit_proxy_header), "4k", 256, 16 * KIB, NULL,
+      "Size of a PROXY header of version 2 with all it holds. Above: the connection is closed." },
     { "limits.interim", NULL, NULL, CONF_U32, AT(limit_interim), "16", 0, 1000, NULL,
       "Interim (1xx) replies passed on for one request." },
     { "limits.providerConnections", NULL, NULL, CONF_U32, AT(limit_provider_connections), "1024", 1, 65535, NULL,
       "Connections of one worker to one endpoint. Above: requests wait." },
-    { "limits.proxyHeaderBytes", NULL, NULL, CONF_BYTES, AT(limit_proxy_header), "4k", 256, 16 * KIB, NULL,
-      "Size of a PROXY header of version 2 with all it holds. Above: the connection is closed." },
     { "limits.providerPending", NULL, NULL, CONF_U32, AT(limit_provider_pending), "1024", 0, 65535, NULL,
       "Requests of one worker that may wait for a connection to one endpoint. Above: 503 overload." },
     { "limits.providerIdle", NULL, NULL, CONF_U32, AT(limit_provider_idle), "256", 0, 65535, NULL,
@@ -121,6 +125,21 @@ const struct conf_key settings_keys[] = {
     { "limits.snapshotBytes", NULL, NULL, CONF_BYTES, AT(limit_snapshot), "256MiB", 64 * KIB, 16 * GIB, NULL,
       "Size of one graph or difference from the agent, and memory of a compiled graph. Above: refused as TOO_BIG." },
 
+    { "http2.streams", NULL, NULL, CONF_U32, AT(h2_streams), "256", 1, 65535, NULL,
+      "Requests at a time on one HTTP/2 connection of an untrusted listener, as told to the client." },
+    { "http2.trustedStreams", NULL, NULL, CONF_U32, AT(h2_streams_trusted), "1024", 1, 65535, NULL,
+      "The same for trusted listeners." },
+    { "http2.providerStreams", NULL, NULL, CONF_U32, AT(h2_provider_streams), "100", 1, 65535, NULL,
+      "Requests at a time on one HTTP/2 connection to a provider, if the provider allows as many. Above: another connection." },
+    { "http2.window", NULL, NULL, CONF_BYTES, AT(h2_window), "65535", 1024, 65535, NULL,
+      "Bytes of one stream's body that may have come and wait to be passed on." },
+    { "http2.connectionHold", NULL, NULL, CONF_BYTES, AT(h2_hold), "4MiB", 64 * KIB, GIB, NULL,
+      "The same for all streams of one connection together." },
+    { "http2.oddFrames", NULL, NULL, CONF_U32, AT(h2_odd), "1000", 10, 1000000, NULL,
+      "Frames that get nobody anywhere (resets before the reply, PING, SETTINGS, empty DATA and the like) which one connection may send at once. Above: closed with ENHANCE_YOUR_CALM." },
+    { "http2.oddFramesPerSecond", NULL, NULL, CONF_U32, AT(h2_odd_refill), "33", 0, 1000000, NULL,
+      "How many such frames a second that budget earns back. Each request served earns back one more." },
+
     { "timeouts.head", NULL, NULL, CONF_MS, AT(timeout_head), "10s", 1, HOUR, NULL,
       "From the first byte of a request to the end of its head." },
     { "timeouts.idle", NULL, NULL, CONF_MS, AT(timeout_idle), "75s", 1, 24 * HOUR, NULL,
@@ -135,16 +154,16 @@ const struct conf_key settings_keys[] = {
       "How long an unused provider connection is kept." },
     { "timeouts.linger", NULL, NULL, CONF_MS, AT(timeout_linger), "1s", 1, 60 * SECOND, NULL,
       "How long a closing connection is still read, so that the reply arrives." },
-    { "timeouts.drain", NULL, NULL, CONF_MS, AT(timeout_drain), "30s", 1, 24 * HOUR, NULL,
-      "On SIGTERM: how long running requests may take." },
-    { "timeouts.agentConnect", NULL, NULL, CONF_MS, AT(timeout_agent_connect), "5s", 10, HOUR, NULL,
-      "To reach the agent: name look-up, connect and TLS together." },
     { "timeouts.proxyHeader", NULL, NULL, CONF_MS, AT(timeout_proxy_header), "5s", 1, HOUR, NULL,
       "From the accept to the end of the PROXY header, at listeners with `proxy-protocol`." },
     { "timeouts.clientHello", NULL, NULL, CONF_MS, AT(timeout_client_hello), "3s", 1, HOUR, NULL,
       "How long a `tcp` listener waits for the first bytes that may hold a server name. A client that says nothing is then relayed without one; one that has begun is closed." },
     { "timeouts.tunnel", NULL, NULL, CONF_MS, AT(timeout_tunnel), "1h", 1, 720 * (uint64_t)HOUR, NULL,
       "Longest time without a byte either way in a tunnel (WebSocket, another upgrade, CONNECT, TCP)." },
+    { "timeouts.drain", NULL, NULL, CONF_MS, AT(timeout_drain), "30s", 1, 24 * HOUR, NULL,
+      "On SIGTERM: how long running requests may take." },
+    { "timeouts.agentConnect", NULL, NULL, CONF_MS, AT(timeout_agent_connect), "5s", 10, HOUR, NULL,
+      "To reach the agent: name look-up, connect and TLS together." },
     { "timeouts.agentPing", NULL, NULL, CONF_MS, AT(timeout_agent_ping), "20s", 100, HOUR, NULL,
       "The agent's connection is probed when it was silent for this long, and given up when that stays without an answer for as long again." },
 };
@@ -216,6 +235,22 @@ static int finish_agent(const struct settings *s, const struct conf *c, struct e
     return 0;
 }
 
+/* errorsOnly is one rule more. */
+static int finish_log(struct settings *s, const struct conf *c, struct err *e)
+{
+    size_t n = s->access_log_when.n;
+    const char **rules = mem_array(n + 1, sizeof *rules);
+    if (!rules)
+        return err_set(e, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++)
+        rules[i] = s->access_log_when.item[i];
+    if (s->access_log_errors)
+        rules[n++] = "errors";
+    int rc = log_when_parse(&s->log_when, rules, n, e);
+    mem_free(rules);
+    return rc ? err_prefix(e, "%s: accessLog.when", conf_origin(c, "accessLog.when")) : 0;
+}
+
 int settings_finish(struct settings *s, const struct conf *c, struct err *e)
 {
     s->h1 = (struct h1_limits){.head_bytes = (uint32_t)s->limit_head,
@@ -224,12 +259,14 @@ int settings_finish(struct settings *s, const struct conf *c, struct err *e)
         .fields = (uint16_t)s->limit_fields};
     int rc = finish_inject(s, c, e);
     rc = rc ? rc : finish_agent(s, c, e);
+    rc = rc ? rc : finish_log(s, c, e);
     return rc ? rc : conf_rules(c, &s->endpoints_allow, &s->endpoints_unix, &s->endpoint_rules, e);
 }
 
 void settings_release(struct settings *s)
 {
     conf_rules_release(&s->endpoint_rules);
+    log_when_release(&s->log_when);
 }
 
 const struct gateway *settings_gateway(

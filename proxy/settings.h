@@ -7,9 +7,10 @@
 #include "lib/graph/snapshot.h"
 #include "lib/net/graphsrc.h"
 #include "lib/wire/h1.h"
+#include "proxy/logwhen.h"
 
 enum on_missing { ON_MISSING_DEFAULT, ON_MISSING_REFUSE };
-enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON, LOG_FORMAT_OTEL };
 
 struct settings {
     struct conf_list graph, listen;
@@ -25,12 +26,16 @@ struct settings {
     bool access_log_errors; /* only refusals, faults and 5xx */
     const char *access_log; /* "off", "-" (standard output) or a path */
     uint32_t access_log_format, log_level, log_format;
+    struct conf_list access_log_when;
+    bool histograms;
     const char *dns_servers;
     uint64_t dns_timeout;
 
     uint32_t limit_connections, limit_fields, limit_interim;
     uint64_t limit_head, limit_chunk_ext, limit_trailer, limit_retry, limit_proxy_header;
     uint32_t limit_provider_connections, limit_provider_pending, limit_provider_idle;
+    uint32_t h2_streams, h2_streams_trusted, h2_provider_streams, h2_odd, h2_odd_refill;
+    uint64_t h2_window, h2_hold;
     uint32_t limit_buffers, limit_traces, limit_busiest;
     uint64_t limit_graph_file, limit_graph_total;
     uint32_t limit_graph_documents, limit_graph_nesting;
@@ -38,13 +43,14 @@ struct settings {
 
     uint64_t timeout_head, timeout_idle, timeout_connect, timeout_reply, timeout_stream;
     uint64_t timeout_provider_idle, timeout_linger, timeout_drain;
+    uint64_t timeout_proxy_header, timeout_client_hello, timeout_tunnel;
     uint64_t timeout_agent_connect, timeout_agent_ping;
     uint64_t agent_backoff, agent_backoff_max, snapshot_ttl;
 
-    uint64_t timeout_proxy_header, timeout_client_hello, timeout_tunnel;
     /* Made from the above by settings_finish. */
     struct h1_limits h1;
     bool inject_baggage, inject_x_offshoot_context, inject_uberctx, inject_ot_baggage;
+    struct log_when log_when;             /* of access_log_when and access_log_errors */
     struct endpoint_rules endpoint_rules; /* without `own`: the control thread adds those */
 };
 

@@ -40,6 +40,14 @@ static const char *h1_label(unsigned i)
 {
     return i ? h1_error_word(i) : "none";
 }
+static const char *h2_label(unsigned i)
+{
+    return i ? h2_error_word(i) : "none";
+}
+static const char *h2_odd_label(unsigned i)
+{
+    return h2_odd_word(i);
+}
 static const char *reply_label(unsigned i)
 {
     return reply_words[i];
@@ -87,12 +95,23 @@ static const struct counter_family families[] = {
         provider_close_label, "Provider connections closed, by reason."},
     {STAT_NACKS, NACK_REASONS, "offshoot_nacks_total", "reason", nack_label,
         "What the agent sent and this proxy refused, by reason."},
+    {STAT_BAD_H2_REQUESTS, H2_ERROR_COUNT, "offshoot_bad_http2_requests_total", "reason", h2_label,
+        "HTTP/2 requests refused as not being HTTP as we read it."},
+    {STAT_BAD_H2_REPLIES, H2_ERROR_COUNT, "offshoot_bad_http2_replies_total", "reason", h2_label,
+        "HTTP/2 replies of providers refused as not being HTTP as we read it."},
+    {STAT_H2_ODD, H2_ODD_COUNT, "offshoot_http2_odd_frames_total", "kind", h2_odd_label,
+        "Frames of HTTP/2 clients that are paid from the budget http2.oddFrames."},
+    {STAT_H2_PROVIDER_ODD, H2_ODD_COUNT, "offshoot_http2_provider_odd_frames_total", "kind",
+        h2_odd_label, "Frames of HTTP/2 providers that are paid from the budget http2.oddFrames."},
+    {STAT_STREAM_CLOSES, CLIENT_CLOSE_COUNT, "offshoot_stream_closes_total", "reason",
+        client_close_label, "HTTP/2 streams of clients ended, by reason."},
 };
 
 static const struct counter_single singles[] = {
     {STAT_CONTEXT_FOREIGN,
         {"offshoot_context_foreign_total", "",
             "Context carriers removed without being believed, at untrusted listeners.", 0}},
+    {STAT_STREAMS, {"offshoot_streams_total", "", "HTTP/2 streams opened by clients.", 0}},
     {STAT_PINS_IGNORED,
         {"offshoot_pins_ignored_total", "",
             "Contexts with a pin: a proxy without an agent holds one graph and ignores pins.", 0}},
@@ -253,6 +272,8 @@ static const struct counter_single singles[] = {
         {"offshoot_snapshot_unsaved", "",
             "1 while the active graph could not be saved, so that it is not acknowledged.", 1}},
     {STAT_CLIENTS, {"offshoot_clients", "", "Client connections now.", 1}},
+    {STAT_H2_CLIENTS,
+        {"offshoot_http2_clients", "", "Client connections that speak HTTP/2 now.", 1}},
     {STAT_REQUESTS_NOW, {"offshoot_requests", "", "Requests in work now.", 1}},
     {STAT_PROVIDER_CONNECTIONS,
         {"offshoot_provider_connections", "", "Provider connections now.", 1}},

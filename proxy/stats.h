@@ -8,6 +8,7 @@
 #include "lib/graph/context.h"
 #include "lib/graph/snapshot.h"
 #include "lib/wire/h1.h"
+#include "lib/wire/h2.h"
 
 enum client_close {
     CLIENT_CLOSE_CLIENT,
@@ -66,8 +67,14 @@ enum proxy_stat {
     STAT_CLIENT_CLOSES = STAT_REPLIES + 5,                              /* + enum client_close */
     STAT_PROVIDER_ERRORS = STAT_CLIENT_CLOSES + CLIENT_CLOSE_COUNT,     /* + enum provider_error */
     STAT_PROVIDER_CLOSES = STAT_PROVIDER_ERRORS + PROVIDER_ERROR_COUNT, /* + enum provider_close */
-    STAT_NACKS = STAT_PROVIDER_CLOSES + PROVIDER_CLOSE_COUNT, /* + reason of control.proto - 1 */
-    STAT_CONTEXT_FOREIGN = STAT_NACKS + NACK_REASONS,
+    STAT_NACKS = STAT_PROVIDER_CLOSES + PROVIDER_CLOSE_COUNT,    /* + reason of control.proto - 1 */
+    STAT_BAD_H2_REQUESTS = STAT_NACKS + NACK_REASONS,            /* + enum h2_error */
+    STAT_BAD_H2_REPLIES = STAT_BAD_H2_REQUESTS + H2_ERROR_COUNT, /* + enum h2_error */
+    STAT_H2_ODD = STAT_BAD_H2_REPLIES + H2_ERROR_COUNT,          /* + enum h2_odd */
+    STAT_H2_PROVIDER_ODD = STAT_H2_ODD + H2_ODD_COUNT,           /* + enum h2_odd */
+    STAT_STREAM_CLOSES = STAT_H2_PROVIDER_ODD + H2_ODD_COUNT,    /* + enum client_close */
+    STAT_CONTEXT_FOREIGN = STAT_STREAM_CLOSES + CLIENT_CLOSE_COUNT,
+    STAT_STREAMS,
     STAT_PINS_IGNORED,
     STAT_PINS_FOLLOWED, /* decided in a held epoch that is not the active one */
     STAT_SKEW,          /* + enum skew - 1 */
@@ -136,6 +143,7 @@ enum proxy_stat {
     STAT_SNAPSHOT_STALE,
     STAT_SNAPSHOT_UNSAVED,
     STAT_CLIENTS,
+    STAT_H2_CLIENTS,
     STAT_REQUESTS_NOW,
     STAT_PROVIDER_CONNECTIONS,
     STAT_PROVIDER_IDLE,

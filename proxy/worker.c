@@ -13,6 +13,7 @@
 #include "lib/graph/keyring.h"
 #include "lib/net/sock.h"
 #include "proxy/client.h"
+#include "proxy/h2link.h"
 #include "proxy/request.h"
 #include <assert.h>
 #include <errno.h>
@@ -76,10 +77,12 @@ int worker_init(struct worker *w, unsigned id, struct shared *shared, struct err
     w->shared = shared;
     w->set = shared->set;
     w->connect = NULL;
-    w->log.fd = -1;
+    accesslog_init(&w->log);
+    live_walk_init(&w->live);
     list_init(&w->listeners);
     list_init(&w->clients);
     list_init(&w->ready);
+    list_init(&w->flush);
     list_init(&w->dead);
     /* Some above the limit, so that what is refused for it can still be answered. */
     uint32_t limit = w->set->limit_buffers;
@@ -160,6 +163,12 @@ static void run_ready(struct worker *w)
     }
 }
 
+static void flush_links(struct worker *w)
+{
+    while (!list_empty(&w->flush))
+        h2link_flush(list_entry(w->flush.next, struct h2link, flush));
+}
+
 static void sweep(struct worker *w)
 {
     if (w->now_ms - w->last_sweep_ms < SWEEP_MS)
@@ -194,9 +203,10 @@ void worker_turn(struct worker *w, bool block)
     run_ready(w);
     wheel_advance(&w->wheel, w->now_ms);
     sweep(w);
+    flush_links(w);
     check_drain(w);
     free_dead(w);
-    if (w->log.nlines)
+    if (w->log.dirty)
         accesslog_flush(w);
     counter_cell *buffers = &w->stats[STAT_BUFFERS];
     atomic_store_explicit(buffers, w->bufs.nused, memory_order_relaxed);
@@ -219,7 +229,9 @@ void worker_drain(struct worker *w)
         listener_stop(list_entry(it, struct listener, link));
     list_for_each (it, &w->clients) {
         struct client *c = list_entry(it, struct client, link);
-        if (!c->req && !c->lingering && !c->conn.in.data && !c->conn.readable)
+        if (c->phase == CLIENT_HTTP2)
+            client_h2_drain(c);
+        else if (!c->req && !c->lingering && !c->conn.in.data && !c->conn.readable)
             client_close(c, CLIENT_CLOSE_DRAIN, false);
     }
     providers_drain(w, false);

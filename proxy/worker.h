@@ -10,6 +10,7 @@
 #include "lib/base/list.h"
 #include "lib/base/wheel.h"
 #include "proxy/accesslog.h"
+#include "proxy/live.h"
 #include "proxy/mailbox.h"
 #include "proxy/names.h"
 #include "proxy/pins.h"
@@ -59,12 +60,14 @@ struct worker {
     struct list listeners;
     struct list clients; /* every client connection */
     struct list ready;   /* connections to resume before sleeping */
+    struct list flush;   /* HTTP/2 connections with output, written at the end of the turn */
     struct list dead;    /* connections to free after the turn, by their ready link */
     struct request *free_requests;
     unsigned nfree_requests;
     struct providers providers;
     struct names names;
     struct accesslog log;
+    struct live_walk live; /* listings */
     struct signer *signer; /* NULL: no keys; replaced by keys.c */
     uint64_t random[2];
     uint64_t last_sweep_ms;

@@ -1,0 +1,169 @@
+/* The client side of HTTP/2: a connection whose streams are clients of their own. */
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "proxy/client.h"
+#include "proxy/h2link.h"
+#include "proxy/request.h"
+#include "proxy/worker.h"
+#include <assert.h>
+
+#define GOODBYE_MS 1000u /* between the announcement of the end and the naming of the last stream  \
+                          */
+
+/* Of a connection. */
+struct h2client {
+    struct h2link l; /* first */
+    struct client *c;
+    uint64_t idle_ms;    /* since when there is no stream */
+    uint64_t goodbye_ms; /* when the last stream is named; 0: not draining */
+};
+
+struct cstream {
+    struct client c; /* first */
+    struct h2strm s;
+};
+
+static struct h2client *of_link(struct h2link *l)
+{
+    return (struct h2client *)(void *)l;
+}
+
+static void broken(struct h2link *l, enum io io)
+{
+    struct client *c = of_link(l)->c;
+    const char *reason = h2_reason(l->h2);
+    enum client_close why = CLIENT_CLOSE_CLIENT;
+    if (io == IO_NO_MEMORY)
+        why = CLIENT_CLOSE_NO_MEMORY;
+    else if (io == IO_ERROR)
+        why = CLIENT_CLOSE_RESET;
+    else if (*reason)
+        why = CLIENT_CLOSE_BAD_REQUEST;
+    else if (io == IO_OK)
+        why = c->conn.w->draining ? CLIENT_CLOSE_DRAIN : CLIENT_CLOSE_DONE;
+    if (*reason)
+        log_debug("HTTP/2 connection of a client closed: %s", reason);
+    client_close(c, why, false);
+}
+
+static struct h2strm *opened(struct h2link *l)
+{
+    struct client *c = of_link(l)->c;
+    struct worker *w = c->conn.w;
+    if (w->draining && of_link(l)->goodbye_ms == 0)
+        return NULL;
+    struct cstream *cs = mem_zalloc(sizeof *cs);
+    if (!cs)
+        return NULL;
+    h2strm_open(&cs->s, l, &cs->c.conn, CLIENT_MAGIC, client_on_ready);
+    client_init_stream(&cs->c, c);
+    counter_inc(&w->stats[STAT_STREAMS]);
+    return &cs->s;
+}
+
+static void room(struct h2link *l)
+{
+    (void)l; /* of the client side of a session */
+}
+
+static const struct h2link_side side = {broken, opened, room};
+
+void client_h2_begin(struct client *c)
+{
+    struct worker *w = c->conn.w;
+    const struct settings *set = w->set;
+    struct h2client *h = mem_zalloc(sizeof *h);
+    uint32_t streams = c->listener->spec.trusted ? set->h2_streams_trusted : set->h2_streams;
+    if (!h || h2link_open(&h->l, &c->conn, true, streams, &side) != 0) {
+        mem_free(h);
+        client_close(c, CLIENT_CLOSE_NO_MEMORY, false);
+        return;
+    }
+    h->c = c;
+    h->idle_ms = w->now_ms;
+    c->h2 = h;
+    c->phase = CLIENT_HTTP2;
+    counter_inc(&w->stats[STAT_H2_CLIENTS]);
+    c->conn.readable = true; /* the preface is here */
+    client_h2_ready(c);
+}
+
+void client_h2_close(struct client *c, enum client_close why)
+{
+    struct h2client *h = c->h2;
+    list_for_each (it, &h->l.streams) {
+        struct h2strm *s = list_entry(it, struct h2strm, link);
+        client_close((struct client *)(void *)s->conn, why, true);
+    }
+    h2link_close(&h->l);
+    counter_sub(&c->conn.w->stats[STAT_H2_CLIENTS], 1);
+    c->phase = CLIENT_HTTP1;
+    c->h2 = NULL;
+    mem_free(h);
+}
+
+/* A block of fields in pieces, a preface without SETTINGS: they have as long as a head. */
+static bool owes_head(const struct h2client *h)
+{
+    return !h2_settled(h->l.h2);
+}
+
+void client_h2_ready(struct client *c)
+{
+    struct h2client *h = c->h2;
+    bool owed = owes_head(h);
+    h2link_run(&h->l);
+    if (c->phase != CLIENT_HTTP2)
+        return;
+    if (!owed && owes_head(h))
+        client_head_started(c);
+    if (h->l.nstreams)
+        h->idle_ms = c->conn.w->now_ms;
+}
+
+bool client_h2_busy(const struct client *c)
+{
+    return c->h2->l.nstreams > 0 || c->h2->l.closing;
+}
+
+void client_h2_timer(struct client *c)
+{
+    struct h2client *h = c->h2;
+    struct worker *w = c->conn.w;
+    const struct settings *set = w->set;
+    uint64_t next = w->now_ms + set->timeout_idle;
+    if (owes_head(h)) {
+        if (c->since_ms + set->timeout_head <= w->now_ms) {
+            client_close(c, CLIENT_CLOSE_HEAD_TIMEOUT, false);
+            return;
+        }
+        next = c->since_ms + set->timeout_head;
+    } else if (h->goodbye_ms && !h->l.goaway && h->goodbye_ms <= w->now_ms) {
+        h->l.goaway = true;
+        h2_goaway(h->l.h2, H2_NO_ERROR);
+        h2link_mark(&h->l);
+    } else if (h->l.nstreams == 0 && h->idle_ms + set->timeout_idle <= w->now_ms) {
+        h2_goaway(h->l.h2, H2_NO_ERROR);
+        h2link_mark(&h->l);
+        h->l.closing = true;
+        return;
+    } else if (h->l.nstreams == 0) {
+        next = h->idle_ms + set->timeout_idle;
+    }
+    if (h->goodbye_ms && !h->l.goaway)
+        next = h->goodbye_ms;
+    worker_timer(w, &c->timer, next);
+}
+
+void client_h2_drain(struct client *c)
+{
+    struct h2client *h = c->h2;
+    if (h->goodbye_ms)
+        return;
+    /* RFC 9113 section 6.8: what is on its way when the peer hears of it is still served. */
+    h->goodbye_ms = c->conn.w->now_ms + GOODBYE_MS;
+    if (h2_shutdown(h->l.h2) != 0)
+        h->l.closing = true;
+    h2link_mark(&h->l);
+    worker_timer(c->conn.w, &c->timer, h->goodbye_ms);
+}
