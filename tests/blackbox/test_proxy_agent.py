@@ -105,17 +105,21 @@ class Following(FedCase):
     def test_activations_come_faster_than_workers_take_them(self):
         graph = Graph.shop(self.provider().address)
         proxy, stream = self.fed(graph)
-        for _ in range(10):
-            for _ in range(12):
-                graph, before = graph.next(), graph
-                stream.stage(graph, HISTORY, before)
-                stream.activate(graph.epoch)
-            done = (pb.ACTIVE, graph.epoch)
-            while done != ():
+
+        def until(state):
+            while True:
                 kind, message = stream.next()
                 self.assertEqual("ack", kind, message)
-                if (message.state, message.epoch) == done:
-                    done = ()
+                if (message.state, message.epoch) == (state, graph.epoch):
+                    return
+
+        for _ in range(10):
+            for _ in range(20):
+                graph, before = graph.next(), graph
+                stream.stage(graph, HISTORY, before)
+                until(pb.STAGED)
+                stream.activate(graph.epoch)
+            until(pb.ACTIVE)
             self.assertEqual(graph.epoch, self.status(proxy)["acknowledged"])
         self.assertEqual(0, proxy.counters().get("offshoot_nacks_total"))
 
