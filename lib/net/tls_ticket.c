@@ -72,7 +72,8 @@ int tls_ticket_callback(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CI
         if (EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, k->aes, iv) != 1 ||
             !set_mac(mac, k))
             return -1;
-        return k == &t->previous ? 2 : 1;
+        /* TLS 1.3 clients use a ticket once (RFC 8446 section C.4): they need the next one. */
+        return k == &t->previous || SSL_version(ssl) >= TLS1_3_VERSION ? 2 : 1;
     }
     return 0;
 }
