@@ -46,18 +46,16 @@ static bool put_trailers(struct flow *f, struct buf *to, const struct field *fie
 }
 
 /* Trailers for a stream, which sends them behind everything else. */
-static bool put_stream_trailers(
+static void put_stream_trailers(
     struct flow *f, struct conn *to, const struct field *fields, uint16_t n)
 {
     struct buf b = {0};
     if (n == 0 || !f->pass_trailers)
-        return true;
-    if (buf_hold(&b, &to->w->bufs) != 0)
-        return false;
-    bool ok = put_trailers(f, &b, fields, n) &&
+        return;
+    bool ok = buf_hold(&b, &to->w->bufs) == 0 && put_trailers(f, &b, fields, n) &&
               h2strm_put_trailers(to, str_of(buf_head(&b), buf_len(&b) - 2)) == 0;
+    f->trailers_lost = !ok;
     buf_drop(&b, &to->w->bufs);
-    return ok;
 }
 
 /* The body has ended: writes what ends it on the other side. False: no room in to->out yet. */
@@ -65,8 +63,10 @@ static bool put_end(struct flow *f, struct conn *to, const struct field *fields,
 {
     if (f->discard)
         return true;
-    if (conn_is_stream(to))
-        return put_stream_trailers(f, to, fields, n);
+    if (conn_is_stream(to)) {
+        put_stream_trailers(f, to, fields, n);
+        return true;
+    }
     if (f->framing != H1_CHUNKED)
         return true;
     uint32_t mark = to->out.end;
@@ -106,7 +106,7 @@ static bool length_reached(const struct flow *f)
 static enum io push(struct flow *f, struct conn *from, struct conn *to)
 {
     bool had_span = f->span.n != 0;
-    to->last = f->decoded || (length_reached(f) && f->framing != H1_CHUNKED);
+    to->last = !f->trailers_lost && (f->decoded || (length_reached(f) && f->framing != H1_CHUNKED));
     uint32_t before = buf_len(&to->out) + (uint32_t)f->span.n;
     enum io io = conn_write(to, &f->span);
     if (io == IO_ERROR)
@@ -272,6 +272,8 @@ static enum flow_result push_result(enum io io)
 static enum flow_result finish(struct flow *f, struct conn *to)
 {
     uint32_t before = buf_len(&to->out);
+    if (f->trailers_lost)
+        return FLOW_NO_MEMORY;
     to->last = !f->discard;
     enum io io = f->discard ? IO_OK : conn_write(to, NULL);
     if (buf_len(&to->out) != before) {

@@ -33,10 +33,11 @@ struct flow {
     bool pass_trailers;
     bool begun; /* some of it, or of the head before it, has left for `to` */
     bool tap_lost;
-    struct buf *tap;   /* raw bytes are kept here too, for a retry; NULL: not */
-    uint64_t taken;    /* raw bytes dropped from `from` */
-    uint64_t sent;     /* content bytes handed to `to` */
-    uint64_t stamp_us; /* last time a byte moved */
+    bool trailers_lost; /* memory was out: the message cannot be ended rightly */
+    struct buf *tap;    /* raw bytes are kept here too, for a retry; NULL: not */
+    uint64_t taken;     /* raw bytes dropped from `from` */
+    uint64_t sent;      /* content bytes handed to `to` */
+    uint64_t stamp_us;  /* last time a byte moved */
 };
 
 /* head: of the message whose body this is; to_framing: how it is written. */
