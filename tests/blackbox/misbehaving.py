@@ -51,8 +51,8 @@ def malformed(reason):
 
 
 class Seen:
-    """What a client was shown. kind: "whole" (a reply with a clean end), "cut" (a reply that it must
-    know to be broken) or "gone" (the connection or stream ended before any head)."""
+    """What a client was shown. kind: "whole" (a reply with a clean end), "cut" (a reply that it
+    must know to be broken) or "gone" (the connection or stream ended before any head)."""
 
     def __init__(self, kind, status=None, word=None, body=b"", fields=(), interim=()):
         self.kind, self.status, self.word = kind, status, word
@@ -98,7 +98,8 @@ class Http1Client:
         except Incomplete as e:
             self._no_timeout(e)
             return Seen("gone", interim=interim)
-        seen = Seen("whole", reply.status, reply.get("x-offshoot-error"), b"", reply.fields, interim)
+        word = reply.get("x-offshoot-error")
+        seen = Seen("whole", reply.status, word, b"", reply.fields, interim)
         try:
             if method != "HEAD" and reply.status not in (204, 304):
                 self.stream._body(reply, until_close=True)
@@ -161,8 +162,9 @@ class Misbehaving(ProxyCase):
         if conf:
             self.write("conf.yaml", conf)
             flags = ("-c", "conf.yaml", *flags)
-        self.proxy = self.start_proxy(GRAPH % {
-            "good": self.good_one.address, "bad": self.bad_one.address, "hasty": self.hasty}, *flags)
+        names = {"good": self.good_one, "bad": self.bad_one}
+        names = {name: provider.address for name, provider in names.items()}
+        self.proxy = self.start_proxy(GRAPH % {**names, "hasty": self.hasty}, *flags)
         self.innocent = self.closes(self.client_class(self.proxy.address))
         self.innocent_works()
 

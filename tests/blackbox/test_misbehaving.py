@@ -1,5 +1,5 @@
-"""Providers that misbehave over HTTP/1, each kind by its name, beyond those of test_providers.py: what
-the client is shown, and that the connection is given up where it must be.
+"""Providers that misbehave over HTTP/1, each kind by its name, beyond those of test_providers.py:
+what the client is shown, and that the connection is given up where it must be.
 
 docs/internals/misbehaving-providers.md has the list."""
 
