@@ -4,6 +4,7 @@
 #include "lib/base/parse.h"
 #include "lib/graph/edge.h"
 #include "proxy/edge.h"
+#include "proxy/grpc_call.h"
 #include "proxy/page.h"
 #include "proxy/share.h"
 #include "proxy/token.h"
@@ -203,6 +204,12 @@ int heads_request(struct request *r, struct buf *b)
     PUT(&o, "\r\n");
     put_fields(&o, r->fields, r->head.nfields, request_fields_kept_back(r));
     put_request_framing(r, &o);
+    if (r->call_deadline_us) {
+        char left[GRPC_TIMEOUT_TEXT];
+        PUT(&o, "grpc-timeout: ");
+        put_str(&o, grpc_call_left(r, left));
+        PUT(&o, "\r\n");
+    }
     PUT(&o, "via: 1.1 offshoot\r\n");
     if (!r->ask.trusted)
         put_forwarded(r, &o);

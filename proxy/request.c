@@ -19,8 +19,10 @@
 #include "lib/base/mem.h"
 #include "lib/graph/pinned.h"
 #include "proxy/edge.h"
+#include "proxy/grpc_call.h"
 #include "proxy/h2link.h"
 #include "proxy/share.h"
+#include "proxy/stages.h"
 #include "proxy/trace.h"
 #include "proxy/worker.h"
 #include <assert.h>
@@ -87,6 +89,19 @@ static struct request *request_alloc(struct worker *w)
     return r;
 }
 
+/* The first one of a connection also tells how long that took to come. */
+static void begin_count(struct request *r)
+{
+    struct client *c = r->client;
+    struct worker *w = r->w;
+    bool stream = c->phase == CLIENT_STREAM;
+    struct conn *on = stream && c->parent ? &c->parent->conn : &c->conn;
+    r->t_start = w->now_us;
+    if (on->requests++ == 0)
+        r->t_accept = on->opened_us;
+    counter_inc(&w->stats[STAT_PROTOCOL_REQUESTS + 2 * stream + c->listener->spec.trusted]);
+}
+
 struct request *request_new(struct client *c)
 {
     struct worker *w = c->conn.w;
@@ -103,7 +118,7 @@ struct request *request_new(struct client *c)
     r->magic = REQUEST_MAGIC;
     r->w = w;
     r->client = c;
-    r->t_start = w->now_us;
+    begin_count(r);
     list_init(&r->wait);
     timer_init(&r->timer, request_on_timer);
     h1_parser_reset(&r->parser, &w->set->h1, r->fields);
@@ -169,7 +184,9 @@ static void request_release(struct request *r)
 
 void request_abandon(struct request *r)
 {
-    if (r->w->log.fd >= 0 && r->head.size)
+    if (r->w->set->histograms)
+        stages_count(r->w, r);
+    if (r->w->log.wanted && r->head.size)
         accesslog_add(r->w, r);
     if (r->pconn)
         pconn_close(r->pconn, PROVIDER_CLOSE_ABORT);
@@ -193,7 +210,7 @@ enum step request_refuse(struct request *r, enum refusal why)
 enum step request_abort(struct request *r, enum client_close why)
 {
     struct client *c = r->client;
-    bool until_close = r->down.framing == H1_UNTIL_CLOSE;
+    bool until_close = r->down.framing == H1_UNTIL_CLOSE || c->phase == CLIENT_STREAM;
     client_close(c, why, until_close);
     return STEP_GONE;
 }
@@ -278,6 +295,7 @@ void request_run_bad(struct request *r, enum h2_error why)
 static enum step head_done(struct request *r)
 {
     struct client *c = r->client;
+    r->t_head = r->w->now_us;
     if (c->phase == CLIENT_STREAM)
         h2strm_framing(&c->conn, &r->head);
     request_init_up(r);
@@ -435,7 +453,7 @@ static enum step step_decide(struct request *r)
     usage_add(&w->by_env, a->decision.env);
     usage_add(&w->by_service, a->decision.service);
     take_policy(r, s);
-    return STEP_NAME;
+    return grpc_call_begin(r) ? STEP_NAME : request_refuse(r, REFUSAL_BAD_REQUEST);
 }
 
 /* ---- a reply of our own ---- */
@@ -464,6 +482,7 @@ static enum step step_own(struct request *r)
         if (!r->up.decoded || r->client_fault || r->half_closed || r->w->draining)
             r->keep = false;
         c->last = true;
+        r->t_own = r->w->now_us;
         if (buf_hold(&c->out, &r->w->bufs) != 0 || own_reply(r, &c->out) != 0) {
             client_close(r->client, CLIENT_CLOSE_NO_MEMORY, false);
             return STEP_GONE;
@@ -509,7 +528,9 @@ static enum step step_done(struct request *r)
     struct client *c = r->client;
     if (r->status >= 100 && r->status < 600)
         counter_inc(&w->stats[STAT_REPLIES + r->status / 100 - 1]);
-    if (w->log.fd >= 0)
+    if (w->set->histograms)
+        stages_count(w, r);
+    if (w->log.wanted)
         accesslog_add(w, r);
     if (r->pconn) {
         if (provider_reusable(r))

@@ -49,6 +49,7 @@ struct request {
     bool trace_made;                 /* no valid traceparent came: we wrote one */
     bool is_explain;
     bool http2;          /* spoken to the provider */
+    bool is_call;        /* gRPC (grpc_call.h) */
     bool connect_failed; /* the connection that it waited for could not be made */
     uint8_t bad_head;    /* enum h2_error: an HTTP/2 head was refused */
     bool is_private;     /* a carrier chose the environment: no shared cache may keep the reply */
@@ -66,12 +67,14 @@ struct request {
     struct list wait;
     struct timer timer; /* name, connect, reply and stream time-outs */
     uint64_t deadline_ms;
+    uint64_t call_deadline_us; /* of a gRPC call: not later, whatever deadline_ms says; 0: none */
     uint64_t epoch;
     uint64_t pin;         /* stamped on what is sent to the provider; 0: none */
     uint64_t trace_order; /* own place among the trace's records; 0: it had no room */
-    uint64_t t_start, t_decided, t_connected, t_reply; /* worker's clock, us; 0: not reached */
-    const struct snapshot *snapshot;                   /* valid while `holding` */
-    uint32_t tried; /* endpoints of the set tried, from `first` on */
+    /* Worker's clock, us; 0: not reached. t_accept: of the connection, for its first request. */
+    uint64_t t_accept, t_start, t_head, t_decided, t_connected, t_reply, t_own;
+    const struct snapshot *snapshot; /* valid while `holding` */
+    uint32_t tried;                  /* endpoints of the set tried, from `first` on */
     uint32_t first;
     uint32_t reply_timeout_ms, connect_timeout_ms, retries_max, retry_percent;
     struct addr endpoint; /* chosen; name points into the snapshot */

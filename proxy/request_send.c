@@ -1,5 +1,6 @@
 /* The steps towards the provider: endpoint, connection, request. */
 #include "lib/base/mem.h"
+#include "proxy/grpc_call.h"
 #include "proxy/heads.h"
 #include "proxy/request.h"
 #include "proxy/worker.h"
@@ -8,6 +9,9 @@
 
 void request_deadline(struct request *r, uint64_t deadline_ms)
 {
+    uint64_t call_ms = r->call_deadline_us / 1000 + 1;
+    if (r->call_deadline_us && call_ms < deadline_ms)
+        deadline_ms = call_ms;
     r->deadline_ms = deadline_ms;
     /* A timer that is set for earlier finds the new deadline when it fires. */
     if (r->timer.deadline == 0 || r->timer.deadline > deadline_ms)
@@ -279,6 +283,18 @@ static enum step timed_out(struct request *r)
     }
 }
 
+/* The call's own deadline has passed, in whatever step. */
+static enum step call_timed_out(struct request *r)
+{
+    if (r->step == STEP_OWN)
+        return timed_out(r);
+    if (r->replied)
+        return request_abort(r, CLIENT_CLOSE_DEADLINE);
+    if (r->step > STEP_CONNECT)
+        counter_inc(&r->w->stats[STAT_PROVIDER_ERRORS + PROVIDER_REPLY_TIMEOUT]);
+    return request_refuse(r, REFUSAL_TIMEOUT);
+}
+
 void request_on_timer(struct timer *t)
 {
     struct request *r = list_entry(t, struct request, timer);
@@ -286,14 +302,17 @@ void request_on_timer(struct timer *t)
     struct worker *w = r->w;
     /* While bodies flow, each byte moves the deadline; nobody tells the wheel. */
     uint64_t last = r->up.stamp_us > r->down.stamp_us ? r->up.stamp_us : r->down.stamp_us;
-    bool streaming =
-        r->step == STEP_RELAY || (r->step == STEP_REPLY && !r->up.done && !r->send_failed);
+    bool streaming = r->step == STEP_RELAY ||
+                     (r->step == STEP_REPLY && !r->up.done && !r->send_failed && !r->is_call);
     uint64_t deadline = streaming ? last / 1000 + w->set->timeout_stream : r->deadline_ms;
+    uint64_t call_ms = r->call_deadline_us / 1000 + 1;
+    if (r->call_deadline_us && call_ms < deadline)
+        deadline = call_ms;
     if (deadline > w->now_ms) {
         worker_timer(w, t, deadline);
         return;
     }
-    enum step next = timed_out(r);
+    enum step next = grpc_call_late(r) ? call_timed_out(r) : timed_out(r);
     if (next >= STEP_COUNT)
         return;
     r->step = (uint8_t)next;

@@ -2,13 +2,27 @@
 
 static const char *const client_close_words[CLIENT_CLOSE_COUNT] = {"client", "idle",
     "client-in-head", "head-timeout", "bad-request", "half-close", "client-reset", "client-in-body",
-    "body-timeout", "stalled", "early-reply", "done", "refused", "provider", "drain", "no-memory"};
+    "body-timeout", "stalled", "early-reply", "done", "refused", "provider", "deadline", "drain",
+    "no-memory"};
 static const char *const provider_error_words[PROVIDER_ERROR_COUNT] = {"refused", "connect-timeout",
     "name", "pending-timeout", "pending-full", "closed", "closed-in-head", "closed-in-body",
     "malformed", "reply-timeout", "stalled", "extra-bytes"};
 static const char *const provider_close_words[PROVIDER_CLOSE_COUNT] = {
     "idle-readable", "idle", "full", "done", "abort", "drain"};
+static const char *const spoken_words[SPOKEN_COUNT] = {"http1", "http2", "tcp"};
+static const char *const stage_words[STAGE_COUNT] = {
+    "accept", "tls", "head", "connect", "first_byte"};
 static const char *const reply_words[5] = {"1xx", "2xx", "3xx", "4xx", "5xx"};
+
+const char *spoken_word(enum spoken s)
+{
+    return spoken_words[s];
+}
+
+const char *stage_word(enum stage s)
+{
+    return stage_words[s];
+}
 
 const char *client_close_word(enum client_close c)
 {
@@ -51,6 +65,14 @@ static const char *h2_odd_label(unsigned i)
 static const char *reply_label(unsigned i)
 {
     return reply_words[i];
+}
+static const char *code_label(unsigned i)
+{
+    return i ? reply_words[i - 1] : "none";
+}
+static const char *stage_label(unsigned i)
+{
+    return stage_words[i];
 }
 static const char *client_close_label(unsigned i)
 {
@@ -107,7 +129,32 @@ static const struct counter_family families[] = {
         client_close_label, "HTTP/2 streams of clients ended, by reason."},
 };
 
+static const struct counter_family histograms[] = {
+    {STAT_REQUEST_SECONDS, 6, "offshoot_request_seconds", "code", code_label,
+        "How long requests took in all, by class of status; none: nothing was sent."},
+    {STAT_STAGE_SECONDS, STAGE_COUNT, "offshoot_request_stage_seconds", "stage", stage_label,
+        "How long the stages of requests took; accept and tls: once a connection."},
+};
+
 static const struct counter_single singles[] = {
+    {STAT_PROTOCOL_REQUESTS + 0,
+        {"offshoot_protocol_requests_total", "protocol=\"http1\",listener=\"untrusted\"",
+            "Requests begun, by the protocol of the client and the kind of listener.", 0}},
+    {STAT_PROTOCOL_REQUESTS + 1,
+        {"offshoot_protocol_requests_total", "protocol=\"http1\",listener=\"trusted\"",
+            "Requests begun, by the protocol of the client and the kind of listener.", 0}},
+    {STAT_PROTOCOL_REQUESTS + 2,
+        {"offshoot_protocol_requests_total", "protocol=\"http2\",listener=\"untrusted\"",
+            "Requests begun, by the protocol of the client and the kind of listener.", 0}},
+    {STAT_PROTOCOL_REQUESTS + 3,
+        {"offshoot_protocol_requests_total", "protocol=\"http2\",listener=\"trusted\"",
+            "Requests begun, by the protocol of the client and the kind of listener.", 0}},
+    {STAT_PROTOCOL_REQUESTS + 4,
+        {"offshoot_protocol_requests_total", "protocol=\"tcp\",listener=\"untrusted\"",
+            "Requests begun, by the protocol of the client and the kind of listener.", 0}},
+    {STAT_PROTOCOL_REQUESTS + 5,
+        {"offshoot_protocol_requests_total", "protocol=\"tcp\",listener=\"trusted\"",
+            "Requests begun, by the protocol of the client and the kind of listener.", 0}},
     {STAT_CONTEXT_FOREIGN,
         {"offshoot_context_foreign_total", "",
             "Context carriers removed without being believed, at untrusted listeners.", 0}},
@@ -304,6 +351,8 @@ const struct counter_desc *stats_table(void)
     static const struct counter_parts parts = {.families = families,
         .nfamilies = sizeof families / sizeof families[0],
         .singles = singles,
-        .nsingles = sizeof singles / sizeof singles[0]};
+        .nsingles = sizeof singles / sizeof singles[0],
+        .histograms = histograms,
+        .nhistograms = sizeof histograms / sizeof histograms[0]};
     return counters_table(&parts, STAT_COUNT);
 }

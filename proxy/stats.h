@@ -4,7 +4,7 @@
 #ifndef OFFSHOOT_PROXY_STATS_H
 #define OFFSHOOT_PROXY_STATS_H
 
-#include "lib/base/counters.h"
+#include "lib/base/histogram.h"
 #include "lib/graph/context.h"
 #include "lib/graph/snapshot.h"
 #include "lib/wire/h1.h"
@@ -25,6 +25,7 @@ enum client_close {
     CLIENT_CLOSE_DONE,
     CLIENT_CLOSE_REFUSED,
     CLIENT_CLOSE_PROVIDER,
+    CLIENT_CLOSE_DEADLINE,
     CLIENT_CLOSE_DRAIN,
     CLIENT_CLOSE_NO_MEMORY,
     CLIENT_CLOSE_COUNT
@@ -54,6 +55,11 @@ enum provider_close {
     PROVIDER_CLOSE_COUNT
 };
 
+/* What clients speak. */
+enum spoken { SPOKEN_HTTP1, SPOKEN_HTTP2, SPOKEN_TCP, SPOKEN_COUNT };
+/* Of a request, as far as they have a histogram; see stages.h. */
+enum stage { STAGE_ACCEPT, STAGE_TLS, STAGE_HEAD, STAGE_CONNECT, STAGE_FIRST_BYTE, STAGE_COUNT };
+
 #define NACK_REASONS 6 /* of control.proto, without NACK_UNKNOWN */
 
 enum proxy_stat {
@@ -73,7 +79,13 @@ enum proxy_stat {
     STAT_H2_ODD = STAT_BAD_H2_REPLIES + H2_ERROR_COUNT,          /* + enum h2_odd */
     STAT_H2_PROVIDER_ODD = STAT_H2_ODD + H2_ODD_COUNT,           /* + enum h2_odd */
     STAT_STREAM_CLOSES = STAT_H2_PROVIDER_ODD + H2_ODD_COUNT,    /* + enum client_close */
-    STAT_CONTEXT_FOREIGN = STAT_STREAM_CLOSES + CLIENT_CLOSE_COUNT,
+    /* + 2 * enum spoken + 1 at a trusted listener */
+    STAT_PROTOCOL_REQUESTS = STAT_STREAM_CLOSES + CLIENT_CLOSE_COUNT,
+    /* histograms: + HISTOGRAM_CELLS * (0: nothing was sent, else status / 100) */
+    STAT_REQUEST_SECONDS = STAT_PROTOCOL_REQUESTS + 2 * SPOKEN_COUNT,
+    /* + HISTOGRAM_CELLS * enum stage */
+    STAT_STAGE_SECONDS = STAT_REQUEST_SECONDS + 6 * HISTOGRAM_CELLS,
+    STAT_CONTEXT_FOREIGN = STAT_STAGE_SECONDS + STAGE_COUNT * HISTOGRAM_CELLS,
     STAT_STREAMS,
     STAT_PINS_IGNORED,
     STAT_PINS_FOLLOWED, /* decided in a held epoch that is not the active one */
@@ -166,6 +178,8 @@ enum proxy_stat {
  * counters_table_free. NULL when memory is out. */
 const struct counter_desc *stats_table(void);
 
+const char *spoken_word(enum spoken s);
+const char *stage_word(enum stage s);
 const char *client_close_word(enum client_close c);
 const char *provider_error_word(enum provider_error p);
 
