@@ -1,22 +1,24 @@
 /* One HTTP/2 session of either side, without I/O: bytes in, events out, over nghttp2 (RFC 9113).
  *
  * The owner gives bytes to h2_input and takes bytes with h2_output. Events come out of h2_input
- * (`wake`, `close` and `odd` also out of functions that make frames); inside them the owner may note
- * things and copy, nothing else: no function of this header may be called there. Heads and trailers come as HTTP/1 text (h2_head.h), laid
- * down in a buffer of the stream's owner; DATA comes as views, valid during the event.
+ * (`wake`, `close` and `odd` also out of functions that make frames); inside them the owner may
+ * note things and copy, nothing else: no function of this header may be called there. Heads and
+ * trailers come as HTTP/1 text (h2_head.h), laid down in a buffer of the stream's owner; DATA comes
+ * as views, valid during the event.
  *
  * Going out, heads and DATA are turned into frames at once, as far as the windows and the room in
  * the output buffer allow: what was taken is in the buffer and the caller's memory is free again.
  * What was not taken stays the caller's; `wake` says when it is worth trying again.
  *
- * Flow control. A stream may have h2_limits.window bytes unread here; the owner says h2_credit as it
- * drains them. The connection's window opens by itself, until more than connection_hold bytes are
- * unread over all streams: then it waits for them to drain.
+ * Flow control. A stream may have h2_limits.window bytes unread here; the owner says h2_credit as
+ * it drains them. The connection's window opens by itself, until more than connection_hold bytes
+ * are unread over all streams: then it waits for them to drain.
  *
  * Floods. Frames that get nobody anywhere are paid from one bucket: h2_limits.odd at first, filled
  * up again by odd_refill a second, and by one for each reply (request, on the client side) that is
  * ended whole. An empty bucket ends the connection: GOAWAY ENHANCE_YOUR_CALM. Each kind has a
- * counter (h2_odd). WINDOW_UPDATE and PING are odd only above two for each DATA frame sent. */
+ * counter (h2_odd). PING is odd only above two for each DATA frame sent, WINDOW_UPDATE above two
+ * and one for each KiB of it. */
 #ifndef OFFSHOOT_WIRE_H2_H
 #define OFFSHOOT_WIRE_H2_H
 
@@ -41,17 +43,17 @@ enum h2_code {
 };
 
 enum h2_odd {
-    H2_ODD_RESET,        /* RST_STREAM before its reply was ended */
-    H2_ODD_OWN_RESET,    /* RST_STREAM that the peer's faults made us send */
-    H2_ODD_REFUSED,      /* a stream above the advertised number */
+    H2_ODD_RESET,     /* RST_STREAM before its reply was ended */
+    H2_ODD_OWN_RESET, /* RST_STREAM that the peer's faults made us send */
+    H2_ODD_REFUSED,   /* a stream above the advertised number */
     H2_ODD_PING,
     H2_ODD_SETTINGS,
     H2_ODD_PRIORITY,
-    H2_ODD_WINDOW,       /* WINDOW_UPDATE */
-    H2_ODD_EMPTY_DATA,   /* without END_STREAM */
+    H2_ODD_WINDOW,     /* WINDOW_UPDATE */
+    H2_ODD_EMPTY_DATA, /* without END_STREAM */
     H2_ODD_CONTINUATION,
-    H2_ODD_UNKNOWN,      /* frame types nobody knows */
-    H2_ODD_HEAD,         /* a block refused by h2_head.h or nghttp2 */
+    H2_ODD_UNKNOWN, /* frame types nobody knows */
+    H2_ODD_HEAD,    /* a block refused by h2_head.h or nghttp2 */
     H2_ODD_COUNT
 };
 const char *h2_odd_word(enum h2_odd o);
@@ -72,14 +74,21 @@ struct h2;
 struct h2_stream {
     struct h2 *h; /* NULL: over, no frame of it will come or go */
     int32_t id;
-    bool head_out;      /* our (final) head was sent */
-    bool end_out;       /* END_STREAM was sent */
-    bool end_in;        /* END_STREAM came */
-    bool connect;       /* extended CONNECT */
-    uint32_t unread;    /* bytes given to `data` and not yet credited */
+    bool head_out;       /* our (final) head was sent */
+    bool end_out;        /* END_STREAM was sent */
+    bool end_in;         /* END_STREAM came */
+    bool connect;        /* extended CONNECT */
+    uint32_t unread;     /* bytes given to `data` and not yet credited */
     struct h2_text text; /* of the block being collected */
-    const char *trailers; /* text to be sent behind the body, set by h2_trailers; freed here */
+    char *trailers;      /* text to be sent behind the body, set by h2_trailers; freed here */
     uint32_t trailers_n;
+    /* Ours. */
+    struct list link;
+    bool head_in;  /* client: the final head came */
+    bool attached; /* nghttp2 has an item of DATA for it */
+    bool blocked;  /* h2_send left something: `wake` is owed */
+    bool dropped;  /* what comes is of no use any more: bad_head was answered */
+    bool faulted;  /* its fault was counted */
 };
 
 struct h2_events {
@@ -87,16 +96,19 @@ struct h2_events {
      * is refused (REFUSED_STREAM). */
     struct h2_stream *(*open)(struct h2 *h, void *owner);
     /* A block of fields begins; its text goes behind what the returned buffer holds (with a block).
+     * Nobody may move that buffer's bytes or append to it until `head`, `bad_head` or `close`.
      * NULL: no memory, the stream is reset (INTERNAL_ERROR). */
     struct buf *(*block)(struct h2_stream *st, enum h2_kind kind);
     /* It is whole, and stands in that buffer. end: END_STREAM came with it. */
     void (*head)(struct h2_stream *st, enum h2_kind kind, bool end);
-    /* A server may answer a refused request's head itself (400, 431): true; then no `close` follows
-     * and what still comes of the stream is dropped. False, and always on the client side: the
-     * stream is reset (PROTOCOL_ERROR), `close` follows. error: why, also after nghttp2 refused. */
+    /* A server may answer a request's head that is over a limit itself (H2_E_TOO_LARGE, _TOO_MANY:
+     * 431): true; what still comes of the stream is then dropped. False, and always for any other
+     * error, for trailers and on the client side: the stream is reset (PROTOCOL_ERROR), `close`
+     * follows. error: why, also after nghttp2 refused. */
     bool (*bad_head)(struct h2_stream *st, enum h2_kind kind, enum h2_error error);
     void (*data)(struct h2_stream *st, const char *p, size_t n);
-    /* END_STREAM, after the last data or trailers (not after a head with `end`). */
+    /* END_STREAM, after the last data or after the trailers' `head` (not after another head with
+     * `end`). */
     void (*end)(struct h2_stream *st);
     /* The stream is over before both ends were ended, or after both: st->h is NULL already. code:
      * of RST_STREAM, whoever sent it. unprocessed: the peer says that it did nothing with it
@@ -111,8 +123,8 @@ struct h2_events {
 
 /* server: waits for the preface; client: sends it. events and owner are borrowed. NULL when memory
  * is out. SETTINGS wait to be taken by h2_output. */
-struct h2 *h2_new(bool server, const struct h2_limits *limits, const struct h2_events *events,
-    void *owner);
+struct h2 *h2_new(
+    bool server, const struct h2_limits *limits, const struct h2_events *events, void *owner);
 /* Streams still there are forgotten without `close`: their h becomes NULL. */
 void h2_free(struct h2 *h);
 void *h2_owner(const struct h2 *h);
@@ -130,6 +142,8 @@ bool h2_over(const struct h2 *h);
 /* "" or one line for the log: what the peer did wrong. */
 const char *h2_reason(const struct h2 *h);
 uint32_t h2_streams(const struct h2 *h);
+/* The peer's first SETTINGS came, and no block of fields is open: it owes nothing. */
+bool h2_settled(const struct h2 *h);
 /* Client: streams that may be opened now (the peer's limit and ours); 0 after GOAWAY. */
 uint32_t h2_room(const struct h2 *h);
 /* Whether the peer takes extended CONNECT (client side, once its SETTINGS are here). */
@@ -138,7 +152,8 @@ bool h2_peer_extended(const struct h2 *h);
 /* Client: opens st with the head at the start of `out` (text, h2_from_request), consumed from it.
  * last: no body follows. 0, -EINVAL, -ENOMEM, -EAGAIN (no room for a stream). */
 int h2_request(struct h2 *h, struct h2_stream *st, struct buf *out, struct str scheme, bool last);
-/* Server: the head at the start of `out`: interim ones (any number, then the next), or final. */
+/* Server: the head at the start of `out`: interim ones (any number, then the next), or final.
+ * 0, -EINVAL, -ENOMEM, -EAGAIN (no whole head), -EPIPE (the stream is over). */
 int h2_reply(struct h2_stream *st, struct buf *out, bool last);
 /* Body bytes: of `out`, then of *span; both shrink by what was taken into `to` (the connection's
  * output buffer, with a block), within windows and room. last: END_STREAM follows the last of them
@@ -146,7 +161,7 @@ int h2_reply(struct h2_stream *st, struct buf *out, bool last);
  * -ENOMEM; -EPIPE: the stream is over. */
 int h2_send(struct h2_stream *st, struct buf *to, struct buf *out, struct str *span, bool last);
 /* Text of a trailer section ("name: value" CRLF ..., no empty line), sent in place of the
- * END_STREAM of the last h2_send. Copied. 0 or -ENOMEM. */
+ * END_STREAM of the last h2_send. Copied. 0, -ENOMEM, or -EINVAL when it is none. */
 int h2_trailers(struct h2_stream *st, struct str text);
 /* n bytes of data were drained. */
 void h2_credit(struct h2_stream *st, uint32_t n);
@@ -156,7 +171,8 @@ void h2_reset(struct h2_stream *st, uint32_t code);
 /* The owner lets go of a stream whose both ends are ended (or resets it: CANCEL on the client
  * side, NO_ERROR on the server side). No `close` follows. */
 void h2_done(struct h2_stream *st);
-/* Server: tells the peer to open no more streams (a first GOAWAY); h2_goaway then names the last. */
+/* Server: tells the peer to open no more streams (a first GOAWAY); h2_goaway then names the last.
+ */
 int h2_shutdown(struct h2 *h);
 int h2_goaway(struct h2 *h, uint32_t code);
 int h2_ping(struct h2 *h);

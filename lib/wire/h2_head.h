@@ -24,14 +24,14 @@ enum h2_error {
     H2_E_PSEUDO_UNKNOWN, /* also one of the other kind of message, or in trailers */
     H2_E_METHOD,         /* not a token, or CONNECT with :path or :scheme but no :protocol */
     H2_E_SCHEME,         /* neither http nor https */
-    H2_E_PATH,           /* does not begin with '/' (and is not * of OPTIONS); control bytes, space */
-    H2_E_AUTHORITY,      /* no authority at all, or `host` says otherwise */
-    H2_E_PROTOCOL,       /* :protocol where extended CONNECT is not offered, or without CONNECT */
-    H2_E_STATUS,         /* not three digits from 100 to 599, or 101 */
-    H2_E_FIELD_NAME,     /* empty, not a token, or with upper case */
-    H2_E_FIELD_VALUE,    /* control byte (HTAB passes), or white space at an end */
-    H2_E_CONNECTION,     /* connection, keep-alive, proxy-connection, transfer-encoding, upgrade */
-    H2_E_TE,             /* anything but trailers */
+    H2_E_PATH,        /* does not begin with '/' (and is not * of OPTIONS); control bytes, space */
+    H2_E_AUTHORITY,   /* no authority at all, or `host` says otherwise */
+    H2_E_PROTOCOL,    /* :protocol where extended CONNECT is not offered, or without CONNECT */
+    H2_E_STATUS,      /* not three digits from 100 to 599, or 101 */
+    H2_E_FIELD_NAME,  /* empty, not a token, or with upper case */
+    H2_E_FIELD_VALUE, /* control byte (HTAB passes), or white space at an end */
+    H2_E_CONNECTION,  /* connection, keep-alive, proxy-connection, transfer-encoding, upgrade */
+    H2_E_TE,          /* anything but trailers */
     H2_E_HOST_TWICE,
     H2_E_TOO_LARGE, /* over limits.head_bytes, or the block given */
     H2_E_TOO_MANY,  /* over limits.fields */
@@ -55,17 +55,19 @@ struct h2_text {
     uint8_t error; /* enum h2_error */
     bool extended; /* extended CONNECT is offered (RFC 8441) */
     bool begun;    /* the first line stands */
-    uint8_t seen;  /* which pseudo-fields came */
+    uint16_t seen; /* which pseudo-fields came, and what else counts */
     uint16_t status;
     /* Pseudo-fields until the first line can be written: behind the text, at the block's end. */
     struct str method, path, authority, protocol;
-    uint32_t cookie_end; /* where the joined cookie value ends now; 0: none yet */
-    uint32_t tail;       /* bytes kept at the block's end */
+    /* The joined cookie line, from its name to behind its value; cookie_end 0: none yet. */
+    uint32_t cookie_at, cookie_end;
+    uint32_t tail; /* bytes kept at the block's end */
 };
 
 void h2_text_init(struct h2_text *t, enum h2_kind kind, struct buf *b, uint32_t max_bytes,
     uint16_t max_fields, bool extended);
-/* One field in its order. After an error further ones are ignored. */
+/* One field in its order. After an error further ones are ignored. A cookie behind other fields
+ * moves the whole cookie line to the end; all else keeps its order. */
 void h2_text_field(struct h2_text *t, struct str name, struct str value);
 /* The block is whole: writes what is missing and the empty line (trailers: also). H2_OK or why
  * not. An extended CONNECT is laid down as the HTTP/1 upgrade that means the same: GET, `upgrade`
@@ -87,15 +89,19 @@ struct h2_out_head {
     uint16_t status;  /* replies */
     bool interim;     /* a 1xx */
     bool head_method; /* request: HEAD */
+    bool extended;    /* request: an extended CONNECT came of it */
 };
 
-/* text[0..n) begins with a whole head that we wrote. scheme: "http" or "https" (requests). room:
- * entries in out; limits.fields + 8 are enough. 0; -EAGAIN when no whole head is there; -EINVAL when
- * it is none; -ENOBUFS. 101 (Switching Protocols) becomes 200, `upgrade` and sec-websocket-accept
- * are left out; a request with `upgrade` becomes an extended CONNECT, sec-websocket-key left out. */
-int h2_from_request(
-    struct str text, struct str scheme, struct h2_field *out, uint16_t room, struct h2_out_head *ret);
+/* text[0..n) begins with a whole head that we wrote; field names are lowered in place. scheme:
+ * "http" or "https" (requests). room: entries in out; limits.fields + 8 are enough. 0; -EAGAIN when
+ * no whole head is there; -EINVAL when it is none; -ENOBUFS. 101 (Switching Protocols) becomes 200,
+ * `upgrade` and sec-websocket-accept are left out; a request with `upgrade` becomes an extended
+ * CONNECT, sec-websocket-key left out. */
+int h2_from_request(char *text, uint32_t n, struct str scheme, struct h2_field *out, uint16_t room,
+    struct h2_out_head *ret);
 int h2_from_reply(
-    struct str text, struct h2_field *out, uint16_t room, struct h2_out_head *ret);
+    char *text, uint32_t n, struct h2_field *out, uint16_t room, struct h2_out_head *ret);
+/* Trailer lines ("name: value" CRLF ...) as h2_trailers takes them: entries, or as above. */
+int h2_from_trailers(char *text, uint32_t n, struct h2_field *out, uint16_t room);
 
 #endif

@@ -1,0 +1,88 @@
+/* What the files of the HTTP/2 session share. Private to lib/wire/h2*.c.
+ *
+ *   h2.c       making and freeing, bytes in and out, the stream's ends
+ *   h2_in.c    callbacks of nghttp2 for what comes
+ *   h2_out.c   heads, DATA and trailers going out
+ *   h2_odd.c   frame headers watched, floods */
+#ifndef OFFSHOOT_WIRE_H2_INTERNAL_H
+#define OFFSHOOT_WIRE_H2_INTERNAL_H
+
+#include "lib/wire/h2.h"
+#include <nghttp2/nghttp2.h>
+
+#define H2_FRAME_HEAD    9u
+#define H2_FRAME_ROOM    (H2_FRAME_MAX + H2_FRAME_HEAD)
+#define H2_CONTINUATIONS 8u /* of one block */
+
+/* The frame that is on its way in, as far as its header and the first four bytes. */
+struct h2_watch {
+    uint8_t bytes[H2_FRAME_HEAD + 4];
+    uint8_t have, need;
+    uint8_t preface;       /* bytes of the client's preface still to come */
+    uint8_t continuations; /* since the last HEADERS */
+    bool settings;         /* the peer's first SETTINGS came */
+    uint32_t skip;         /* payload bytes left */
+};
+
+/* What h2_send has to give while it runs. */
+struct h2_pull {
+    struct h2_stream *st;
+    struct buf *to, *out;
+    struct str *span;
+    bool last;
+    bool ended; /* the last of it is in a frame */
+};
+
+struct h2 {
+    nghttp2_session *ng;
+    const struct h2_events *ev;
+    void *owner;
+    struct h2_limits limits;
+    struct list streams;
+    uint32_t open;   /* streams that nghttp2 holds, also those the owner let go of */
+    uint32_t unread; /* over all streams */
+    uint32_t owed;   /* bytes that the connection's window still has to get back */
+    uint32_t odd;    /* tokens left */
+    uint32_t free_pings, free_windows, pongs;
+    uint64_t now_ms, filled_ms;
+    struct h2_watch watch;
+    struct h2_pull *pull;
+    struct h2_stream *block; /* whose block of fields is being read, NULL: nobody's */
+    uint32_t block_bytes;    /* size of its list of fields so far, RFC 9113 section 6.5.2 */
+    bool server;
+    bool settings_out; /* our SETTINGS are in the buffer */
+    bool dead;         /* memory ran out */
+    bool fault;        /* the connection ends because of the peer */
+    bool closing;      /* no new streams of ours */
+    bool room_asked;   /* the owner waits for room for a stream */
+    bool paused;       /* mem_send came back to have the room judged */
+    char reason[120];
+};
+
+/* h2.c */
+struct h2_stream *h2_stream_of(struct h2 *h, int32_t id);
+void h2_forget(struct h2_stream *st);
+int h2_no_memory(struct h2 *h);
+/* Notes out of memory when rc says so. */
+void h2_check(struct h2 *h, int rc);
+/* The connection ends: GOAWAY with code. The first reason stays. */
+void h2_fault(struct h2 *h, uint32_t code, const char *what, const char *subject);
+/* n bytes of the connection's window may come back, or wait for others to drain. */
+void h2_credit_connection(struct h2 *h, uint32_t n);
+/* Frames into `to` while they fit. 0, 1, -ENOMEM. */
+int h2_pump(struct h2 *h, struct buf *to);
+
+/* h2_in.c, h2_out.c: their callbacks. */
+void h2_in_callbacks(nghttp2_session_callbacks *cbs);
+void h2_out_callbacks(nghttp2_session_callbacks *cbs);
+
+/* h2_odd.c */
+/* Looks at the headers of the frames in p[0..n): how many bytes nghttp2 may have; fewer than n when
+ * h2_fault was called. */
+size_t h2_watch(struct h2 *h, const char *p, size_t n);
+void h2_spend(struct h2 *h, enum h2_odd kind);
+/* Work was done: a reply (request) was ended. */
+void h2_earn(struct h2 *h);
+void h2_earn_data(struct h2 *h, size_t n);
+
+#endif
