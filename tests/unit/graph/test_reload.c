@@ -1,15 +1,18 @@
 /* What a loader keeps from one load to the next. */
 #include "tests/unit/graph/judged.h"
+#include "tests/unit/graph/routed.h"
 
 #define MAIN "kind: Environment\nmetadata: {name: main}\nspec:\n  mode: baseline\n"
 #define FEAT "---\nkind: Environment\nmetadata: {name: feat}\nspec: {mode: overlay, parent: main}\n"
 #define GATE                                                                                       \
     "---\nkind: Gateway\nmetadata: {name: edge}\nspec:\n  defaultEnvironment: main\n"              \
     "  pinHosts: [a.b]\n  select: [{header: x-env}]\n"                                             \
-    "  routes: [{host: a.b, path: /, service: cart}]\n"
+    "  routes:\n  - {host: a.b, path: /, service: cart}\n" ROUTED_ROUTES
 #define CART                                                                                       \
     "---\nkind: Service\nmetadata: {name: cart}\n"                                                 \
-    "spec: {hosts: [c], dependsOn: [cart], policy: {health: {path: /h}}}\n"
+    "spec: {hosts: [c], dependsOn: [cart], tls: {name: n, ca: /c}, policy: {health: {path: "       \
+    "/h}, hash: {cookie: k}}}\n---\n"                                                              \
+    "kind: Service\nmetadata: {name: pay}\nspec: {policy: {health: {service: s}}}\n"
 #define RICH                                                                                       \
     "---\nkind: Environment\nmetadata: {name: rich, labels: {a: b}}\nspec:\n  mode: overlay\n"     \
     "  owner: x\n  parents: [main]\n  expires: 2030-01-01T00:00:00Z\n  priority: 1\n"              \
@@ -65,7 +68,31 @@ static void service_in_words(struct text *out, const struct model_service *s)
     texts_in_words(out, s->hosts, s->nhosts);
     texts_in_words(out, s->depends_on, s->ndepends_on);
     text_add(out, s->policy.health.path);
+    text_add(out, s->policy.health.service);
+    text_add(out, s->policy.hash.cookie);
+    text_add(out, s->tls.name);
+    text_add(out, s->tls.ca);
     text_add(out, STR("\n"));
+}
+
+static void fields_in_words(struct text *out, const struct field *f, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        text_fmt(out, "%.*s=%.*s ", STR_ARG(field_name(&f[i])), STR_ARG(field_value(&f[i])));
+}
+
+static void actions_in_words(struct text *out, const struct route_actions *a)
+{
+    if (!a)
+        return;
+    fields_in_words(out, a->request.set, a->request.nset);
+    fields_in_words(out, a->request.remove, a->request.nremove);
+    fields_in_words(out, a->reply.set, a->reply.nset);
+    fields_in_words(out, a->reply.remove, a->reply.nremove);
+    const struct str texts[] = {a->replace_prefix, a->host, a->affinity.cookie,
+        a->redirect.location, a->redirect.host, a->redirect.path};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        text_fmt(out, "%.*s,", STR_ARG(texts[i]));
 }
 
 static void gateway_in_words(struct text *out, const struct model_gateway *g)
@@ -79,6 +106,7 @@ static void gateway_in_words(struct text *out, const struct model_gateway *g)
         text_in_words(out, &g->routes[i].host);
         text_in_words(out, &g->routes[i].path);
         text_in_words(out, &g->routes[i].service);
+        actions_in_words(out, g->routes[i].actions);
     }
     text_add(out, STR("\n"));
 }
