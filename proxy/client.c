@@ -27,6 +27,7 @@ struct client *client_new(struct worker *w, struct listener *l, int fd, const st
     }
     c->listener = l;
     c->peer_kind = peer->kind;
+    c->peer_port = peer->port;
     memcpy(c->peer_ip, peer->ip, sizeof c->peer_ip);
     c->since_ms = w->now_ms;
     timer_init(&c->timer, on_timer);
@@ -42,6 +43,7 @@ void client_init_stream(struct client *c, struct client *parent)
     c->parent = parent;
     c->listener = parent->listener;
     c->peer_kind = parent->peer_kind;
+    c->peer_port = parent->peer_port;
     memcpy(c->peer_ip, parent->peer_ip, sizeof c->peer_ip);
     c->refuse = parent->refuse;
     timer_init(&c->timer, on_timer);
@@ -74,6 +76,7 @@ void client_close(struct client *c, enum client_close why, bool reset)
         client_h2_close(c, why);
     wheel_cancel(&w->wheel, &c->timer);
     conn_close(&c->conn, reset);
+    live_walk_skip(&w->live, &c->link);
     list_remove(&c->link);
     atomic_fetch_sub_explicit(&w->shared->connections, 1, memory_order_relaxed);
     counter_sub(&w->stats[STAT_CLIENTS], 1);

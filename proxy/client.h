@@ -29,6 +29,8 @@ struct client {
     };
     uint64_t since_ms; /* of idling, of the head's first byte, or of lingering */
     uint32_t dropped;  /* bytes read and dropped while lingering */
+    uint32_t tls_us;   /* from the accept to the end of the TLS handshake; 0: there was none */
+    uint16_t peer_port;
     uint8_t peer_ip[16];
     uint8_t peer_kind;    /* enum addr_kind */
     uint8_t close_reason; /* enum client_close: why it lingers */
@@ -58,6 +60,10 @@ void client_h2_close(struct client *c, enum client_close why);
 void client_h2_timer(struct client *c);
 /* Draining: no new streams; closed once the present ones are done. */
 void client_h2_drain(struct client *c);
+/* Each stream of it. */
+void client_h2_each(
+    const struct client *c, void (*fn)(struct client *stream, void *arg), void *arg);
+uint32_t client_h2_id(const struct client *stream);
 bool client_h2_busy(const struct client *c);
 /* For client_h2.c: a stream's part of client_new, and its on_ready. */
 void client_init_stream(struct client *c, struct client *parent);

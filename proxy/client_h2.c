@@ -7,8 +7,8 @@
 #include "proxy/worker.h"
 #include <assert.h>
 
-#define GOODBYE_MS 1000u /* between the announcement of the end and the naming of the last stream  \
-                          */
+/* Between the announcement of the end and the naming of the last stream. */
+#define GOODBYE_MS 1000u
 
 /* Of a connection. */
 struct h2client {
@@ -119,6 +119,20 @@ void client_h2_ready(struct client *c)
         client_head_started(c);
     if (h->l.nstreams)
         h->idle_ms = c->conn.w->now_ms;
+}
+
+void client_h2_each(const struct client *c, void (*fn)(struct client *stream, void *arg), void *arg)
+{
+    list_for_each (it, &c->h2->l.streams) {
+        struct h2strm *s = list_entry(it, struct h2strm, link);
+        fn((struct client *)(void *)s->conn, arg);
+    }
+}
+
+uint32_t client_h2_id(const struct client *stream)
+{
+    const struct cstream *cs = (const struct cstream *)(const void *)stream;
+    return (uint32_t)cs->s.st.id;
 }
 
 bool client_h2_busy(const struct client *c)

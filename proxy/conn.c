@@ -35,6 +35,9 @@ static void init(
     c->on_ready = on_ready;
     c->in = c->out = (struct buf){0};
     c->readable = c->unsure = c->hup = c->eof = false;
+    c->requests = 0;
+    c->opened_us = w->now_us;
+    c->received = c->sent = 0;
     list_init(&c->ready);
 }
 
@@ -108,6 +111,7 @@ enum io conn_read(struct conn *c)
     while (n < 0 && errno == EINTR);
     if (n > 0) {
         c->in.end += (uint32_t)n;
+        c->received += (uint64_t)n;
         counter_add(
             &c->w->stats[c->magic == CLIENT_MAGIC ? STAT_CLIENT_BYTES_IN : STAT_PROVIDER_BYTES_IN],
             (uint64_t)n);
@@ -181,6 +185,7 @@ enum io conn_write(struct conn *c, struct str *span)
         counter_add(&c->w->stats[c->magic == CLIENT_MAGIC ? STAT_CLIENT_BYTES_OUT
                                                           : STAT_PROVIDER_BYTES_OUT],
             (uint64_t)n);
+        c->sent += (uint64_t)n;
         consume(c, span, (size_t)n);
         c->unsure = false; /* a socket with an error takes nothing */
         if ((size_t)n < all)

@@ -63,6 +63,9 @@ struct conn {
     bool unsure; /* the last read was short: whether there is an error behind it nobody said */
     bool hup;    /* the peer will send no more: read on until IO_EOF */
     bool eof;    /* IO_EOF was returned */
+    uint32_t requests;       /* begun on it so far, those of its streams too */
+    uint64_t opened_us;      /* worker's clock */
+    uint64_t received, sent; /* bytes; 0 for a stream */
     struct event ev;
 };
 

@@ -81,6 +81,15 @@ static void put_addr(char to[static LIVE_ADDRESS], const struct addr *a)
     put(to, LIVE_ADDRESS, str_of(text, n));
 }
 
+/* With the port that it comes from. */
+static void put_peer(struct live_row *row, const struct client *c)
+{
+    struct addr peer;
+    client_peer(c, &peer);
+    peer.port = c->peer_port;
+    put_addr(row->address, &peer);
+}
+
 static bool wanted(const char *word, struct str s)
 {
     return !*word || str_eq(str_c(word), s);
@@ -99,8 +108,9 @@ static uint64_t step_since(const struct request *r)
     case STEP_REPLY:
         return r->t_connected;
     case STEP_RELAY:
+        return r->t_reply;
     case STEP_OWN:
-        return r->t_reply ? r->t_reply : r->t_start;
+        return r->t_own;
     default:
         return r->t_start;
     }
@@ -108,11 +118,9 @@ static uint64_t step_since(const struct request *r)
 
 static void fill_request(const struct request *r, struct live_row *row)
 {
-    struct addr peer;
     struct str path = logline_path(r);
     path.n = str_find(path, '?');
-    client_peer(r->client, &peer);
-    put_addr(row->address, &peer);
+    put_peer(row, r->client);
     put_addr(row->listener, &r->client->listener->spec.addr);
     row->cls = logline_class(r);
     row->bytes_in = r->up.sent;
@@ -121,6 +129,8 @@ static void fill_request(const struct request *r, struct live_row *row)
     struct str env = logline_env(r);
     if (!str_eq(env, STR("-")))
         PUT(row->environment, env);
+    if (r->client->phase == CLIENT_STREAM)
+        row->stream = client_h2_id(r->client);
     PUT(row->service, r->service);
     PUT(row->provider, r->provider_env);
     if (r->head.size == 0)
@@ -158,7 +168,26 @@ static const char *client_state(const struct client *c)
 {
     if (c->lingering)
         return "lingering";
+    if (c->phase == CLIENT_HTTP2)
+        return client_h2_busy(c) ? "streams" : "idle";
     return c->req ? step_word(c->req->step) : "idle";
+}
+
+static const char *pconn_state(const struct pconn *c)
+{
+    if (c->pending)
+        return "connect";
+    if (c->kind == PCONN_SESSION)
+        return provider_h2_busy(c) ? "streams" : "idle";
+    return c->req ? step_word(c->req->step) : "idle";
+}
+
+static void take_counts(struct live_row *row, const struct conn *c)
+{
+    row->age_us = c->w->now_us - c->opened_us;
+    row->requests = c->requests;
+    row->bytes_in = c->received;
+    row->bytes_out = c->sent;
 }
 
 static void add_connection(struct live_part *p, struct live_row *row)
@@ -175,19 +204,18 @@ static void client_row(struct live_part *p, const struct client *c)
 {
     struct worker *w = c->conn.w;
     struct live_row row;
-    struct addr peer;
     memset(&row, 0, sizeof row);
-    client_peer(c, &peer);
-    put_addr(row.address, &peer);
+    put_peer(&row, c);
     put_addr(row.listener, &c->listener->spec.addr);
     row.side = LIVE_CLIENT;
     row.worker = (uint16_t)w->id;
     row.trusted = c->listener->spec.trusted;
     row.refused = c->refuse;
-    row.protocol = "http1";
+    row.tls = c->tls_us != 0;
+    row.protocol = spoken_word(c->phase == CLIENT_HTTP2 ? SPOKEN_HTTP2 : SPOKEN_HTTP1);
     row.state = client_state(c);
-    row.age_us = (w->now_ms - c->since_ms) * 1000;
-    row.state_us = c->req ? w->now_us - step_since(c->req) : row.age_us;
+    take_counts(&row, &c->conn);
+    row.state_us = c->req ? w->now_us - step_since(c->req) : (w->now_ms - c->since_ms) * 1000;
     add_connection(p, &row);
 }
 
@@ -199,11 +227,33 @@ void live_add_pconn(struct live_part *p, const struct pconn *c)
     put_addr(row.address, &c->provider->addr);
     row.side = LIVE_PROVIDER;
     row.worker = (uint16_t)w->id;
-    row.protocol = "http1";
-    row.state = c->pending ? "connect" : c->req ? step_word(c->req->step) : "idle";
-    row.age_us = c->req ? w->now_us - c->req->t_start : (w->now_ms - c->idle_ms) * 1000;
-    row.state_us = row.age_us;
+    row.protocol = spoken_word(c->kind == PCONN_SESSION ? SPOKEN_HTTP2 : SPOKEN_HTTP1);
+    row.state = pconn_state(c);
+    take_counts(&row, &c->conn);
+    row.state_us = c->req       ? w->now_us - step_since(c->req)
+                   : c->idle_ms ? (w->now_ms - c->idle_ms) * 1000
+                                : row.age_us;
     add_connection(p, &row);
+}
+
+static void add_stream(struct client *stream, void *part)
+{
+    if (stream->req)
+        add_request(part, stream->req);
+}
+
+/* Connections in use are in no list of their provider's, but those of HTTP/2. */
+static void add_pconn_of(struct client *c, void *part)
+{
+    if (c->req && c->req->pconn && c->req->pconn->kind == PCONN_HTTP1)
+        live_add_pconn(part, c->req->pconn);
+}
+
+static void add_pconn_in_use(struct live_part *p, struct client *c)
+{
+    add_pconn_of(c, p);
+    if (c->phase == CLIENT_HTTP2)
+        client_h2_each(c, add_pconn_of, p);
 }
 
 void live_add_client(struct live_part *p, struct client *c)
@@ -212,10 +262,12 @@ void live_add_client(struct live_part *p, struct client *c)
     if (q->what == LIVE_REQUESTS) {
         if (c->req)
             add_request(p, c->req);
+        if (c->phase == CLIENT_HTTP2)
+            client_h2_each(c, add_stream, p);
         return;
     }
     if (q->sides & 1u << LIVE_CLIENT)
         client_row(p, c);
-    if (q->sides & 1u << LIVE_PROVIDER && c->req && c->req->pconn)
-        live_add_pconn(p, c->req->pconn);
+    if (q->sides & 1u << LIVE_PROVIDER)
+        add_pconn_in_use(p, c);
 }

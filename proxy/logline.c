@@ -51,8 +51,7 @@ const char *logline_class(const struct request *r)
 
 const char *logline_protocol(const struct request *r)
 {
-    (void)r;
-    return "http1";
+    return spoken_word(r->client->phase == CLIENT_STREAM ? SPOKEN_HTTP2 : SPOKEN_HTTP1);
 }
 
 const char *logline_listener(const struct request *r)
@@ -62,7 +61,7 @@ const char *logline_listener(const struct request *r)
 
 static const char *version(const struct request *r)
 {
-    return r->head.minor == 0 ? "1.0" : "1.1";
+    return r->client->phase == CLIENT_STREAM ? "2" : r->head.minor == 0 ? "1.0" : "1.1";
 }
 
 /* The names of a DNS endpoint go with the snapshot: of those the address is told that was taken. */

@@ -98,6 +98,7 @@ static struct pconn *connect_new(struct worker *w, struct provider *p, int *ret_
 void pconn_attach(struct pconn *c, struct request *r)
 {
     c->req = r;
+    c->conn.requests++;
     c->provider->inflight++;
 }
 

@@ -86,6 +86,7 @@ void provider_hand_over(struct provider *p, struct pconn *c);
 enum acquire provider_wait(struct worker *w, struct provider *p, struct request *r);
 enum acquire provider_h2_acquire(
     struct worker *w, struct provider *p, struct request *r, struct pconn **ret, int *ret_errno);
+bool provider_h2_busy(const struct pconn *session);
 void provider_h2_serve(struct worker *w, struct provider *p);
 /* Closes connections without a stream since before, or all of them (0). */
 void provider_h2_sweep(

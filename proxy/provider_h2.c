@@ -59,6 +59,7 @@ static struct pconn *open_stream(struct worker *w, struct psession *s)
     if (s->p.used)
         counter_inc(&w->stats[STAT_PROVIDER_REUSES]);
     s->p.used = true;
+    s->p.conn.requests++;
     return &st->p;
 }
 
@@ -135,6 +136,11 @@ void pconn_h2_close_session(struct pconn *c)
     list_remove(&c->link);
     if (s->l.h2)
         h2link_close(&s->l);
+}
+
+bool provider_h2_busy(const struct pconn *session)
+{
+    return ((const struct psession *)(const void *)session)->l.nstreams > 0;
 }
 
 /* A connection that takes one more stream; *ret_pending: streams that one in the making will. */
