@@ -160,8 +160,13 @@ static void put_request_framing(const struct request *r, struct out *o)
         put_u64(o, r->head.length);
         PUT(o, "\r\n");
     }
-    if (r->head.te_trailers)
+    if (r->tunnel == TUNNEL_UPGRADE) {
+        PUT(o, "connection: upgrade\r\nupgrade: ");
+        put(o, r->offer, r->offer_len);
+        PUT(o, "\r\n");
+    } else if (r->head.te_trailers) {
         PUT(o, "te: trailers\r\nconnection: te\r\n");
+    }
 }
 
 static void put_trace(const struct request *r, struct out *o)
@@ -270,6 +275,17 @@ int heads_interim(const struct request *r, struct buf *b)
     heads_put_status(&o, r->reply.status, r->reply.reason);
     put_reply_fields(r, &o);
     PUT(&o, "\r\n");
+    return out_end(&o, b);
+}
+
+int heads_switching(const struct request *r, struct str protocol, struct buf *b)
+{
+    struct out o = out_begin(b);
+    heads_put_status(&o, 101, r->reply.reason);
+    put_reply_fields(r, &o);
+    PUT(&o, "connection: upgrade\r\nupgrade: ");
+    put_str(&o, protocol);
+    PUT(&o, "\r\n\r\n");
     return out_end(&o, b);
 }
 

@@ -8,6 +8,7 @@
  *       STEP_SEND     head and body to the provider            request_step_send     │
  *       STEP_REPLY    the reply's head                         request_step_reply    │
  *       STEP_RELAY    the reply's body                         request_step_relay    │
+ *       STEP_TUNNEL   two raw flows, in place of a reply       request_step_tunnel   │
  *       STEP_OWN      a reply of our own  ←────────────────────step_own ←────┘
  *       STEP_DONE     log, counters; the connections go on     step_done
  *
@@ -24,6 +25,7 @@
 #include "proxy/share.h"
 #include "proxy/stages.h"
 #include "proxy/trace.h"
+#include "proxy/tunnel.h"
 #include "proxy/worker.h"
 #include <assert.h>
 #include <errno.h>
@@ -46,12 +48,13 @@ static enum step (*const steps[STEP_COUNT])(struct request *r) = {
     [STEP_SEND] = request_step_send,
     [STEP_REPLY] = request_step_reply,
     [STEP_RELAY] = request_step_relay,
+    [STEP_TUNNEL] = request_step_tunnel,
     [STEP_OWN] = step_own,
     [STEP_DONE] = step_done,
 };
 
 static const char *const step_words[STEP_COUNT] = {
-    "head", "decide", "name", "connect", "send", "reply", "relay", "own", "done"};
+    "head", "decide", "name", "connect", "send", "reply", "relay", "tunnel", "own", "done"};
 
 const char *step_word(enum step s)
 {
@@ -140,6 +143,31 @@ static void request_free(struct request *r)
     w->nfree_requests++;
 }
 
+struct request *request_new_tcp(struct client *c, struct str name)
+{
+    struct worker *w = c->conn.w;
+    struct request *r = request_new(c);
+    if (!r)
+        return NULL;
+    if (buf_hold(&r->head_block, &w->bufs) != 0) {
+        request_free(r);
+        return NULL;
+    }
+    buf_put(&r->head_block, name.p, name.n);
+    r->scratch = (struct scratch){buf_tail(&r->head_block), 0, buf_space(&r->head_block)};
+    r->head = (struct h1_head){.fields = r->fields,
+        .minor = 1,
+        .method = STR("TCP"),
+        .path = STR("-"),
+        .authority = str_of(buf_head(&r->head_block), name.n),
+        .size = 1};
+    request_init_up(r);
+    r->tunnel = TUNNEL_TCP;
+    r->fresh = true;
+    r->step = STEP_DECIDE;
+    return r;
+}
+
 void requests_release(struct worker *w)
 {
     while (w->free_requests) {
@@ -178,6 +206,7 @@ static void request_release(struct request *r)
     names_unwait(r);
     provider_unwait(r);
     request_drop_snapshot(r);
+    tunnel_release(r);
     buf_drop(&r->head_block, &w->bufs);
     buf_drop(&r->replay, &w->bufs);
 }
@@ -188,6 +217,7 @@ void request_abandon(struct request *r)
         stages_count(r->w, r);
     if (r->w->log.wanted && r->head.size)
         accesslog_add(r->w, r);
+    tunnel_abandon(r);
     if (r->pconn)
         pconn_close(r->pconn, PROVIDER_CLOSE_ABORT);
     request_release(r);
@@ -231,6 +261,7 @@ bool request_client_alive(struct request *r)
         return true;
     ssize_t n = recv(c->conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        r->tunnel_end = TUNNEL_END_CLIENT_RESET;
         client_close(c, CLIENT_CLOSE_RESET, false);
         return false;
     }
@@ -265,17 +296,6 @@ static bool take_head(struct request *r)
     return true;
 }
 
-/* h2c is an offer that a server may ignore; anything else wants a tunnel. */
-static bool wants_tunnel(const struct request *r)
-{
-    if (r->head.method_id == H1_CONNECT)
-        return true;
-    for (unsigned i = 0; r->head.upgrade && i < r->head.nfields; i++)
-        if (r->fields[i].id == FIELD_UPGRADE && !str_ieq(field_value(&r->fields[i]), STR("h2c")))
-            return true;
-    return false;
-}
-
 void request_init_up(struct request *r)
 {
     flow_init(&r->up, &r->head, &r->w->set->h1, r->head.framing, false);
@@ -308,9 +328,10 @@ static enum step head_done(struct request *r)
     }
     if (c->refuse)
         return request_refuse(r, REFUSAL_OVERLOAD);
-    if (wants_tunnel(r)) {
-        r->keep = false;
-        return request_refuse(r, REFUSAL_UNSUPPORTED);
+    if (r->head.upgrade || r->head.method_id == H1_CONNECT) {
+        enum step next = tunnel_judge(r);
+        if (next != STEP_COUNT)
+            return next;
     }
     if (r->head.expect_other)
         return request_refuse(r, REFUSAL_EXPECTATION);
@@ -428,10 +449,17 @@ static enum step step_decide(struct request *r)
         .path = r->head.path,
         .trusted = r->client->listener->spec.trusted,
         .refuse_missing = w->set->on_missing == ON_MISSING_REFUSE,
+        .connect = r->tunnel == TUNNEL_CONNECT,
         .gateway = w->slots.gateway,
         .now = w->now_s,
         .scratch = &r->scratch,
         .signer = w->signer};
+    if (r->tunnel == TUNNEL_TCP) {
+        r->ask.service = r->client->listener->spec.tcp;
+        r->ask.env = r->client->listener->spec.env;
+    } else if (r->tunnel == TUNNEL_CONNECT) {
+        r->ask.path = STR("/"); /* routed by its authority alone */
+    }
     decide(s, &r->ask, &r->answer);
     pins_decide(r);
     s = r->snapshot;
@@ -446,7 +474,7 @@ static enum step step_decide(struct request *r)
     heads_trace(r);
     if (r->is_explain || lost_explained_context(r))
         record_hop(r);
-    if (!r->ask.trusted && edge_decided(r))
+    if (!r->ask.trusted && r->tunnel != TUNNEL_TCP && edge_decided(r))
         return STEP_OWN;
     if (a->refusal)
         return request_refuse(r, a->refusal);
@@ -476,6 +504,10 @@ static int own_reply(struct request *r, struct buf *b)
 static enum step step_own(struct request *r)
 {
     struct conn *c = &r->client->conn;
+    if (r->tunnel == TUNNEL_TCP) { /* who speaks no HTTP is not answered */
+        client_close(r->client, CLIENT_CLOSE_REFUSED, false);
+        return STEP_GONE;
+    }
     if (!r->replied) {
         r->replied = true;
         discard_request(r);
@@ -505,14 +537,16 @@ static enum step step_own(struct request *r)
 
 static bool provider_reusable(const struct request *r)
 {
-    return r->reply.keep_alive && r->reply.framing != H1_UNTIL_CLOSE && r->up.done &&
-           !r->send_failed && buf_len(&r->pconn->conn.in) == 0;
+    return !r->in_tunnel && r->reply.keep_alive && r->reply.framing != H1_UNTIL_CLOSE &&
+           r->up.done && !r->send_failed && buf_len(&r->pconn->conn.in) == 0;
 }
 
 static enum client_close close_reason(const struct request *r)
 {
     if (r->client_fault)
         return r->client_fault - 1;
+    if (r->in_tunnel)
+        return r->tunnel_end == TUNNEL_END_CLOSED ? CLIENT_CLOSE_DONE : CLIENT_CLOSE_PROVIDER;
     if (r->client->refuse)
         return CLIENT_CLOSE_REFUSED;
     if (!r->up.decoded)

@@ -10,6 +10,7 @@
 #include "lib/graph/decide.h"
 #include "lib/wire/h1.h"
 #include "lib/wire/h2_head.h"
+#include "lib/wire/upgrade.h"
 #include "proxy/client.h"
 #include "proxy/flow.h"
 #include "proxy/provider.h"
@@ -27,6 +28,7 @@ enum step {
     STEP_SEND,    /* head and body to the provider */
     STEP_REPLY,   /* waiting for the reply's head */
     STEP_RELAY,   /* reply body to the client */
+    STEP_TUNNEL,  /* two raw flows (tunnel.h) */
     STEP_OWN,     /* a reply of our own to the client */
     STEP_DONE,
     STEP_COUNT,
@@ -34,6 +36,9 @@ enum step {
     STEP_GONE               /* returned by a step: the request is no more */
 };
 const char *step_word(enum step s);
+
+/* What a request asks for besides an ordinary reply; see tunnel.h. */
+enum tunnel { TUNNEL_NONE, TUNNEL_UPGRADE, TUNNEL_CONNECT, TUNNEL_TCP };
 
 struct request {
     uint32_t magic;
@@ -54,6 +59,12 @@ struct request {
     uint8_t bad_head;    /* enum h2_error: an HTTP/2 head was refused */
     bool is_private;     /* a carrier chose the environment: no shared cache may keep the reply */
     uint8_t share;       /* enum share (share.h): answered as a share link */
+    uint8_t tunnel;      /* enum tunnel: what it becomes if all goes well */
+    bool in_tunnel;      /* it has become one, counted in its gauge */
+    bool down_lost;      /* tunnel: the client takes no more */
+    bool clean;          /* tunnel: nothing is lost by closing the provider connection */
+    uint8_t tunnel_end;  /* enum tunnel_end */
+    uint8_t offer_len;   /* bytes of offer */
     uint8_t tries;
     uint8_t interim;        /* 1xx passed on */
     uint8_t refusal;        /* enum refusal of a reply of our own */
@@ -84,6 +95,7 @@ struct request {
     struct str allow_headers; /* names taken out of a preflight; in scratch */
     struct buf head_block;    /* owns the head's bytes; scratch behind them */
     struct buf replay;        /* raw request body kept for a retry */
+    char *kept;               /* tunnel: owns the words of the head once its block is given back */
     struct answer answer;
     struct flow down; /* provider to client */
 
@@ -98,7 +110,8 @@ struct request {
     struct ask ask;
     char trace_id[TRACE_ID_LEN];
     char token[TOKEN_MAX];
-    char hop[TRACE_RECORD_MAX]; /* own hop record, when is_explain */
+    char hop[TRACE_RECORD_MAX];    /* own hop record, when is_explain */
+    char offer[UPGRADE_OFFER_MAX]; /* protocols of an upgrade that are passed on */
     char names[3 * 64];   /* service, environment and provider names once the snapshot is gone */
     struct field *fields; /* limits.fields of the request */
     struct field *reply_fields;   /* as many, for reply heads and trailers */
@@ -131,6 +144,10 @@ enum step request_try_failed(struct request *r, enum provider_error why, enum re
 enum step request_abort(struct request *r, enum client_close why);
 /* Timer of the request, lazily: moved later without touching the wheel. */
 void request_deadline(struct request *r, uint64_t deadline_ms);
+
+/* A connection of the client that carries no HTTP: begins with STEP_DECIDE. name: what it gave as
+ * the server's, copied; may be empty. NULL when memory is out. */
+struct request *request_new_tcp(struct client *c, struct str name);
 
 /* The steps towards the provider (request_send.c) and back (request_reply.c). */
 enum step request_step_name(struct request *r);

@@ -3,6 +3,7 @@
 #include "proxy/h2link.h"
 #include "proxy/heads.h"
 #include "proxy/request.h"
+#include "proxy/tunnel.h"
 #include "proxy/worker.h"
 
 /* ---- a connection that was stale ---- */
@@ -67,6 +68,8 @@ static enum step malformed(struct request *r, enum h1_error e)
 static enum step interim_reply(struct request *r)
 {
     struct conn *c = &r->client->conn;
+    if (r->reply.status == 101 && r->tunnel == TUNNEL_UPGRADE)
+        return tunnel_switched(r);
     if (r->reply.status == 101 || r->interim >= r->w->set->limit_interim)
         return malformed(r, H1_E_STATUS_LINE);
     r->interim++;

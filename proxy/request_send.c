@@ -3,6 +3,7 @@
 #include "proxy/grpc_call.h"
 #include "proxy/heads.h"
 #include "proxy/request.h"
+#include "proxy/tunnel.h"
 #include "proxy/worker.h"
 #include <assert.h>
 #include <errno.h>
@@ -124,13 +125,19 @@ enum step request_try_failed(struct request *r, enum provider_error why, enum re
     return STEP_NAME;
 }
 
+/* The connection stands. */
+static enum step connected(struct request *r)
+{
+    return r->tunnel >= TUNNEL_CONNECT ? tunnel_connected(r) : STEP_SEND;
+}
+
 static enum step connect_begin(struct request *r)
 {
     struct worker *w = r->w;
     int error = 0;
     switch (provider_acquire(w, r->provider, r, r->fresh, &r->pconn, &error)) {
     case ACQUIRE_READY:
-        return STEP_SEND;
+        return connected(r);
     case ACQUIRE_PENDING:
     case ACQUIRE_WAIT:
         request_deadline(r, w->now_ms + r->connect_timeout_ms);
@@ -154,13 +161,13 @@ enum step request_step_connect(struct request *r)
     if (!r->pconn)
         return connect_begin(r);
     if (!r->pconn->pending) /* one that another request had */
-        return STEP_SEND;
+        return connected(r);
     struct conn *c = &r->pconn->conn;
     if (!c->writable && !c->readable && !c->hup)
         return STEP_WAIT;
     if (pconn_connected(r->pconn) != 0)
         return request_try_failed(r, PROVIDER_REFUSED, REFUSAL_CONNECT);
-    return STEP_SEND;
+    return connected(r);
 }
 
 /* ---- request ---- */
@@ -275,6 +282,8 @@ static enum step timed_out(struct request *r)
                    : stalled(r);
     case STEP_RELAY:
         return stalled(r);
+    case STEP_TUNNEL:
+        return tunnel_idle(r);
     case STEP_OWN:
         client_close(r->client, CLIENT_CLOSE_STALLED, true);
         return STEP_GONE;
@@ -308,6 +317,8 @@ void request_on_timer(struct timer *t)
     uint64_t call_ms = r->call_deadline_us / 1000 + 1;
     if (r->call_deadline_us && call_ms < deadline)
         deadline = call_ms;
+    if (r->step == STEP_TUNNEL)
+        deadline = last / 1000 + w->set->timeout_tunnel;
     if (deadline > w->now_ms) {
         worker_timer(w, t, deadline);
         return;

@@ -17,7 +17,8 @@ bool share_decide(struct request *r)
     const struct answer *a = &r->answer;
     const struct context *c = &a->context;
     bool get = r->head.method_id == H1_GET || r->head.method_id == H1_HEAD;
-    if (!c->by_query || c->fault || a->bad_path || !get ||
+    /* A WebSocket client does not follow a redirect: there the parameter decides like a header. */
+    if (!c->by_query || c->fault || a->bad_path || !get || r->tunnel != TUNNEL_NONE ||
         !gateway_pins(r->ask.gateway, r->head.authority))
         return false;
     if (c->said.n && a->refusal != REFUSAL_NONE)

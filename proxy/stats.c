@@ -94,6 +94,26 @@ static const char *nack_label(unsigned i)
     return words[i];
 }
 
+static const char *proxy_header_label(unsigned i)
+{
+    return i ? proxyproto_error_word(i) : "ok";
+}
+static const char *server_name_label(unsigned i)
+{
+    return i ? clienthello_error_word(i) : "ok";
+}
+static const char *tunnel_label(unsigned i)
+{
+    static const char *const words[TUNNEL_KINDS] = {"upgrade", "connect", "tcp"};
+    return words[i];
+}
+static const char *tunnel_end_label(unsigned i)
+{
+    static const char *const words[TUNNEL_END_COUNT] = {
+        "drain", "closed", "idle", "client-reset", "provider-reset", "no-memory"};
+    return words[i];
+}
+
 static const struct counter_family families[] = {
     {STAT_REQUESTS, CLASS_SHARED + 1, "offshoot_requests_total", "class", class_word,
         "Requests by the class of their decision."},
@@ -127,6 +147,17 @@ static const struct counter_family families[] = {
         h2_odd_label, "Frames of HTTP/2 providers that are paid from the budget http2.oddFrames."},
     {STAT_STREAM_CLOSES, CLIENT_CLOSE_COUNT, "offshoot_stream_closes_total", "reason",
         client_close_label, "HTTP/2 streams of clients ended, by reason."},
+    {STAT_PROXY_HEADERS, PROXYPROTO_ERROR_COUNT, "offshoot_proxy_headers_total", "result",
+        proxy_header_label, "PROXY headers read, and connections closed for want of a right one."},
+    {STAT_SERVER_NAMES, CLIENTHELLO_ERROR_COUNT, "offshoot_server_names_total", "result",
+        server_name_label,
+        "Looks at the first bytes of connections to tcp listeners: a ClientHello, no TLS "
+        "(not-tls), "
+        "or why the connection was closed."},
+    {STAT_TUNNELS, TUNNEL_KINDS, "offshoot_tunnels_total", "kind", tunnel_label,
+        "Tunnels begun, by what they came from."},
+    {STAT_TUNNEL_ENDS, TUNNEL_END_COUNT, "offshoot_tunnel_ends_total", "reason", tunnel_end_label,
+        "Tunnels ended, by reason."},
 };
 
 static const struct counter_family histograms[] = {
@@ -258,6 +289,12 @@ static const struct counter_single singles[] = {
         {"offshoot_provider_received_bytes_total", "", "Bytes received from providers.", 0}},
     {STAT_PROVIDER_BYTES_OUT,
         {"offshoot_provider_sent_bytes_total", "", "Bytes sent to providers.", 0}},
+    {STAT_TUNNEL_BYTES_UP,
+        {"offshoot_tunnel_sent_bytes_total", "",
+            "Bytes passed from clients to providers by tunnels that have ended.", 0}},
+    {STAT_TUNNEL_BYTES_DOWN,
+        {"offshoot_tunnel_received_bytes_total", "",
+            "Bytes passed from providers to clients by tunnels that have ended.", 0}},
     {STAT_LOG_LINES, {"offshoot_access_log_lines_total", "", "Access log lines written.", 0}},
     {STAT_LOG_LOST, {"offshoot_access_log_lost_total", "",
                         "Access log lines lost because the file or pipe refused them.", 0}},
@@ -321,7 +358,8 @@ static const struct counter_single singles[] = {
     {STAT_CLIENTS, {"offshoot_clients", "", "Client connections now.", 1}},
     {STAT_H2_CLIENTS,
         {"offshoot_http2_clients", "", "Client connections that speak HTTP/2 now.", 1}},
-    {STAT_REQUESTS_NOW, {"offshoot_requests", "", "Requests in work now.", 1}},
+    {STAT_REQUESTS_NOW, {"offshoot_requests", "", "Requests in work now, tunnels included.", 1}},
+    {STAT_TUNNELS_NOW, {"offshoot_tunnels", "", "Tunnels now.", 1}},
     {STAT_PROVIDER_CONNECTIONS,
         {"offshoot_provider_connections", "", "Provider connections now.", 1}},
     {STAT_PROVIDER_IDLE,

@@ -7,8 +7,10 @@
 #include "lib/base/histogram.h"
 #include "lib/graph/context.h"
 #include "lib/graph/snapshot.h"
+#include "lib/wire/clienthello.h"
 #include "lib/wire/h1.h"
 #include "lib/wire/h2.h"
+#include "lib/wire/proxyproto.h"
 
 enum client_close {
     CLIENT_CLOSE_CLIENT,
@@ -60,6 +62,17 @@ enum spoken { SPOKEN_HTTP1, SPOKEN_HTTP2, SPOKEN_TCP, SPOKEN_COUNT };
 /* Of a request, as far as they have a histogram; see stages.h. */
 enum stage { STAGE_ACCEPT, STAGE_TLS, STAGE_HEAD, STAGE_CONNECT, STAGE_FIRST_BYTE, STAGE_COUNT };
 
+enum tunnel_end {
+    TUNNEL_END_DRAIN,
+    TUNNEL_END_CLOSED, /* both sides ended */
+    TUNNEL_END_IDLE,
+    TUNNEL_END_CLIENT_RESET,
+    TUNNEL_END_PROVIDER_RESET,
+    TUNNEL_END_NO_MEMORY,
+    TUNNEL_END_COUNT
+};
+#define TUNNEL_KINDS 3 /* enum tunnel of request.h, without NONE */
+
 #define NACK_REASONS 6 /* of control.proto, without NACK_UNKNOWN */
 
 enum proxy_stat {
@@ -85,7 +98,12 @@ enum proxy_stat {
     STAT_REQUEST_SECONDS = STAT_PROTOCOL_REQUESTS + 2 * SPOKEN_COUNT,
     /* + HISTOGRAM_CELLS * enum stage */
     STAT_STAGE_SECONDS = STAT_REQUEST_SECONDS + 6 * HISTOGRAM_CELLS,
-    STAT_CONTEXT_FOREIGN = STAT_STAGE_SECONDS + STAGE_COUNT * HISTOGRAM_CELLS,
+    /* + enum proxyproto_error */
+    STAT_PROXY_HEADERS = STAT_STAGE_SECONDS + STAGE_COUNT * HISTOGRAM_CELLS,
+    STAT_SERVER_NAMES = STAT_PROXY_HEADERS + PROXYPROTO_ERROR_COUNT, /* + enum clienthello_error */
+    STAT_TUNNELS = STAT_SERVER_NAMES + CLIENTHELLO_ERROR_COUNT,      /* + enum tunnel - 1 */
+    STAT_TUNNEL_ENDS = STAT_TUNNELS + TUNNEL_KINDS,                  /* + enum tunnel_end */
+    STAT_CONTEXT_FOREIGN = STAT_TUNNEL_ENDS + TUNNEL_END_COUNT,
     STAT_STREAMS,
     STAT_PINS_IGNORED,
     STAT_PINS_FOLLOWED, /* decided in a held epoch that is not the active one */
@@ -125,6 +143,8 @@ enum proxy_stat {
     STAT_CLIENT_BYTES_OUT,
     STAT_PROVIDER_BYTES_IN,
     STAT_PROVIDER_BYTES_OUT,
+    STAT_TUNNEL_BYTES_UP,
+    STAT_TUNNEL_BYTES_DOWN,
     STAT_LOG_LINES,
     STAT_LOG_LOST,
     STAT_LOG_READER_LOST,
@@ -157,6 +177,7 @@ enum proxy_stat {
     STAT_CLIENTS,
     STAT_H2_CLIENTS,
     STAT_REQUESTS_NOW,
+    STAT_TUNNELS_NOW,
     STAT_PROVIDER_CONNECTIONS,
     STAT_PROVIDER_IDLE,
     STAT_BUFFERS,

@@ -631,7 +631,7 @@ class Refusals(ProxyCase):
         ("context", 400, "/shop?env=a&env=b", []),
         ("bad-request", 400, "/../shop", []),
         ("unsupported", 501, "/raw", []),
-        ("unsupported", 501, "/shop", [("Connection", "upgrade"), ("Upgrade", "websocket")]),
+        ("bad-request", 400, "/shop", [("Connection", "upgrade"), ("Upgrade", "web socket")]),
         ("expectation", 417, "/shop", [("Expect", "more")]),
         ("loop", 508, "/shop", [("Via", ", ".join(["1.1 offshoot"] * 17))]),
         ("connect", 502, "/shop", [("x-env", "dead")]),
@@ -769,16 +769,20 @@ class Refusals(ProxyCase):
         for _, fields in cases[:-2]:
             self.assertEqual(self.refused(UNTRUSTED, "/shop", fields).status, 200)
 
-    def test_tunnels_are_refused_and_an_offer_of_h2c_is_not_taken(self):
+    def test_connect_is_refused_and_an_offer_of_h2c_is_not_taken(self):
         self.begin()
-        upgrade = [("Connection", "Upgrade"), ("Upgrade", "x/1, h2c")]
-        for head in (b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n",
-                     request_bytes("GET", "/shop", "a", upgrade)):
-            with connect(self.addresses()[0]) as stream:
-                reply = stream.ask(head, "GET")
-                self.check_head(reply, "unsupported", 501)
-                self.assertEqual(reply.get("connection"), "close")
-                stream.expect_end()
+        with connect(self.addresses()[0]) as stream:
+            head = b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"
+            reply = stream.ask(head, "GET")
+            self.check_head(reply, "unsupported", 501)
+            self.assertEqual(reply.get("connection"), "close")
+            stream.expect_end()
+        with connect(self.addresses()[0]) as stream:
+            upgrade = [("Connection", "Upgrade"), ("Upgrade", "x/1, h2c")]
+            reply = stream.ask(request_bytes("GET", "/shop", "a", upgrade))
+            self.assertEqual((reply.status, reply.get("connection")), (200, "close"))
+            self.assertEqual(self.shop.requests[-1].get("upgrade"), "x/1")
+            stream.expect_end()
         with connect(self.addresses()[0]) as stream:
             for fields in ([("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"),
                             ("HTTP2-Settings", "AAMAAABkAAQAoAAAAAIAAAAA")],

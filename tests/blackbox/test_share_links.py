@@ -269,7 +269,7 @@ class Answers(ShareLinks):
 
     def test_a_refusal_before_the_parameter_is_looked_for_logs_no_query(self):
         early = (
-            [("Connection", "upgrade"), ("Upgrade", "websocket")],
+            [("Connection", "upgrade"), ("Upgrade", "web socket")],
             [("Expect", "a-miracle")],
             [("Via", ", ".join(["1.1 offshoot"] * 17))],
         )

@@ -1,0 +1,249 @@
+#include "proxy/tunnel.h"
+#include "lib/base/mem.h"
+#include "lib/wire/upgrade.h"
+#include "proxy/heads.h"
+#include "proxy/worker.h"
+#include <sys/socket.h>
+
+#define PATH_KEPT 2048u /* bytes of a path that the access log shows */
+
+const char *tunnel_word(enum tunnel t)
+{
+    static const char *const words[] = {"", "upgrade", "connect", "tcp"};
+    return words[t];
+}
+
+/* ---- the request ---- */
+
+static enum step bad_request(struct request *r)
+{
+    r->client_fault = CLIENT_CLOSE_BAD_REQUEST + 1;
+    return request_refuse(r, REFUSAL_BAD_REQUEST);
+}
+
+static enum step judge_connect(struct request *r)
+{
+    r->keep = false;
+    if (!r->client->listener->spec.connect)
+        return request_refuse(r, REFUSAL_UNSUPPORTED);
+    r->tunnel = TUNNEL_CONNECT;
+    r->fresh = true;
+    return STEP_COUNT;
+}
+
+/* What follows the head belongs to the next protocol, if the provider takes it: a body that comes
+ * before would have two readings. */
+enum step tunnel_judge(struct request *r)
+{
+    if (r->head.method_id == H1_CONNECT)
+        return judge_connect(r);
+    int n = upgrade_offer(r->fields, r->head.nfields, r->offer);
+    if (n == 0)
+        return STEP_COUNT; /* nothing but what a server may ignore */
+    r->keep = false;
+    if (n < 0 || !h1_body_empty(&r->head))
+        return bad_request(r);
+    r->offer_len = (uint8_t)n;
+    r->tunnel = TUNNEL_UPGRADE;
+    return STEP_COUNT;
+}
+
+/* ---- the beginning ---- */
+
+static struct str keep(char **at, struct str s)
+{
+    struct str kept = {*at, s.n};
+    if (s.n)
+        memcpy(*at, s.p, s.n);
+    *at += s.n;
+    return kept;
+}
+
+/* What the access log says of the head, copied out of its block, which is given back: a tunnel may
+ * stay for hours. */
+static bool keep_words(struct request *r)
+{
+    struct str path = r->answer.path.p ? r->answer.path : r->head.path;
+    struct str method = r->head.method, authority = r->head.authority;
+    if (path.n > PATH_KEPT)
+        path.n = PATH_KEPT;
+    r->kept = mem_alloc(path.n + method.n + authority.n + 1);
+    if (!r->kept)
+        return false;
+    char *at = r->kept;
+    r->head.method = keep(&at, method);
+    r->head.authority = keep(&at, authority);
+    r->head.path = r->answer.path = keep(&at, path);
+    r->head.target = r->head.path;
+    r->head.nfields = r->reply.nfields = 0;
+    r->answer.context.said = r->answer.context.token = (struct str){0};
+    r->vary = r->allow_headers = (struct str){0};
+    r->scratch = (struct scratch){0};
+    buf_drop(&r->head_block, &r->w->bufs);
+    return true;
+}
+
+static enum step begin(struct request *r)
+{
+    struct worker *w = r->w;
+    const struct h1_head raw = {.framing = H1_UNTIL_CLOSE};
+    request_drop_snapshot(r);
+    if (!keep_words(r))
+        return r->replied ? request_abort(r, CLIENT_CLOSE_NO_MEMORY)
+                          : request_refuse(r, REFUSAL_OVERLOAD);
+    flow_init(&r->up, &raw, &w->set->h1, H1_UNTIL_CLOSE, false);
+    flow_init(&r->down, &raw, &w->set->h1, H1_UNTIL_CLOSE, false);
+    r->up.stamp_us = r->down.stamp_us = w->now_us;
+    r->send_failed = false;
+    r->in_tunnel = true;
+    counter_inc(&w->stats[STAT_TUNNELS + r->tunnel - 1]);
+    counter_inc(&w->stats[STAT_TUNNELS_NOW]);
+    request_deadline(r, w->now_ms + w->set->timeout_tunnel);
+    return STEP_TUNNEL;
+}
+
+enum step tunnel_connected(struct request *r)
+{
+    struct conn *c = &r->client->conn;
+    r->t_connected = r->t_reply = r->w->now_us;
+    if (r->tunnel == TUNNEL_TCP)
+        return begin(r);
+    if (buf_hold(&c->out, &r->w->bufs) != 0)
+        return request_refuse(r, REFUSAL_OVERLOAD);
+    buf_put(&c->out, "HTTP/1.1 200 OK\r\n\r\n", 19);
+    r->replied = true;
+    r->status = 200;
+    return begin(r);
+}
+
+static enum step bad_reply(struct request *r)
+{
+    counter_inc(&r->w->stats[STAT_BAD_REPLIES + H1_E_STATUS_LINE]);
+    return request_try_failed(r, PROVIDER_MALFORMED, REFUSAL_BAD_REPLY);
+}
+
+enum step tunnel_switched(struct request *r)
+{
+    struct conn *c = &r->client->conn;
+    struct str offer = str_of(r->offer, r->offer_len);
+    struct str taken = upgrade_taken(offer, r->reply_fields, r->reply.nfields);
+    if (r->tunnel != TUNNEL_UPGRADE || taken.n == 0 || r->head.minor == 0)
+        return bad_reply(r);
+    if (buf_hold(&c->out, &r->w->bufs) != 0)
+        return request_refuse(r, REFUSAL_OVERLOAD);
+    if (heads_switching(r, taken, &c->out) != 0)
+        return bad_reply(r);
+    r->replied = true;
+    r->status = 101;
+    r->t_reply = r->w->now_us;
+    buf_consume(&r->pconn->conn.in, r->reply.size);
+    return begin(r);
+}
+
+/* ---- the flows ---- */
+
+/* A stream of HTTP/2 has ended with its last frame. */
+static void end_sending(const struct conn *c)
+{
+    if (c->fd >= 0)
+        shutdown(c->fd, SHUT_WR);
+}
+
+/* What is closed next goes with a reset, so that the peer does not take it for an end. */
+static void end_by_reset(const struct conn *c)
+{
+    struct linger l = {.l_onoff = 1, .l_linger = 0};
+    if (c->fd >= 0)
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
+}
+
+static enum step broken(struct request *r, enum tunnel_end why, enum client_close reason)
+{
+    r->tunnel_end = (uint8_t)why;
+    client_close(r->client, reason, true);
+    return STEP_GONE;
+}
+
+/* One pump of one direction. False: *ret_next says how the tunnel ended. */
+static bool pass(struct request *r, struct flow *f, bool *lost, enum step *ret_next)
+{
+    bool up = f == &r->up;
+    struct conn *client = &r->client->conn, *provider = &r->pconn->conn;
+    struct conn *from = up ? client : provider, *to = up ? provider : client;
+    if (f->done || *lost)
+        return true;
+    switch (flow_pump(f, from, to, NULL)) {
+    case FLOW_WAIT:
+        return true;
+    case FLOW_DONE:
+        end_sending(to);
+        return true;
+    case FLOW_TO_ERROR: /* what comes the other way may still be whole: read it to its end */
+        *lost = to->readable = true;
+        return true;
+    case FLOW_FROM_ERROR:
+        *ret_next = up ? broken(r, TUNNEL_END_CLIENT_RESET, CLIENT_CLOSE_RESET)
+                       : broken(r, TUNNEL_END_PROVIDER_RESET, CLIENT_CLOSE_PROVIDER);
+        return false;
+    default:
+        *ret_next = broken(r, TUNNEL_END_NO_MEMORY, CLIENT_CLOSE_NO_MEMORY);
+        return false;
+    }
+}
+
+enum step request_step_tunnel(struct request *r)
+{
+    enum step next = STEP_WAIT;
+    bool up_lost, down_lost;
+    do {
+        up_lost = r->send_failed;
+        down_lost = r->down_lost;
+        if (!pass(r, &r->down, &r->down_lost, &next) || !pass(r, &r->up, &r->send_failed, &next))
+            return next;
+    } while (up_lost != r->send_failed || down_lost != r->down_lost);
+    if (!(r->up.done || up_lost) || !(r->down.done || down_lost))
+        return STEP_WAIT;
+    if (down_lost) { /* the provider has all that the client said, its end included */
+        r->clean = r->up.done;
+        return broken(r, TUNNEL_END_CLIENT_RESET, CLIENT_CLOSE_RESET);
+    }
+    r->tunnel_end = up_lost ? TUNNEL_END_PROVIDER_RESET : TUNNEL_END_CLOSED;
+    return STEP_DONE;
+}
+
+static bool pending(const struct flow *f, const struct conn *to)
+{
+    return f->span.n > 0 || buf_len(&to->out) > 0;
+}
+
+enum step tunnel_idle(struct request *r)
+{
+    bool stalled = pending(&r->up, &r->pconn->conn) || pending(&r->down, &r->client->conn);
+    r->tunnel_end = TUNNEL_END_IDLE;
+    r->clean = !stalled;
+    client_close(r->client, stalled ? CLIENT_CLOSE_STALLED : CLIENT_CLOSE_IDLE, stalled);
+    return STEP_GONE;
+}
+
+/* ---- the end ---- */
+
+void tunnel_abandon(struct request *r)
+{
+    if (!r->in_tunnel || !r->pconn || r->clean)
+        return;
+    end_by_reset(&r->pconn->conn);
+}
+
+void tunnel_release(struct request *r)
+{
+    struct worker *w = r->w;
+    if (r->in_tunnel) {
+        counter_sub(&w->stats[STAT_TUNNELS_NOW], 1);
+        counter_inc(&w->stats[STAT_TUNNEL_ENDS + r->tunnel_end]);
+        counter_add(&w->stats[STAT_TUNNEL_BYTES_UP], r->up.sent);
+        counter_add(&w->stats[STAT_TUNNEL_BYTES_DOWN], r->down.sent);
+        r->in_tunnel = false;
+    }
+    mem_free(r->kept);
+    r->kept = NULL;
+}
