@@ -8,7 +8,7 @@ import re
 import socket
 import time
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 
 STATUS_LINE = re.compile(rb"HTTP/(1\.[01]) (\d{3}) ([^\r\n]*)\Z")
 REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+) HTTP/(1\.[01])\Z")

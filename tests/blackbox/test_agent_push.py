@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 
-from harness import BUILD, ONE_SHOP, AgentCase, Program, connect, eventually
+from harness import BUILD, ONE_SHOP, SECONDS, AgentCase, Program, connect, eventually
 from outside_proxy import OutsideProxy, graph_pb, pb, peers
 from test_grpc import Certificates
 
@@ -143,11 +143,11 @@ class TestRound(PushCase):
         self.assertEqual((last, first), (lambda s: (s.epoch, s.base_epoch))(proxy.staged()))
 
     def test_late_proxy_is_named_and_others_go_on(self):
-        agent = self.start_agent(SHOP, "--stage-timeout", "200ms")
+        agent = self.start_agent(SHOP, "--stage-timeout", "1500ms")  # the good one needs far less
         good, mute = self.current(agent, "good"), self.current(agent, "mute")
         epoch = self.commit(agent)
         good.serve()
-        late = agent.ask("/wait", epoch=epoch, timeout="1s")
+        late = agent.ask("/wait", epoch=epoch, timeout="4s")
         self.assertEqual(504, late.status)
         self.assertIn(b'"behind":["mute"]', late.body)
         listed = peers(self, agent)
@@ -226,20 +226,20 @@ class TestRound(PushCase):
         self.assertEqual(100, counters.get("offshoot_agent_stage_wholes_total"))
 
     def test_heartbeats_go_both_ways(self):
-        agent = self.start_agent(SHOP, "--heartbeat", "100ms")
+        agent = self.start_agent(SHOP, "--heartbeat", "500ms")
         proxy = self.current(agent)
         beats = []
 
         def beat():
-            message = proxy.received.get(timeout=5)
+            message = proxy.received.get(timeout=SECONDS)
             if message.WhichOneof("message") == "heartbeat":
                 beats.append(message.heartbeat)
             proxy.heartbeat()
-            return len(beats) > 8
+            return len(beats) > 3
 
         eventually(beat)
         self.assertTrue(all(b.epoch == 1 and b.time_unix > 1700000000 for b in beats))
-        eventually(lambda: agent.program.counters().get("offshoot_agent_heartbeats_total") > 5)
+        eventually(lambda: agent.program.counters().get("offshoot_agent_heartbeats_total") > 2)
 
     def test_silent_proxy_is_dropped(self):
         agent = self.start_agent(SHOP, "--heartbeat", "100ms")

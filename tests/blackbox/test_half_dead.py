@@ -68,7 +68,7 @@ class TestStopped(HalfDeadCase):
         self.assertEqual(0, stopped.counters().get("offshoot_nacks_total"))
 
     def test_stopped_agent_changes_nothing_for_requests(self):
-        self.begin(ping="300ms")
+        self.begin(ping="1s")
         self.changes.step()
         self.end_settled()
         self.agent.program.signal(signal.SIGSTOP)

@@ -277,7 +277,7 @@ class Providers(LimitCase):
 
 
 class Slow(LimitCase):
-    def drip(self, stream, data, pause, seconds=10):
+    def drip(self, stream, data, pause, seconds=60):
         """A byte each pause, until the other side has something to say."""
         deadline = time.monotonic() + seconds
         for i in range(len(data)):
@@ -308,23 +308,23 @@ class Slow(LimitCase):
         self.assertEqual(self.counted("offshoot_refusals_total", reason="request-timeout"), 1)
 
     def test_a_later_head_has_its_own_time(self):
-        self.begin("timeouts: {head: 300ms}")
+        self.begin("timeouts: {head: 1500ms}")
         with self.client(self.proxy) as stream:
             for _ in range(4):
                 stream.send(b"GET / HTTP/1.1\r\n")
-                time.sleep(0.1)
+                time.sleep(0.45)  # four times this is more than a head may take
                 self.assertEqual(stream.ask(b"Host: a\r\n\r\n", "GET").status, 200)
             stream.send(b"GET / HTTP/1.1\r\n")
             self.assertEqual(stream.read_reply().status, 408)
 
     def test_a_body_in_drops_goes_on_and_a_pause_ends_it(self):
-        self.begin("timeouts: {stream: 400ms}")
-        head = request_bytes("POST", "/", "a", [("Content-Length", "60")])
+        self.begin("timeouts: {stream: 1500ms}")
+        head = request_bytes("POST", "/", "a", [("Content-Length", "100")])
         with self.client(self.proxy) as stream:
             stream.send(head)
-            self.drip(stream, b"x" * 60, 0.02)
+            self.drip(stream, b"x" * 100, 0.02)
             self.assertEqual(stream.read_reply().status, 200)
-            stream.send(head + b"x" * 59)
+            stream.send(head + b"x" * 99)
             reply = stream.read_reply()
             told = (reply.status, reply.get("x-offshoot-error"))
             self.assertEqual(told, (408, "request-timeout"))
@@ -332,7 +332,7 @@ class Slow(LimitCase):
         self.assertEqual(self.counted("offshoot_client_closes_total", reason="body-timeout"), 1)
 
     def test_an_unused_connection_is_closed_without_a_word(self):
-        self.begin("timeouts: {idle: 200ms}")
+        self.begin("timeouts: {idle: 1s}")
         with self.client(self.proxy) as stream:
             stream.ask(request_bytes())
             stream.expect_end()

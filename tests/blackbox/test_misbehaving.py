@@ -13,7 +13,7 @@ from http2 import goaway, settings
 from misbehaving import OK, Http1Client, Misbehaving, errors, malformed
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-STALL = "timeouts: {stream: 300ms}\n"
+STALL = "timeouts: {stream: 1s}\n"
 
 
 class OfHttp1:

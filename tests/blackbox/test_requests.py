@@ -2,8 +2,9 @@
 the client see it; and what a reply of the proxy's own looks like."""
 
 import json
-import time
+import threading
 import unittest
+from types import SimpleNamespace
 
 from harness import ProxyCase, connect, eventually, http_script, reply_bytes, request_bytes
 
@@ -610,11 +611,13 @@ class Refusals(ProxyCase):
             if request.target == "/shop/bad":
                 return b"nonsense\r\n\r\n"
             if request.target == "/gone":
-                time.sleep(0.3)
+                over.wait(60)
                 return None
             return reply_bytes(200, b"ok")
 
+        over = threading.Event()
         self.shop = self.provider(http_script(answer))
+        self.closes(SimpleNamespace(close=over.set))
         graph = WORDS % {"shop": self.shop.address, "nobody": self.nobody().address}
         self.write("conf.yaml", "timeouts: {head: 200ms}\n")
         self.proxy = self.start_proxy(graph, "-c", "conf.yaml", *flags, listen=BOTH)
