@@ -32,6 +32,7 @@ struct client *client_new(struct worker *w, struct listener *l, int fd, const st
     c->since_ms = w->now_ms;
     timer_init(&c->timer, on_timer);
     worker_timer(w, &c->timer, w->now_ms + w->set->timeout_idle);
+    client_first_init(c);
     list_append(&w->clients, &c->link);
     counter_inc(&w->stats[STAT_CLIENTS]);
     return c;
@@ -44,6 +45,7 @@ void client_init_stream(struct client *c, struct client *parent)
     c->listener = parent->listener;
     c->peer_kind = parent->peer_kind;
     c->peer_port = parent->peer_port;
+    c->local_port = parent->local_port;
     memcpy(c->peer_ip, parent->peer_ip, sizeof c->peer_ip);
     c->refuse = parent->refuse;
     timer_init(&c->timer, on_timer);
@@ -137,6 +139,12 @@ static bool sniff(struct client *c)
 /* Between requests: is there the beginning of one? */
 static void start_request(struct client *c)
 {
+    if (c->phase == CLIENT_PROXY && !client_proxy_header(c))
+        return;
+    if (c->phase == CLIENT_TCP) {
+        client_tcp_ready(c);
+        return;
+    }
     if (c->phase == CLIENT_STREAM && h2strm_failed(&c->conn)) {
         client_close(c, CLIENT_CLOSE_RESET, false);
         return;
@@ -218,6 +226,10 @@ static void on_timer(struct timer *t)
     }
     if (c->phase == CLIENT_HTTP2) {
         client_h2_timer(c);
+        return;
+    }
+    if (c->phase >= CLIENT_PROXY && !c->req) {
+        client_first_timer(c);
         return;
     }
     if (c->phase == CLIENT_NEW && c->conn.in.data) {

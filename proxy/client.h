@@ -13,8 +13,11 @@ struct h2client;
 enum client_phase {
     CLIENT_NEW, /* no byte judged yet: HTTP/1 or the preface of HTTP/2 */
     CLIENT_HTTP1,
-    CLIENT_HTTP2, /* `h2` has its streams */
-    CLIENT_STREAM /* one of those */
+    CLIENT_HTTP2,  /* `h2` has its streams */
+    CLIENT_STREAM, /* one of those */
+    CLIENT_PROXY,  /* its PROXY header comes first */
+    CLIENT_TCP /* relayed without HTTP; as long as there is no `req`, the server name is looked for
+                */
 };
 
 struct client {
@@ -27,10 +30,11 @@ struct client {
         struct h2client *h2;   /* CLIENT_HTTP2 */
         struct client *parent; /* CLIENT_STREAM: the connection; NULL once that is closed */
     };
-    uint64_t since_ms; /* of idling, of the head's first byte, or of lingering */
-    uint32_t dropped;  /* bytes read and dropped while lingering */
-    uint32_t tls_us;   /* from the accept to the end of the TLS handshake; 0: there was none */
-    uint16_t peer_port;
+    uint64_t since_ms;   /* of idling, of the head's first byte, or of lingering */
+    uint32_t dropped;    /* bytes read and dropped while lingering */
+    uint32_t tls_us;     /* from the accept to the end of the TLS handshake; 0: there was none */
+    uint16_t peer_port;  /* of whom a PROXY header names, like peer_ip */
+    uint16_t local_port; /* that it connected to; 0: a unix socket */
     uint8_t peer_ip[16];
     uint8_t peer_kind;    /* enum addr_kind */
     uint8_t close_reason; /* enum client_close: why it lingers */
@@ -50,6 +54,16 @@ void client_next(struct client *c, bool keep, enum client_close why);
 /* The head of a request has begun or the connection waits again: what the timer means now. */
 void client_head_started(struct client *c);
 void client_peer(const struct client *c, struct addr *ret);
+
+/* client_first.c. What comes first at this listener: part of client_new. */
+void client_first_init(struct client *c);
+/* CLIENT_PROXY: true once the header is read; peer and phase are then as it says. False: more must
+ * come, or the connection was closed. */
+bool client_proxy_header(struct client *c);
+/* CLIENT_TCP without a request. */
+void client_tcp_ready(struct client *c);
+/* on_timer's part in those phases. */
+void client_first_timer(struct client *c);
 
 /* client_h2.c. The connection begins with the preface of HTTP/2 and goes on as such. */
 void client_h2_begin(struct client *c);

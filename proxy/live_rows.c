@@ -170,7 +170,11 @@ static const char *client_state(const struct client *c)
         return "lingering";
     if (c->phase == CLIENT_HTTP2)
         return client_h2_busy(c) ? "streams" : "idle";
-    return c->req ? step_word(c->req->step) : "idle";
+    if (c->req)
+        return step_word(c->req->step);
+    return c->phase == CLIENT_PROXY ? "proxy-header"
+           : c->phase == CLIENT_TCP ? "server-name"
+                                    : "idle";
 }
 
 static const char *pconn_state(const struct pconn *c)
@@ -212,7 +216,9 @@ static void client_row(struct live_part *p, const struct client *c)
     row.trusted = c->listener->spec.trusted;
     row.refused = c->refuse;
     row.tls = c->tls_us != 0;
-    row.protocol = spoken_word(c->phase == CLIENT_HTTP2 ? SPOKEN_HTTP2 : SPOKEN_HTTP1);
+    row.protocol = spoken_word(c->phase == CLIENT_HTTP2 ? SPOKEN_HTTP2
+                               : c->phase == CLIENT_TCP ? SPOKEN_TCP
+                                                        : SPOKEN_HTTP1);
     row.state = client_state(c);
     take_counts(&row, &c->conn);
     row.state_us = c->req ? w->now_us - step_since(c->req) : (w->now_ms - c->since_ms) * 1000;

@@ -51,7 +51,9 @@ const char *logline_class(const struct request *r)
 
 const char *logline_protocol(const struct request *r)
 {
-    return spoken_word(r->client->phase == CLIENT_STREAM ? SPOKEN_HTTP2 : SPOKEN_HTTP1);
+    return spoken_word(r->client->phase == CLIENT_STREAM ? SPOKEN_HTTP2
+                       : r->client->phase == CLIENT_TCP  ? SPOKEN_TCP
+                                                         : SPOKEN_HTTP1);
 }
 
 const char *logline_listener(const struct request *r)
@@ -95,7 +97,8 @@ static const char *fault_word(const struct request *r)
 
 static bool is_error(const struct request *r)
 {
-    return r->refusal || r->provider_fault || r->client_fault || r->status >= 500 || r->status == 0;
+    return r->refusal || r->provider_fault || r->client_fault || r->status >= 500 ||
+           (r->status == 0 && !r->in_tunnel);
 }
 
 void logline_gather(const struct request *r, struct logline *l)

@@ -98,11 +98,12 @@ static void begin_count(struct request *r)
     struct client *c = r->client;
     struct worker *w = r->w;
     bool stream = c->phase == CLIENT_STREAM;
+    enum spoken spoken = stream ? SPOKEN_HTTP2 : c->phase == CLIENT_TCP ? SPOKEN_TCP : SPOKEN_HTTP1;
     struct conn *on = stream && c->parent ? &c->parent->conn : &c->conn;
     r->t_start = w->now_us;
     if (on->requests++ == 0)
         r->t_accept = on->opened_us;
-    counter_inc(&w->stats[STAT_PROTOCOL_REQUESTS + 2 * stream + c->listener->spec.trusted]);
+    counter_inc(&w->stats[STAT_PROTOCOL_REQUESTS + 2 * spoken + c->listener->spec.trusted]);
 }
 
 struct request *request_new(struct client *c)

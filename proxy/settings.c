@@ -98,7 +98,7 @@ const struct conf_key settings_keys[] = {
       "Size of a trailer section." },
     { "limits.retryBytes", NULL, NULL, CONF_BYTES, AT(limit_retry), "64k", 0, 64 * KIB, NULL,
       "Largest request body that is kept so that the request can be tried again." },
-    { "limits.proxyHeaderBytes", NULL, NULL, CONF_BYTES, AT(limit_proxy_header), "4k", 256, 16 * KIB, NULL,
+    { "limits.proxyHeaderBytes", NULL, NULL, CONF_BYTES, AT(limit_proxy_header), "4k", 256, PROXY_HEADER_BYTES_MAX, NULL,
       "Size of a PROXY header of version 2 with all it holds. Above: the connection is closed." },
     { "limits.interim", NULL, NULL, CONF_U32, AT(limit_interim), "16", 0, 1000, NULL,
       "Interim (1xx) replies passed on for one request." },

@@ -12,6 +12,8 @@
 enum on_missing { ON_MISSING_DEFAULT, ON_MISSING_REFUSE };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON, LOG_FORMAT_OTEL };
 
+#define PROXY_HEADER_BYTES_MAX 16384 /* of limits.proxyHeaderBytes */
+
 struct settings {
     struct conf_list graph, listen;
     const char *keys, *trust_domain; /* keys NULL: contexts are unsigned */

@@ -37,6 +37,8 @@ void stages_count(struct worker *w, const struct request *r)
     static const uint8_t class_of[10] = {0, 1, 2, 3, 4, 5, 0, 0, 0, 0};
     counter_cell *stats = w->stats;
     unsigned code = class_of[r->status / 100 % 10];
+    if (r->in_tunnel) /* its life says nothing about how fast we are */
+        return;
     histogram_observe(
         &stats[STAT_REQUEST_SECONDS + code * HISTOGRAM_CELLS], w->now_us - r->t_start);
     observe(stats, STAGE_ACCEPT, r->t_accept, r->t_start);

@@ -30,6 +30,7 @@ enum client_close {
     CLIENT_CLOSE_DEADLINE,
     CLIENT_CLOSE_DRAIN,
     CLIENT_CLOSE_NO_MEMORY,
+    CLIENT_CLOSE_PROXY_HEADER,
     CLIENT_CLOSE_COUNT
 };
 enum provider_error {

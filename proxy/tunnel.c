@@ -160,6 +160,7 @@ static void end_by_reset(const struct conn *c)
 static enum step broken(struct request *r, enum tunnel_end why, enum client_close reason)
 {
     r->tunnel_end = (uint8_t)why;
+    r->client_fault = (uint8_t)(reason + 1);
     client_close(r->client, reason, true);
     return STEP_GONE;
 }
@@ -208,6 +209,8 @@ enum step request_step_tunnel(struct request *r)
         return broken(r, TUNNEL_END_CLIENT_RESET, CLIENT_CLOSE_RESET);
     }
     r->tunnel_end = up_lost ? TUNNEL_END_PROVIDER_RESET : TUNNEL_END_CLOSED;
+    if (up_lost)
+        r->client_fault = CLIENT_CLOSE_PROVIDER + 1;
     return STEP_DONE;
 }
 
@@ -221,6 +224,7 @@ enum step tunnel_idle(struct request *r)
     bool stalled = pending(&r->up, &r->pconn->conn) || pending(&r->down, &r->client->conn);
     r->tunnel_end = TUNNEL_END_IDLE;
     r->clean = !stalled;
+    r->client_fault = (uint8_t)((stalled ? CLIENT_CLOSE_STALLED : CLIENT_CLOSE_IDLE) + 1);
     client_close(r->client, stalled ? CLIENT_CLOSE_STALLED : CLIENT_CLOSE_IDLE, stalled);
     return STEP_GONE;
 }

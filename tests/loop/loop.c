@@ -19,11 +19,11 @@ static int connect_pair(struct worker *w, const struct addr *a, bool *ret_pendin
 {
     struct loop *l = w->test;
     int sv[2];
-    (void)a;
     if (l->connect_error)
         return l->connect_error;
     assert_true(l->nproviders < LOOP_PROVIDERS);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sv), 0);
+    l->port[l->nproviders] = a->port;
     l->provider[l->nproviders++] = sv[1];
     *ret_pending = l->connect_pending;
     if (l->connect_pending) {

@@ -22,9 +22,10 @@ struct loop {
     size_t mem_before;
 
     /* what the worker's next connects come to */
-    int connect_error;            /* negative errno: the connect fails at once */
-    bool connect_pending;         /* never becomes writable (a hole that swallows SYNs) */
-    int provider[LOOP_PROVIDERS]; /* our ends, in the order of the connects; -1: closed */
+    int connect_error;             /* negative errno: the connect fails at once */
+    bool connect_pending;          /* never becomes writable (a hole that swallows SYNs) */
+    int provider[LOOP_PROVIDERS];  /* our ends, in the order of the connects; -1: closed */
+    uint16_t port[LOOP_PROVIDERS]; /* that they were to go to */
     unsigned nproviders;
     char in[1 << 20]; /* what loop_recv read last, NUL-terminated */
 };
