@@ -356,6 +356,8 @@ static int make_workers(struct control *c, struct err *e)
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     unsigned n = c->set->workers ? c->set->workers : cpus > 0 ? (unsigned)cpus : 1;
     c->workers = mem_array(n, sizeof *c->workers);
+    c->shared.workers = c->workers;
+    c->shared.nworkers = n;
     c->readers = mem_array(n, sizeof(struct slot_reader *));
     if (!c->workers || !c->readers)
         return err_set(e, -ENOMEM, "out of memory");
@@ -463,6 +465,9 @@ int control_init(
         c->mailbox.owner = NULL;
         return rc;
     }
+    rc = control_endpoints(c, e);
+    if (rc != 0)
+        return rc;
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a full disk */
     c->dns = dns_new(c->base, set->dns_servers, (uint32_t)set->dns_timeout, e);
@@ -529,6 +534,7 @@ void control_release(struct control *c)
     }
     logtail_release(c);
     live_release(c);
+    control_endpoints_release(c);
     if (c->delayed)
         snapshot_unref(c->delayed);
     slots_release(&c->epochs.slots);

@@ -46,7 +46,8 @@ struct control {
 
     struct watch *watch;
     struct dns *dns;
-    struct list lookups; /* names being looked up */
+    struct list lookups;   /* names being looked up */
+    struct health *health; /* checks of endpoints */
     struct admin_server *admin;
     struct list tails, asks; /* readers of the log (logtail.h); open questions (live.h) */
     unsigned ntails, nasks;
@@ -82,6 +83,11 @@ int control_reopen(struct control *c, struct err *e);
 void control_drain(struct control *c);
 /* Name look-ups that dns_free left without an answer (control_names.c). */
 void control_drop_lookups(struct control *c);
+/* The table of endpoints and their checks (control_health.c). The release comes after the workers'
+ * and before the event base's. */
+int control_endpoints(struct control *c, struct err *e);
+void control_endpoints_release(struct control *c);
+uint64_t control_now_ms(void); /* monotonic, as the workers' clocks */
 /* Listening sockets of every worker (control_listen.c). */
 /* Notes the addresses, and binds each once without SO_REUSEPORT: another proxy on it is told
  * before anything large is read. */

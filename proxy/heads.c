@@ -313,6 +313,14 @@ static uint8_t put_reply_framing(struct request *r, struct out *o)
     return H1_CHUNKED;
 }
 
+static void put_affinity(const struct request *r, struct out *o)
+{
+    char cookie[AFFINITY_COOKIE_MAX];
+    PUT(o, "set-cookie: ");
+    put_str(o, affinity_cookie(r, cookie, sizeof cookie));
+    PUT(o, "\r\n");
+}
+
 int heads_reply(struct request *r, struct buf *b, uint8_t *ret_framing)
 {
     struct out o = out_begin(b);
@@ -320,6 +328,8 @@ int heads_reply(struct request *r, struct buf *b, uint8_t *ret_framing)
     if (r->vary.n)
         edge_put_reply(r, &o);
     put_reply_fields(r, &o);
+    if (r->affinity.cookie.n)
+        put_affinity(r, &o);
     uint8_t framing = put_reply_framing(r, &o);
     heads_put_connection(r, &o);
     if (r->is_explain)
@@ -450,8 +460,11 @@ static void put_refusal_head(struct request *r, struct out *o, enum body_kind ki
         PUT(o, "\r\n");
     }
     if (r->refusal == REFUSAL_EPOCH || r->refusal == REFUSAL_OVERLOAD ||
-        r->refusal == REFUSAL_UNHEALTHY)
-        PUT(o, "retry-after: 1\r\n");
+        r->refusal == REFUSAL_UNHEALTHY) {
+        PUT(o, "retry-after: ");
+        put_u64(o, r->retry_after_s ? r->retry_after_s : 1);
+        PUT(o, "\r\n");
+    }
     heads_put_connection(r, o);
     if (r->is_explain)
         put_route(r, o);

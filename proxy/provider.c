@@ -1,6 +1,7 @@
 #include "proxy/provider.h"
 #include "lib/base/mem.h"
 #include "lib/net/sock.h"
+#include "proxy/budget.h"
 #include "proxy/request.h"
 #include "proxy/worker.h"
 #include <assert.h>
@@ -15,30 +16,62 @@ static struct pconn *from_conn(struct conn *c)
     return (struct pconn *)(void *)c;
 }
 
-struct provider *provider_get(struct worker *w, const struct addr *a, bool http2)
+/* What the rest of the process sees of it. */
+static void tell(struct provider *p)
 {
-    uint64_t hash = addr_hash(a) + http2;
-    struct provider **at = &w->providers.bucket[hash % PROVIDER_BUCKETS];
-    for (struct provider *p = *at; p; p = p->next)
+    struct endpoint_use *u = &p->use;
+    atomic_store_explicit(&u->connections, p->nconns, memory_order_relaxed);
+    atomic_store_explicit(&u->idle, p->nidle, memory_order_relaxed);
+    atomic_store_explicit(&u->waiting, p->nwaiting, memory_order_relaxed);
+    atomic_store_explicit(&u->inflight, p->inflight, memory_order_relaxed);
+}
+
+static struct provider *find(struct worker *w, const struct addr *a, uint64_t address, bool http2)
+{
+    uint64_t hash = address + http2;
+    for (struct provider *p = w->providers.bucket[hash % PROVIDER_BUCKETS]; p; p = p->next)
         if (p->hash == hash && p->http2 == http2 && addr_eq(&p->addr, a))
             return p;
+    return NULL;
+}
+
+struct provider *provider_find(struct worker *w, const struct addr *a, bool http2)
+{
+    return find(w, a, addr_hash(a), http2);
+}
+
+static struct provider *make(struct worker *w, const struct addr *a, uint64_t address, bool http2)
+{
+    uint64_t hash = address + http2;
+    struct provider **at = &w->providers.bucket[hash % PROVIDER_BUCKETS];
     struct provider *p = mem_zalloc(sizeof *p);
     char *name = p && a->name.n ? mem_dup(a->name.p, a->name.n) : NULL;
-    if (!p || (a->name.n && !name)) {
+    if (!p || (a->name.n && !name) ||
+        endpoint_attach(w->shared->endpoints, &p->use, a, address, w->now_ms) != 0) {
+        mem_free(name);
         mem_free(p);
         return NULL;
     }
     p->hash = hash;
+    p->used_ms = w->now_ms;
     p->http2 = http2;
     p->retry_credit = RETRY_CREDIT_MAX;
     p->addr = *a;
     p->addr.name = (struct str){name, a->name.n};
     list_init(&p->idle);
     list_init(&p->waiting);
+    list_init(&p->hungry);
     p->next = *at;
     *at = p;
     w->providers.count++;
     return p;
+}
+
+struct provider *provider_get(struct worker *w, const struct addr *a, bool http2)
+{
+    uint64_t address = addr_hash(a);
+    struct provider *p = find(w, a, address, http2);
+    return p ? p : make(w, a, address, http2);
 }
 
 void provider_earn_retry(struct provider *p, uint32_t percent)
@@ -68,13 +101,19 @@ struct pconn *pconn_connect(struct worker *w, struct provider *p, uint8_t kind, 
     void (*ready)(struct conn *c), int *ret_errno)
 {
     bool pending = false;
+    if (!budget_connect(w, p)) {
+        *ret_errno = -EDQUOT;
+        return NULL;
+    }
     int fd = w->connect ? w->connect(w, &p->addr, &pending) : sock_connect(&p->addr, &pending);
     if (fd < 0) {
+        budget_closed(p);
         *ret_errno = fd;
         return NULL;
     }
     struct pconn *c = mem_zalloc(size);
     if (!c || conn_open(&c->conn, w, PCONN_MAGIC, fd, !pending, ready) != 0) {
+        budget_closed(p);
         mem_free(c);
         close(fd);
         *ret_errno = -ENOMEM;
@@ -85,6 +124,7 @@ struct pconn *pconn_connect(struct worker *w, struct provider *p, uint8_t kind, 
     c->pending = pending;
     list_init(&c->link);
     p->nconns++;
+    tell(p);
     counter_inc(&w->stats[STAT_PROVIDER_CONNECTS]);
     counter_inc(&w->stats[STAT_PROVIDER_CONNECTIONS]);
     return c;
@@ -100,6 +140,7 @@ void pconn_attach(struct pconn *c, struct request *r)
     c->req = r;
     c->conn.requests++;
     c->provider->inflight++;
+    tell(c->provider);
 }
 
 static struct pconn *take_idle(struct worker *w, struct provider *p)
@@ -114,11 +155,12 @@ static struct pconn *take_idle(struct worker *w, struct provider *p)
 
 enum acquire provider_wait(struct worker *w, struct provider *p, struct request *r)
 {
-    if (p->nwaiting >= w->set->limit_provider_pending)
+    if (p->nwaiting >= w->set->limit_provider_pending || !budget_wait(w, p))
         return ACQUIRE_FULL;
     list_append(&p->waiting, &r->wait);
     r->waiting_conn = true;
     p->nwaiting++;
+    tell(p);
     return ACQUIRE_WAIT;
 }
 
@@ -126,6 +168,8 @@ enum acquire provider_acquire(struct worker *w, struct provider *p, struct reque
     struct pconn **ret, int *ret_errno)
 {
     p->used_ms = w->now_ms;
+    if (!budget_request(w, r))
+        return ACQUIRE_FULL;
     if (p->http2)
         return provider_h2_acquire(w, p, r, ret, ret_errno);
     if (!fresh && !list_empty(&p->idle)) {
@@ -143,7 +187,7 @@ enum acquire provider_acquire(struct worker *w, struct provider *p, struct reque
     }
     struct pconn *c = connect_new(w, p, ret_errno);
     if (!c)
-        return ACQUIRE_FAILED;
+        return *ret_errno == -EDQUOT ? provider_wait(w, p, r) : ACQUIRE_FAILED;
     pconn_attach(c, r);
     *ret = c;
     return c->pending ? ACQUIRE_PENDING : ACQUIRE_READY;
@@ -164,6 +208,8 @@ void provider_unwait(struct request *r)
     list_remove(&r->wait);
     r->waiting_conn = false;
     r->provider->nwaiting--;
+    budget_waited(r->provider);
+    tell(r->provider);
 }
 
 /* The longest waiting request gets c: nobody overtakes it, and should it go, c goes with it and
@@ -182,15 +228,19 @@ void provider_hand_over(struct provider *p, struct pconn *c)
 }
 
 /* Room for one more connection. */
-static void serve_waiting(struct worker *w, struct provider *p)
+void provider_serve_waiting(struct worker *w, struct provider *p)
 {
-    int error = 0;
     if (p->http2) {
         provider_h2_serve(w, p);
         return;
     }
-    while (!w->stop && !list_empty(&p->waiting) && p->nconns < w->set->limit_provider_connections)
-        provider_hand_over(p, connect_new(w, p, &error));
+    while (!w->stop && !list_empty(&p->waiting) && p->nconns < w->set->limit_provider_connections) {
+        int error = 0;
+        struct pconn *c = connect_new(w, p, &error);
+        if (error == -EDQUOT)
+            return;
+        provider_hand_over(p, c);
+    }
 }
 
 void pconn_detach(struct pconn *c)
@@ -200,6 +250,13 @@ void pconn_detach(struct pconn *c)
     c->req->pconn = NULL;
     c->req = NULL;
     c->provider->inflight--;
+    tell(c->provider);
+}
+
+/* Nobody should go there, or others of the process need the room. */
+static bool unwanted(const struct provider *p)
+{
+    return (endpoint_state(&p->use) & (ENDPOINT_DRAINED | ENDPOINT_DISABLED)) || budget_wanted(p);
 }
 
 void pconn_keep(struct pconn *c)
@@ -229,6 +286,10 @@ void pconn_keep(struct pconn *c)
         counter_inc(&w->stats[STAT_PROVIDER_REUSES]);
         return;
     }
+    if (unwanted(p)) {
+        pconn_close(c, PROVIDER_CLOSE_FULL);
+        return;
+    }
     c->idle_ms = w->now_ms;
     list_push(&p->idle, &c->link);
     p->nidle++;
@@ -242,7 +303,7 @@ void pconn_close(struct pconn *c, enum provider_close why)
     pconn_detach(c);
     if (c->kind == PCONN_STREAM) {
         pconn_h2_close_stream(c);
-        serve_waiting(w, p);
+        provider_serve_waiting(w, p);
         return;
     }
     if (c->kind == PCONN_SESSION) {
@@ -254,11 +315,13 @@ void pconn_close(struct pconn *c, enum provider_close why)
     }
     conn_close(&c->conn, false);
     p->nconns--;
+    budget_closed(p);
+    tell(p);
     counter_inc(&w->stats[STAT_PROVIDER_CLOSES + why]);
     counter_sub(&w->stats[STAT_PROVIDER_CONNECTIONS], 1);
     worker_bury(w, &c->conn);
     p->used_ms = w->now_ms;
-    serve_waiting(w, p);
+    provider_serve_waiting(w, p);
 }
 
 static void close_idle(
@@ -281,6 +344,8 @@ static void forget(struct worker *w, struct provider **at)
     struct provider *p = *at;
     *at = p->next;
     w->providers.count--;
+    list_remove(&p->hungry);
+    endpoint_detach(w->shared->endpoints, &p->use);
     mem_free((void *)(uintptr_t)p->addr.name.p);
     mem_free(p);
 }
@@ -290,12 +355,23 @@ void providers_sweep(struct worker *w)
     for (unsigned i = 0; i < PROVIDER_BUCKETS; i++) {
         for (struct provider **at = &w->providers.bucket[i]; *at;) {
             struct provider *p = *at;
-            close_idle(w, p, w->set->timeout_provider_idle, PROVIDER_CLOSE_IDLE);
+            bool closed = endpoint_state(&p->use) & (ENDPOINT_DRAINED | ENDPOINT_DISABLED);
+            close_idle(w, p, closed ? 0 : w->set->timeout_provider_idle,
+                closed ? PROVIDER_CLOSE_DRAIN : PROVIDER_CLOSE_IDLE);
             if (p->nconns == 0 && p->nwaiting == 0 && p->used_ms + FORGET_MS <= w->now_ms)
                 forget(w, at);
             else
                 at = &p->next;
         }
+    }
+}
+
+void providers_release_idle(struct worker *w, const struct addr *a)
+{
+    for (unsigned http2 = 0; http2 < 2; http2++) {
+        struct provider *p = provider_find(w, a, http2);
+        if (p)
+            close_idle(w, p, 0, PROVIDER_CLOSE_FULL);
     }
 }
 

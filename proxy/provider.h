@@ -7,6 +7,8 @@
 
 #include "lib/base/addr.h"
 #include "proxy/conn.h"
+#include "proxy/ejection.h"
+#include "proxy/endpoints.h"
 #include "proxy/stats.h"
 
 struct request;
@@ -16,14 +18,20 @@ struct request;
 struct provider {
     struct provider *next; /* in its bucket */
     uint64_t hash;
-    struct addr addr;    /* IP or unix; name is owned */
-    bool http2;          /* what is spoken to it */
-    struct list idle;    /* of pconn.link, last used first; with HTTP/2: its connections */
+    struct addr addr; /* name is owned; ADDR_DNS: for what is said of the name, never connected */
+    bool http2;       /* what is spoken to it */
+    struct list idle; /* of pconn.link, last used first; with HTTP/2: its connections */
     struct list waiting; /* of request.wait */
     uint32_t nconns, nidle, nwaiting;
-    uint32_t inflight;     /* requests on its connections */
-    uint32_t retry_credit; /* hundredths of a retry that may follow a failed connect */
-    uint64_t used_ms;      /* last time a request came here */
+    uint32_t inflight;       /* requests on its connections */
+    uint32_t retry_credit;   /* hundredths of a retry that may follow a failed connect */
+    uint64_t used_ms;        /* last time a request came here */
+    struct endpoint_use use; /* the process's entry for the address */
+    struct ejection ejection;
+    /* Of the service's policy, as of epoch `learned` (budget.h). */
+    uint64_t learned, health_id;
+    uint32_t max_connections, max_pending, max_requests;
+    struct list hungry; /* in worker->hungry: waits for room in a budget of the process */
 };
 
 struct providers {
@@ -50,6 +58,8 @@ struct pconn {
 
 /* The entry for an address and protocol, made when missing. NULL when memory is out. */
 struct provider *provider_get(struct worker *w, const struct addr *a, bool http2);
+/* The same, but NULL when there is none yet. */
+struct provider *provider_find(struct worker *w, const struct addr *a, bool http2);
 /* Retries are a share of the requests, so that a dead provider does not double the load: each
  * request earns `percent` hundredths, a retry costs a hundred; ten may be saved up. */
 #define RETRY_CREDIT_MAX 1000u
@@ -61,8 +71,8 @@ enum acquire {
     ACQUIRE_READY,   /* *ret is connected and belongs to r */
     ACQUIRE_PENDING, /* *ret is connecting; its on_ready will run r */
     ACQUIRE_WAIT,    /* r waits for a free connection; it will be run */
-    ACQUIRE_FULL,    /* limits.providerPending */
-    ACQUIRE_FAILED   /* *ret_errno */
+    ACQUIRE_FULL,    /* limits.providerPending, or a budget of the process */
+    ACQUIRE_FAILED   /* *ret_errno; never -EDQUOT, which means a budget between these files */
 };
 /* fresh: do not reuse a connection. */
 enum acquire provider_acquire(struct worker *w, struct provider *p, struct request *r, bool fresh,
@@ -95,7 +105,12 @@ void provider_h2_sweep(
 void pconn_h2_close_stream(struct pconn *c);
 void pconn_h2_close_session(struct pconn *c);
 
-/* Closes connections idle for too long and forgets addresses without use. Once a second. */
+/* Requests that wait get what there is room for now. */
+void provider_serve_waiting(struct worker *w, struct provider *p);
+/* Closes the unused connections to an address, whatever is spoken there. */
+void providers_release_idle(struct worker *w, const struct addr *a);
+/* Closes connections idle for too long, all unused ones of drained and disabled endpoints, and
+ * forgets addresses without use. Once a second. */
 void providers_sweep(struct worker *w);
 /* Closes all idle connections; with all: every entry is given back too (nothing in use). */
 void providers_drain(struct worker *w, bool all);

@@ -182,7 +182,7 @@ enum acquire provider_h2_acquire(
     struct psession *s = find(w, p, &pending);
     if (!s && pending <= p->nwaiting && p->nconns < w->set->limit_provider_connections) {
         s = connect_session(w, p, ret_errno);
-        if (!s)
+        if (!s && *ret_errno != -EDQUOT)
             return ACQUIRE_FAILED;
     }
     if (!s || s->p.pending)
@@ -210,7 +210,7 @@ void provider_h2_serve(struct worker *w, struct provider *p)
                 s = connect_session(w, p, &error);
             else if (!s)
                 return;
-            if (s && s->p.pending)
+            if (error == -EDQUOT || (s && s->p.pending))
                 return;
         }
         provider_hand_over(p, s ? open_stream(w, s) : NULL);

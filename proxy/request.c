@@ -19,6 +19,7 @@
 #include "proxy/request.h"
 #include "lib/base/mem.h"
 #include "lib/graph/pinned.h"
+#include "proxy/budget.h"
 #include "proxy/edge.h"
 #include "proxy/grpc_call.h"
 #include "proxy/h2link.h"
@@ -206,6 +207,7 @@ static void request_release(struct request *r)
     wheel_cancel(&w->wheel, &r->timer);
     names_unwait(r);
     provider_unwait(r);
+    budget_request_done(r);
     request_drop_snapshot(r);
     tunnel_release(r);
     buf_drop(&r->head_block, &w->bufs);
@@ -432,6 +434,8 @@ static void take_policy(struct request *r, const struct snapshot *s)
     r->retries_max = p->retries_max == UINT32_MAX ? 1 : p->retries_max;
     r->retry_percent =
         p->retries_budget_percent == UINT32_MAX ? RETRY_PERCENT : p->retries_budget_percent;
+    r->try_timeout_ms = p->try_timeout_ms;
+    affinity_take(r, p, r->answer.route.actions);
 }
 
 static enum step step_decide(struct request *r)

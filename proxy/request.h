@@ -11,6 +11,8 @@
 #include "lib/wire/h1.h"
 #include "lib/wire/h2_head.h"
 #include "lib/wire/upgrade.h"
+#include "proxy/affinity.h"
+#include "proxy/balance.h"
 #include "proxy/client.h"
 #include "proxy/flow.h"
 #include "proxy/provider.h"
@@ -57,6 +59,7 @@ struct request {
     bool is_call;        /* gRPC (grpc_call.h) */
     bool connect_failed; /* the connection that it waited for could not be made */
     uint8_t bad_head;    /* enum h2_error: an HTTP/2 head was refused */
+    bool is_secure;      /* it came encrypted */
     bool is_private;     /* a carrier chose the environment: no shared cache may keep the reply */
     uint8_t share;       /* enum share (share.h): answered as a share link */
     uint8_t tunnel;      /* enum tunnel: what it becomes if all goes well */
@@ -85,8 +88,13 @@ struct request {
     /* Worker's clock, us; 0: not reached. t_accept: of the connection, for its first request. */
     uint64_t t_accept, t_start, t_head, t_decided, t_connected, t_reply, t_own;
     const struct snapshot *snapshot; /* valid while `holding` */
-    uint32_t tried;                  /* endpoints of the set tried, from `first` on */
-    uint32_t first;
+    uint32_t tried[BALANCE_TRIED];   /* addresses, by hash */
+    uint8_t ntried;
+    uint8_t balance; /* enum balance */
+    bool budgeted;   /* counts in the requests of its endpoint's budget */
+    struct affinity_pick affinity;
+    uint64_t try_ms; /* when this try began */
+    uint32_t try_timeout_ms, retry_after_s;
     uint32_t reply_timeout_ms, connect_timeout_ms, retries_max, retry_percent;
     struct addr endpoint; /* chosen; name points into the snapshot */
     struct str service;   /* names in the snapshot; copied to `names` when it is let go */
@@ -140,6 +148,9 @@ bool request_client_alive(struct request *r);
 enum step request_refuse(struct request *r, enum refusal why);
 /* Closes the connection; the next endpoint if retries allow, else the refusal `word`. */
 enum step request_try_failed(struct request *r, enum provider_error why, enum refusal word);
+/* Nothing was processed, and the request's body is as it came: tries another endpoint. STEP_COUNT:
+ * the retries or their budget are used up. */
+enum step request_say_again(struct request *r);
 /* The client connection is closed so that nobody takes what was sent for a whole reply. */
 enum step request_abort(struct request *r, enum client_close why);
 /* Timer of the request, lazily: moved later without touching the wheel. */

@@ -28,32 +28,35 @@ static bool restore_body(struct request *r)
 
 /* P5: no byte of a reply came on a connection that was used before: most likely the provider had
  * closed it already. RFC 9110 section 9.2.2 lets us say an idempotent request again. */
-static bool stale_retry(struct request *r)
+static enum step stale_retry(struct request *r)
 {
     bool body_kept = r->up.taken == 0 || (r->up.tap && !r->up.tap_lost);
     struct conn *p = &r->pconn->conn;
     bool unprocessed = conn_is_stream(p) && h2strm_unprocessed(p);
-    bool stale = r->pconn->used && h1_method_idempotent(r->head.method_id);
-    if (!(stale || unprocessed) || r->fresh || !r->holding || !body_kept)
-        return false;
-    if (!restore_body(r))
-        return false;
-    counter_inc(&r->w->stats[STAT_RETRIES]);
+    bool stale = r->pconn->used && !r->fresh && h1_method_idempotent(r->head.method_id);
+    if (!(stale || unprocessed) || !r->holding || !body_kept)
+        return STEP_COUNT;
+    enum step next = STEP_CONNECT;
+    if (unprocessed)
+        next = request_say_again(r);
+    else
+        counter_inc(&r->w->stats[STAT_RETRIES]);
+    if (next == STEP_COUNT || !restore_body(r))
+        return STEP_COUNT;
     pconn_close(r->pconn, PROVIDER_CLOSE_ABORT);
     r->fresh = true;
     r->send_failed = false;
     r->keep = r->head.keep_alive && !r->client->refuse;
     request_init_up(r);
-    return true;
+    return next;
 }
 
 static enum step reply_ended(struct request *r)
 {
     if (buf_len(&r->pconn->conn.in) > 0)
         return request_try_failed(r, PROVIDER_CLOSED_IN_HEAD, REFUSAL_BAD_REPLY);
-    if (r->interim == 0 && stale_retry(r))
-        return STEP_CONNECT;
-    return request_try_failed(r, PROVIDER_CLOSED, REFUSAL_BAD_REPLY);
+    enum step again = r->interim == 0 ? stale_retry(r) : STEP_COUNT;
+    return again != STEP_COUNT ? again : request_try_failed(r, PROVIDER_CLOSED, REFUSAL_BAD_REPLY);
 }
 
 static enum step malformed(struct request *r, enum h1_error e)
@@ -107,6 +110,7 @@ static enum step final_reply(struct request *r)
         return malformed(r, H1_E_HEAD_TOO_LARGE);
     r->replied = true;
     r->status = r->reply.status;
+    balance_replied(r, r->status);
     r->t_reply = w->now_us;
     flow_init(&r->down, &r->reply, &w->set->h1, framing, true);
     r->down.pass_trailers = r->head.te_trailers || conn_is_stream(c);
@@ -174,6 +178,7 @@ static bool unsent(const struct request *r)
 
 static enum step reply_broken(struct request *r, enum provider_error why)
 {
+    balance_failed(r);
     counter_inc(&r->w->stats[STAT_PROVIDER_ERRORS + why]);
     r->provider_fault = (uint8_t)(why + 1);
     if (!unsent(r))

@@ -1,5 +1,6 @@
 /* The steps towards the provider: endpoint, connection, request. */
 #include "lib/base/mem.h"
+#include "proxy/budget.h"
 #include "proxy/grpc_call.h"
 #include "proxy/heads.h"
 #include "proxy/request.h"
@@ -19,59 +20,22 @@ void request_deadline(struct request *r, uint64_t deadline_ms)
         worker_timer(r->w, &r->timer, deadline_ms);
 }
 
+/* What is left of `all` for this try, at least a millisecond. */
+static uint32_t of_try(const struct request *r, uint32_t all)
+{
+    uint64_t used = r->w->now_ms - r->try_ms;
+    if (r->try_timeout_ms == 0)
+        return all;
+    uint32_t left = used < r->try_timeout_ms ? (uint32_t)(r->try_timeout_ms - used) : 1;
+    return left < all ? left : all;
+}
+
+static uint32_t connect_wait(const struct request *r)
+{
+    return of_try(r, r->connect_timeout_ms);
+}
+
 /* ---- endpoint ---- */
-
-static uint32_t least_request(struct worker *w, const struct endpoint_set *set, uint32_t n)
-{
-    uint64_t x = worker_random(w);
-    uint32_t a = (uint32_t)(x % n), b = (uint32_t)((x >> 32) % (n - 1));
-    b += b >= a;
-    uint32_t load[2], pick[2] = {a, b};
-    for (unsigned i = 0; i < 2; i++) {
-        struct endpoint e;
-        endpoint_set_at(set, pick[i], &e);
-        struct provider *p = e.addr.kind == ADDR_DNS ? NULL : provider_get(w, &e.addr, false);
-        load[i] = p ? p->inflight * 1000 / e.weight : 0;
-    }
-    return load[1] < load[0] ? b : a;
-}
-
-/* Round robin by weight: `turn` steps through the sum of weights in a stride near its golden
- * section, so that a heavy endpoint's turns are spread. */
-static uint32_t weighted(const struct endpoint_set *set, uint32_t n, uint32_t turn)
-{
-    uint32_t sum = endpoint_set_weight(set);
-    if (sum == n)
-        return turn % n;
-    uint32_t at = (uint32_t)((uint64_t)turn * 0x9E3779B9u % (1ull << 32) * sum >> 32);
-    for (uint32_t i = 0; i < n; i++) {
-        struct endpoint e;
-        endpoint_set_at(set, i, &e);
-        if (at < e.weight)
-            return i;
-        at -= e.weight;
-    }
-    return n - 1;
-}
-
-static void choose_endpoint(struct request *r)
-{
-    struct worker *w = r->w;
-    const struct endpoint_set *set = r->answer.decision.endpoints;
-    uint32_t n = endpoint_set_count(set), i = 0;
-    if (n > 1 && r->tried == 0) {
-        const struct service_info *info = snapshot_service(r->snapshot, r->answer.decision.service);
-        uint32_t *turn = &w->turns[((uintptr_t)set >> 3) % 1024];
-        bool least = info && info->policy.balance == BALANCE_LEAST_REQUEST;
-        r->first = least ? least_request(w, set, n) : weighted(set, n, (*turn)++);
-    }
-    if (n > 1)
-        i = (r->first + r->tried) % n;
-    struct endpoint e;
-    endpoint_set_at(set, i, &e);
-    r->endpoint = e.addr;
-    r->tried++;
-}
 
 enum step request_step_name(struct request *r)
 {
@@ -79,23 +43,26 @@ enum step request_step_name(struct request *r)
     if (r->waiting_name)
         return STEP_WAIT;
     if (r->endpoint.kind == ADDR_NONE)
-        choose_endpoint(r);
-    struct addr a = r->endpoint;
-    if (a.kind == ADDR_DNS) {
-        int rc = names_get(w, &r->endpoint, r, &a);
-        if (rc == -EINPROGRESS) {
-            request_deadline(r, w->now_ms + r->connect_timeout_ms + w->set->dns_timeout);
-            return STEP_WAIT;
-        }
-        if (rc != 0)
-            return request_try_failed(r, PROVIDER_NAME, REFUSAL_CONNECT);
-    } else if (a.kind != ADDR_IP4 && a.kind != ADDR_IP6 && a.kind != ADDR_UNIX) {
+        r->try_ms = w->now_ms;
+    switch (balance_choose(r, &r->provider)) {
+    case BALANCE_READY:
+        if (r->tries == 0)
+            provider_earn_retry(r->provider, r->retry_percent);
+        return STEP_CONNECT;
+    case BALANCE_WAIT:
+        request_deadline(r, w->now_ms + connect_wait(r) + w->set->dns_timeout);
+        return STEP_WAIT;
+    case BALANCE_NO_NAME:
+        return request_try_failed(r, PROVIDER_NAME, REFUSAL_CONNECT);
+    case BALANCE_UNUSABLE:
+        r->retry_after_s = balance_retry_after(r);
+        return request_refuse(r, REFUSAL_UNHEALTHY);
+    case BALANCE_FORM:
         return request_refuse(r, REFUSAL_UNSUPPORTED);
+    case BALANCE_NO_MEMORY:
+        break;
     }
-    r->provider = provider_get(w, &a, r->http2);
-    if (r->provider && r->tries == 0)
-        provider_earn_retry(r->provider, r->retry_percent);
-    return r->provider ? STEP_CONNECT : request_refuse(r, REFUSAL_OVERLOAD);
+    return request_refuse(r, REFUSAL_OVERLOAD);
 }
 
 /* ---- connection ---- */
@@ -105,10 +72,32 @@ static bool may_retry(const struct request *r)
     return r->tries < r->retries_max && !r->up.sent && !r->replied && r->holding;
 }
 
+/* The next try goes to another endpoint, if there is one. */
+static enum step try_again(struct request *r)
+{
+    counter_inc(&r->w->stats[STAT_RETRIES]);
+    names_unwait(r);
+    provider_unwait(r);
+    balance_tried(r);
+    budget_request_done(r);
+    r->tries++;
+    r->endpoint.kind = ADDR_NONE;
+    r->provider = NULL;
+    return STEP_NAME;
+}
+
+/* A fault of the endpoint, and not of its name or of our own limits. */
+static bool is_endpoints(enum provider_error why)
+{
+    return why != PROVIDER_NAME && why != PROVIDER_PENDING_TIMEOUT && why != PROVIDER_PENDING_FULL;
+}
+
 enum step request_try_failed(struct request *r, enum provider_error why, enum refusal word)
 {
     counter_inc(&r->w->stats[STAT_PROVIDER_ERRORS + why]);
     r->provider_fault = (uint8_t)(why + 1);
+    if (is_endpoints(why))
+        balance_failed(r);
     if (r->pconn)
         pconn_close(r->pconn, PROVIDER_CLOSE_ABORT);
     bool connecting = r->step == STEP_CONNECT || r->step == STEP_NAME;
@@ -118,11 +107,18 @@ enum step request_try_failed(struct request *r, enum provider_error why, enum re
         counter_inc(&r->w->stats[STAT_RETRIES_DENIED]);
         return request_refuse(r, word);
     }
-    counter_inc(&r->w->stats[STAT_RETRIES]);
-    names_unwait(r);
-    r->tries++;
-    r->endpoint.kind = ADDR_NONE;
-    return STEP_NAME;
+    return try_again(r);
+}
+
+enum step request_say_again(struct request *r)
+{
+    if (r->tries >= (r->retries_max ? r->retries_max : 1))
+        return STEP_COUNT;
+    if (r->tries > 0 && !provider_spend_retry(r->provider)) {
+        counter_inc(&r->w->stats[STAT_RETRIES_DENIED]);
+        return STEP_COUNT;
+    }
+    return try_again(r);
 }
 
 /* The connection stands. */
@@ -140,7 +136,7 @@ static enum step connect_begin(struct request *r)
         return connected(r);
     case ACQUIRE_PENDING:
     case ACQUIRE_WAIT:
-        request_deadline(r, w->now_ms + r->connect_timeout_ms);
+        request_deadline(r, w->now_ms + connect_wait(r));
         return STEP_WAIT;
     case ACQUIRE_FULL:
         return request_try_failed(r, PROVIDER_PENDING_FULL, REFUSAL_OVERLOAD);
@@ -185,8 +181,9 @@ static uint8_t framing_to_provider(const struct request *r)
 static void start_tap(struct request *r)
 {
     r->up.tap = NULL;
-    if (r->up.decoded || !r->pconn->used || !h1_method_idempotent(r->head.method_id) ||
-        r->w->set->limit_retry == 0)
+    bool stream = conn_is_stream(&r->pconn->conn); /* may say that nothing was processed */
+    bool stale = r->pconn->used && h1_method_idempotent(r->head.method_id);
+    if (r->up.decoded || !(stream || stale) || r->w->set->limit_retry == 0)
         return;
     if (buf_hold(&r->replay, &r->w->bufs) != 0)
         return;
@@ -207,7 +204,8 @@ enum step request_step_send(struct request *r)
     start_tap(r);
     r->up.stamp_us = w->now_us;
     h1_parser_reset(&r->reply_parser, &w->set->h1, r->reply_fields);
-    request_deadline(r, w->now_ms + (r->up.decoded ? r->reply_timeout_ms : w->set->timeout_stream));
+    request_deadline(
+        r, w->now_ms + (r->up.decoded ? of_try(r, r->reply_timeout_ms) : w->set->timeout_stream));
     return STEP_REPLY;
 }
 

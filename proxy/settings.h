@@ -39,12 +39,13 @@ struct settings {
     uint32_t h2_streams, h2_streams_trusted, h2_provider_streams, h2_odd, h2_odd_refill;
     uint64_t h2_window, h2_hold;
     uint32_t limit_buffers, limit_traces, limit_busiest;
+    uint32_t limit_health_targets, limit_health_checks;
     uint64_t limit_graph_file, limit_graph_total;
     uint32_t limit_graph_documents, limit_graph_nesting;
     uint64_t limit_snapshot;
 
     uint64_t timeout_head, timeout_idle, timeout_connect, timeout_reply, timeout_stream;
-    uint64_t timeout_provider_idle, timeout_linger, timeout_drain;
+    uint64_t timeout_provider_idle, timeout_linger, timeout_drain, timeout_removed;
     uint64_t timeout_proxy_header, timeout_client_hello, timeout_tunnel;
     uint64_t timeout_agent_connect, timeout_agent_ping;
     uint64_t agent_backoff, agent_backoff_max, snapshot_ttl;

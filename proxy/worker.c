@@ -12,6 +12,7 @@
 #include "lib/base/mem.h"
 #include "lib/graph/keyring.h"
 #include "lib/net/sock.h"
+#include "proxy/budget.h"
 #include "proxy/client.h"
 #include "proxy/h2link.h"
 #include "proxy/request.h"
@@ -82,6 +83,7 @@ int worker_init(struct worker *w, unsigned id, struct shared *shared, struct err
     list_init(&w->listeners);
     list_init(&w->clients);
     list_init(&w->ready);
+    list_init(&w->hungry);
     list_init(&w->flush);
     list_init(&w->dead);
     /* Some above the limit, so that what is refused for it can still be answered. */
@@ -202,6 +204,8 @@ void worker_turn(struct worker *w, bool block)
     worker_clock(w);
     run_ready(w);
     wheel_advance(&w->wheel, w->now_ms);
+    if (!list_empty(&w->hungry))
+        budget_turn(w);
     sweep(w);
     flush_links(w);
     check_drain(w);

@@ -34,9 +34,12 @@ struct shared {
     struct traces *traces;
     struct mailbox *control;            /* for name look-ups; NULL in tests without names */
     const struct endpoint_rules *rules; /* judged again after each look-up; NULL: all pass */
-    _Atomic uint32_t connections;       /* client connections of all workers */
-    bool pins;                          /* an agent feeds us: revisions are stamped and followed */
-    _Atomic uint32_t stopped;           /* workers whose thread has ended */
+    struct endpoint_table *endpoints;
+    struct worker *workers; /* all of them, for messages; nworkers 0 in tests */
+    unsigned nworkers;
+    _Atomic uint32_t connections; /* client connections of all workers */
+    bool pins;                    /* an agent feeds us: revisions are stamped and followed */
+    _Atomic uint32_t stopped;     /* workers whose thread has ended */
 };
 
 struct worker {
@@ -65,6 +68,8 @@ struct worker {
     struct request *free_requests;
     unsigned nfree_requests;
     struct providers providers;
+    struct list hungry; /* of provider.hungry */
+    uint64_t hungry_ms; /* when they were looked at last */
     struct names names;
     struct accesslog log;
     struct live_walk live; /* listings */

@@ -83,6 +83,8 @@ void loop_start(struct loop *l, const char *graph, const char *const *sets)
         fail_msg("%s", e.text);
     l->shared.set = &l->set;
     l->shared.traces = traces_new(l->set.limit_traces);
+    l->shared.endpoints = endpoint_table_new();
+    assert_non_null(l->shared.endpoints);
     assert_int_equal(worker_init(&l->w, 0, &l->shared, &e), 0);
     l->reader[0] = &l->w.slots;
     l->w.virtual_clock = true;
@@ -112,6 +114,7 @@ void loop_stop(struct loop *l)
     for (unsigned i = 0; i < SLOTS; i++)
         assert_int_equal(l->w.slots.count[i], 0);
     slots_release(&l->slots);
+    endpoint_table_free(l->shared.endpoints);
     traces_free(l->shared.traces);
     settings_release(&l->set);
     conf_free(l->conf);

@@ -1,0 +1,43 @@
+/* The endpoints on the control thread: their checks, and the operator's orders. */
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "proxy/control.h"
+#include "proxy/health.h"
+#include <assert.h>
+#include <errno.h>
+#include <time.h>
+
+void health_order_run(struct message *m, void *control)
+{
+    struct health_order *o = list_entry(m, struct health_order, message);
+    struct control *c = control;
+    assert(c->magic == CONTROL_MAGIC);
+    health_take(c->health, o);
+    mem_free(o);
+}
+
+int control_endpoints(struct control *c, struct err *e)
+{
+    c->shared.endpoints = endpoint_table_new();
+    struct health_options o = {.base = c->base,
+        .table = c->shared.endpoints,
+        .rules = &c->rules,
+        .targets = c->set->limit_health_targets,
+        .checks = c->set->limit_health_checks,
+        .stats = c->stats};
+    c->health = c->shared.endpoints ? health_new(&o) : NULL;
+    return c->health ? 0 : err_set(e, -ENOMEM, "out of memory");
+}
+
+void control_endpoints_release(struct control *c)
+{
+    health_free(c->health);
+    endpoint_table_free(c->shared.endpoints);
+}
+
+uint64_t control_now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
