@@ -52,7 +52,7 @@ static struct h2strm *opened(struct h2link *l)
     struct worker *w = c->conn.w;
     if (w->draining && of_link(l)->goodbye_ms == 0)
         return NULL;
-    struct cstream *cs = mem_zalloc(sizeof *cs);
+    struct cstream *cs = worker_stream_object(w, CLIENT_MAGIC, sizeof *cs);
     if (!cs)
         return NULL;
     h2strm_open(&cs->s, l, &cs->c.conn, CLIENT_MAGIC, client_on_ready);

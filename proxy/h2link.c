@@ -53,7 +53,7 @@ static bool on_bad_head(struct h2_stream *st, enum h2_kind kind, enum h2_error e
     counter_cell *stats = s->conn->w->stats;
     bool server = s->l->server;
     counter_inc(&stats[(server ? STAT_BAD_H2_REQUESTS : STAT_BAD_H2_REPLIES) + error]);
-    if (!server || kind != H2_REQUEST)
+    if (!server || kind != H2_REQUEST || (error != H2_E_TOO_LARGE && error != H2_E_TOO_MANY))
         return false;
     s->bad = (uint8_t)error;
     wake_strm(s);

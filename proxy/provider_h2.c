@@ -48,7 +48,7 @@ static void stream_ready(struct conn *conn)
 
 static struct pconn *open_stream(struct worker *w, struct psession *s)
 {
-    struct pstream *st = mem_zalloc(sizeof *st);
+    struct pstream *st = worker_stream_object(w, PCONN_MAGIC, sizeof *st);
     if (!st)
         return NULL;
     h2strm_open(&st->s, &s->l, &st->p.conn, PCONN_MAGIC, stream_ready);

@@ -25,6 +25,7 @@
 #define SWEEP_MS     1000
 #define BLOCKS_KEPT  64
 #define READY_A_TURN 256
+#define SPARES_KEPT  512
 
 void worker_clock_read(struct worker *w)
 {
@@ -85,6 +86,8 @@ int worker_init(struct worker *w, unsigned id, struct shared *shared, struct err
     list_init(&w->ready);
     list_init(&w->hungry);
     list_init(&w->flush);
+    list_init(&w->spares[0].conns);
+    list_init(&w->spares[1].conns);
     list_init(&w->dead);
     /* Some above the limit, so that what is refused for it can still be answered. */
     uint32_t limit = w->set->limit_buffers;
@@ -113,13 +116,39 @@ int worker_init(struct worker *w, unsigned id, struct shared *shared, struct err
     return 0;
 }
 
+/* conn is the first member of client and pconn, and of their streams. */
 static void free_dead(struct worker *w)
 {
     list_for_each (it, &w->dead) {
         struct conn *c = list_entry(it, struct conn, ready);
         list_remove(it);
-        mem_free(c); /* conn is the first member of client and pconn */
+        struct spares *s = &w->spares[c->magic == CLIENT_MAGIC];
+        if (!conn_is_stream(c) || s->n >= SPARES_KEPT) {
+            mem_free(c);
+            continue;
+        }
+        list_append(&s->conns, it);
+        s->n++;
     }
+}
+
+void *worker_stream_object(struct worker *w, uint32_t magic, size_t size)
+{
+    struct spares *s = &w->spares[magic == CLIENT_MAGIC];
+    if (list_empty(&s->conns))
+        return mem_zalloc(size);
+    struct conn *c = list_entry(s->conns.prev, struct conn, ready);
+    list_remove(&c->ready);
+    s->n--;
+    memset(c, 0, size);
+    return c;
+}
+
+static void free_spares(struct worker *w)
+{
+    for (unsigned i = 0; i < 2; i++)
+        list_for_each (it, &w->spares[i].conns)
+            mem_free(list_entry(it, struct conn, ready));
 }
 
 void worker_bury(struct worker *w, struct conn *c)
@@ -136,6 +165,7 @@ void worker_release(struct worker *w)
     providers_drain(w, true);
     mailbox_close(&w->mailbox);
     free_dead(w);
+    free_spares(w);
     names_release(w);
     requests_release(w);
     accesslog_release(&w->log);
@@ -177,6 +207,7 @@ static void sweep(struct worker *w)
         return;
     w->last_sweep_ms = w->now_ms;
     providers_sweep(w);
+    bufpool_trim(&w->bufs);
     names_sweep(w);
 }
 

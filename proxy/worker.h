@@ -42,6 +42,12 @@ struct shared {
     _Atomic uint32_t stopped;     /* workers whose thread has ended */
 };
 
+/* Objects of HTTP/2 streams that are over, for the next ones. */
+struct spares {
+    struct list conns; /* by their ready link */
+    unsigned n;
+};
+
 struct worker {
     uint32_t magic;
     unsigned id;
@@ -61,10 +67,11 @@ struct worker {
 
     struct bufpool bufs;
     struct list listeners;
-    struct list clients; /* every client connection */
-    struct list ready;   /* connections to resume before sleeping */
-    struct list flush;   /* HTTP/2 connections with output, written at the end of the turn */
-    struct list dead;    /* connections to free after the turn, by their ready link */
+    struct list clients;     /* every client connection */
+    struct list ready;       /* connections to resume before sleeping */
+    struct list flush;       /* HTTP/2 connections with output, written at the end of the turn */
+    struct list dead;        /* connections to free after the turn, by their ready link */
+    struct spares spares[2]; /* of providers, of clients */
     struct request *free_requests;
     unsigned nfree_requests;
     struct providers providers;
@@ -116,6 +123,9 @@ static inline void worker_clock(struct worker *w)
 void worker_timer(struct worker *w, struct timer *t, uint64_t deadline_ms);
 /* Frees the connection's object after the turn. */
 void worker_bury(struct worker *w, struct conn *c);
+/* A zeroed object whose first member is the conn of a stream; buried like any other. All objects of
+ * one magic have one size. NULL when memory is out. */
+void *worker_stream_object(struct worker *w, uint32_t magic, size_t size);
 /* xorshift128+: for choices and trace ids, not for secrets. */
 uint64_t worker_random(struct worker *w);
 

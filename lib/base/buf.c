@@ -31,7 +31,8 @@ int buf_take_block(struct buf *b, struct bufpool *bp)
     char *block = bp->free ? take_free(bp) : mem_alloc(bp->block);
     if (!block)
         return -ENOMEM;
-    bp->nused++;
+    if (++bp->nused > bp->peak)
+        bp->peak = bp->nused;
     *b = (struct buf){.data = block, .size = bp->block};
     return 0;
 }
@@ -41,13 +42,21 @@ void buf_give_block(struct buf *b, struct bufpool *bp)
     char *block = b->data;
     *b = (struct buf){0};
     bp->nused--;
-    if (bp->nfree >= bp->keep) {
+    if (bp->nfree >= bp->keep && bp->nfree >= bp->peak) {
         mem_free(block);
         return;
     }
     memcpy(block, &bp->free, sizeof(bp->free));
     bp->free = block;
     bp->nfree++;
+}
+
+void bufpool_trim(struct bufpool *bp)
+{
+    uint32_t keep = bp->peak > bp->keep ? bp->peak : bp->keep;
+    while (bp->nused + bp->nfree > keep && bp->nfree)
+        mem_free(take_free(bp));
+    bp->peak = bp->nused;
 }
 
 void buf_compact(struct buf *b)

@@ -16,8 +16,9 @@ struct bufpool {
     void *free;     /* linked through the first word of each free block */
     uint32_t block; /* bytes in a block */
     uint32_t nfree; /* blocks on the list */
-    uint32_t keep;  /* blocks above this are given back to the heap */
+    uint32_t keep;  /* blocks above this, and above peak, are given back to the heap */
     uint32_t nused; /* blocks out */
+    uint32_t peak;  /* most of them at a time since the last bufpool_trim */
     uint32_t limit; /* blocks that may be out; buf_hold fails above */
 };
 
@@ -34,6 +35,10 @@ void bufpool_release(struct bufpool *bp);
 /* Gives b, which has none, a block, and takes it away again: for buf_hold and buf_drop. */
 int buf_take_block(struct buf *b, struct bufpool *bp);
 void buf_give_block(struct buf *b, struct bufpool *bp);
+
+/* From time to time: gives back what was not needed since the last call. Between two calls as many
+ * blocks stay on the list as were out at a time, so that a load finds its blocks again. */
+void bufpool_trim(struct bufpool *bp);
 
 /* Makes sure b has a block. 0, -ENOMEM, or -ENOBUFS at the limit. */
 static inline int buf_hold(struct buf *b, struct bufpool *bp)

@@ -90,6 +90,10 @@ static void the_limit_is_on_blocks_out(void **state)
     for (int i = 1; i < 4; i++)
         buf_drop(&b[i], &bp);
     assert_int_equal(bp.nused, 0);
+    assert_int_equal(bp.nfree, 3); /* as many as were out */
+    bufpool_trim(&bp);
+    assert_int_equal(bp.nfree, 3); /* they were needed since the last time */
+    bufpool_trim(&bp);
     assert_int_equal(bp.nfree, 1);
     assert_int_equal(mem_live(), 1); /* keep = 1: the others went back to the heap */
     bufpool_release(&bp);
