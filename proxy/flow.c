@@ -9,7 +9,7 @@
 void flow_init(struct flow *f, const struct h1_head *head, const struct h1_limits *limits,
     uint8_t to_framing, bool exclusive)
 {
-    *f = (struct flow){.framing = to_framing, .exclusive = exclusive};
+    *f = (struct flow){.framing = to_framing, .exclusive = exclusive, .cap = UINT64_MAX};
     h1_body_init(&f->body, head, limits);
     f->decoded = h1_body_empty(head);
 }
@@ -154,6 +154,10 @@ static enum flow_result decode(struct flow *f, struct conn *from, struct conn *t
         consume(f, from, f->used);
         return FLOW_WAIT;
     case H1_DATA:
+        if (data.n > f->cap - f->sent && !f->discard) {
+            f->too_large = true;
+            return FLOW_TOO_LARGE;
+        }
         if (f->exclusive && length_reached(f) && extra)
             return FLOW_EXTRA;
         f->span = data;

@@ -18,6 +18,7 @@ enum flow_result {
     FLOW_TO_ERROR,   /* `to` broke */
     FLOW_MALFORMED,  /* flow->body.error says how */
     FLOW_EXTRA,      /* bytes after the end (only when `exclusive`); the last byte was not sent */
+    FLOW_TOO_LARGE,  /* more content than `cap`; what is beyond was not sent, nor the end */
     FLOW_NO_MEMORY
 };
 
@@ -33,10 +34,12 @@ struct flow {
     bool pass_trailers;
     bool begun; /* some of it, or of the head before it, has left for `to` */
     bool tap_lost;
+    bool too_large;     /* there is more content than `cap` */
     bool trailers_lost; /* memory was out: the message cannot be ended rightly */
     struct buf *tap;    /* raw bytes are kept here too, for a retry; NULL: not */
     uint64_t taken;     /* raw bytes dropped from `from` */
     uint64_t sent;      /* content bytes handed to `to` */
+    uint64_t cap;       /* most of them; UINT64_MAX until somebody sets it */
     uint64_t stamp_us;  /* last time a byte moved */
 };
 

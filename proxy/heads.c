@@ -3,6 +3,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
 #include "lib/graph/edge.h"
+#include "proxy/actions.h"
 #include "proxy/edge.h"
 #include "proxy/grpc_call.h"
 #include "proxy/page.h"
@@ -203,11 +204,20 @@ int heads_request(struct request *r, struct buf *b)
     struct out o = out_begin(b);
     put_str(&o, r->head.method);
     PUT(&o, " ");
-    put_str(&o, r->answer.path);
+    const struct route_actions *actions = request_actions(r);
+    if (actions)
+        actions_put_path(r, &o);
+    else
+        put_str(&o, r->answer.path);
     PUT(&o, " HTTP/1.1\r\nhost: ");
-    put_str(&o, r->head.authority.n ? r->head.authority : r->service);
+    if (actions && actions->host.n)
+        put_str(&o, actions->host);
+    else
+        put_str(&o, r->head.authority.n ? r->head.authority : r->service);
     PUT(&o, "\r\n");
     put_fields(&o, r->fields, r->head.nfields, request_fields_kept_back(r));
+    if (actions)
+        actions_put_request(r, &o);
     put_request_framing(r, &o);
     if (r->call_deadline_us) {
         char left[GRPC_TIMEOUT_TEXT];
@@ -325,6 +335,8 @@ int heads_reply(struct request *r, struct buf *b, uint8_t *ret_framing)
 {
     struct out o = out_begin(b);
     heads_put_status(&o, r->reply.status, r->reply.reason);
+    if (request_actions(r))
+        actions_edit_reply(r);
     if (r->vary.n)
         edge_put_reply(r, &o);
     put_reply_fields(r, &o);
@@ -375,6 +387,8 @@ static const char *detail(const struct request *r)
         return context_fault_word(r->answer.context.fault);
     if (r->bad_head)
         return h2_error_word(r->bad_head);
+    if (r->up.too_large)
+        return "body-too-large";
     if (r->parser.error)
         return h1_error_word(r->parser.error);
     if (r->up.body.error)

@@ -19,6 +19,7 @@
 #include "proxy/request.h"
 #include "lib/base/mem.h"
 #include "lib/graph/pinned.h"
+#include "proxy/actions.h"
 #include "proxy/budget.h"
 #include "proxy/edge.h"
 #include "proxy/grpc_call.h"
@@ -84,12 +85,12 @@ static struct request *request_alloc(struct worker *w)
         return r;
     }
     uint32_t n = w->set->h1.fields;
-    r = mem_alloc(sizeof *r + 3 * n * sizeof(struct field));
+    r = mem_alloc(sizeof *r + (3 * n + ACTION_HEADERS_MAX) * sizeof(struct field));
     if (!r)
         return NULL;
     r->fields = (struct field *)(void *)(r + 1);
     r->reply_fields = r->fields + n;
-    r->trailer_fields = r->reply_fields + n;
+    r->trailer_fields = r->reply_fields + n + ACTION_HEADERS_MAX;
     return r;
 }
 
@@ -194,6 +195,7 @@ void request_drop_snapshot(struct request *r)
     if (!r->holding)
         return;
     r->holding = false;
+    r->answer.route.actions = NULL;
     r->service = copy_name(r->names, r->service);
     r->answer.context.env = copy_name(r->names + 64, r->answer.context.env);
     r->provider_env = copy_name(r->names + 128, r->provider_env);
@@ -386,8 +388,9 @@ static void record_hop(struct request *r)
 {
     const struct answer *a = &r->answer;
     struct str env = r->provider_env;
-    const char *word =
-        a->refusal ? refusal_word(heads_told(r, a->refusal)) : decision_class_word(a->decision.cls);
+    const char *word = a->refusal ? refusal_word(heads_told(r, a->refusal))
+                       : a->moved ? "redirect"
+                                  : decision_class_word(a->decision.cls);
     int n = snprintf(r->hop, sizeof r->hop, "%.*s@%.*s;%s=%s;rule=%s;epoch=%llu%s%s",
         STR_ARG(r->service.n ? r->service : STR("-")), STR_ARG(env.n ? env : STR("-")),
         a->refusal ? "refused" : "class", word, context_rule_word(a->context.rule),
@@ -412,7 +415,11 @@ static void count_decision(struct request *r)
     counter_cell *stats = r->w->stats;
     const struct context *c = &r->answer.context;
     counter_inc(&stats[STAT_RULES + c->rule]);
-    counter_inc(&stats[STAT_REQUESTS + (r->answer.refusal ? CLASS_NONE : r->answer.decision.cls)]);
+    if (r->answer.moved)
+        counter_inc(&stats[STAT_MOVED + r->answer.moved - 1]);
+    else
+        counter_inc(
+            &stats[STAT_REQUESTS + (r->answer.refusal ? CLASS_NONE : r->answer.decision.cls)]);
     if (c->fault)
         counter_inc(&stats[STAT_FAULTS + c->fault]);
     if (c->foreign)
@@ -436,6 +443,8 @@ static void take_policy(struct request *r, const struct snapshot *s)
         p->retries_budget_percent == UINT32_MAX ? RETRY_PERCENT : p->retries_budget_percent;
     r->try_timeout_ms = p->try_timeout_ms;
     affinity_take(r, p, r->answer.route.actions);
+    r->stream_timeout_ms = p->idle_timeout_ms ? p->idle_timeout_ms : (uint32_t)set->timeout_stream;
+    r->tunnel_timeout_ms = p->idle_timeout_ms ? p->idle_timeout_ms : (uint32_t)set->timeout_tunnel;
 }
 
 static enum step step_decide(struct request *r)
@@ -453,6 +462,7 @@ static enum step step_decide(struct request *r)
         .authority = r->head.authority,
         .path = r->head.path,
         .trusted = r->client->listener->spec.trusted,
+        .https = actions_by_tls(r->client),
         .refuse_missing = w->set->on_missing == ON_MISSING_REFUSE,
         .connect = r->tunnel == TUNNEL_CONNECT,
         .gateway = w->slots.gateway,
@@ -479,6 +489,8 @@ static enum step step_decide(struct request *r)
     heads_trace(r);
     if (r->is_explain || lost_explained_context(r))
         record_hop(r);
+    if (a->moved)
+        return STEP_OWN;
     if (!r->ask.trusted && r->tunnel != TUNNEL_TCP && edge_decided(r))
         return STEP_OWN;
     if (a->refusal)
@@ -486,6 +498,11 @@ static enum step step_decide(struct request *r)
     usage_add(&w->by_env, a->decision.env);
     usage_add(&w->by_service, a->decision.service);
     take_policy(r, s);
+    if (a->route.actions) {
+        enum step next = actions_begin(r);
+        if (next != STEP_COUNT)
+            return next;
+    }
     return grpc_call_begin(r) ? STEP_NAME : request_refuse(r, REFUSAL_BAD_REQUEST);
 }
 
@@ -503,6 +520,8 @@ static void discard_request(struct request *r)
 
 static int own_reply(struct request *r, struct buf *b)
 {
+    if (r->answer.moved && !r->refusal)
+        return actions_moved_reply(r, b);
     return r->share ? share_reply(r, b) : heads_refusal(r, b);
 }
 

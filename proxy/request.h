@@ -96,8 +96,10 @@ struct request {
     uint64_t try_ms; /* when this try began */
     uint32_t try_timeout_ms, retry_after_s;
     uint32_t reply_timeout_ms, connect_timeout_ms, retries_max, retry_percent;
-    struct addr endpoint; /* chosen; name points into the snapshot */
-    struct str service;   /* names in the snapshot; copied to `names` when it is let go */
+    uint32_t stream_timeout_ms; /* while bodies flow: without a byte moved */
+    uint32_t tunnel_timeout_ms; /* the same of a tunnel */
+    struct addr endpoint;       /* chosen; name points into the snapshot */
+    struct str service;         /* names in the snapshot; copied to `names` when it is let go */
     struct str provider_env;
     struct str vary;          /* the gateway's, at an untrusted listener; in the snapshot */
     struct str allow_headers; /* names taken out of a preflight; in scratch */
@@ -122,7 +124,7 @@ struct request {
     char offer[UPGRADE_OFFER_MAX]; /* protocols of an upgrade that are passed on */
     char names[3 * 64];   /* service, environment and provider names once the snapshot is gone */
     struct field *fields; /* limits.fields of the request */
-    struct field *reply_fields;   /* as many, for reply heads and trailers */
+    struct field *reply_fields; /* for reply heads and trailers: as many, and ACTION_HEADERS_MAX */
     struct field *trailer_fields; /* as many, for the request's trailers */
 };
 

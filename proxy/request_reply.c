@@ -48,6 +48,8 @@ static enum step stale_retry(struct request *r)
     r->send_failed = false;
     r->keep = r->head.keep_alive && !r->client->refuse;
     request_init_up(r);
+    if (r->answer.route.actions)
+        r->up.cap = r->answer.route.actions->max_body;
     return next;
 }
 
@@ -117,7 +119,7 @@ static enum step final_reply(struct request *r)
     r->down.stamp_us = w->now_us;
     buf_consume(&p->in, r->reply.size);
     request_drop_snapshot(r);
-    request_deadline(r, w->now_ms + w->set->timeout_stream);
+    request_deadline(r, w->now_ms + r->stream_timeout_ms);
     return STEP_RELAY;
 }
 
@@ -210,6 +212,7 @@ enum step request_step_relay(struct request *r)
     case FLOW_TO_ERROR:
         client_close(r->client, CLIENT_CLOSE_RESET, false);
         return STEP_GONE;
+    case FLOW_TOO_LARGE: /* replies have no cap */
     case FLOW_NO_MEMORY:
         return request_abort(r, CLIENT_CLOSE_NO_MEMORY);
     }

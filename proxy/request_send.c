@@ -205,7 +205,7 @@ enum step request_step_send(struct request *r)
     r->up.stamp_us = w->now_us;
     h1_parser_reset(&r->reply_parser, &w->set->h1, r->reply_fields);
     request_deadline(
-        r, w->now_ms + (r->up.decoded ? of_try(r, r->reply_timeout_ms) : w->set->timeout_stream));
+        r, w->now_ms + (r->up.decoded ? of_try(r, r->reply_timeout_ms) : r->stream_timeout_ms));
     return STEP_REPLY;
 }
 
@@ -232,6 +232,10 @@ enum step request_pump_up(struct request *r)
     case FLOW_NO_MEMORY:
         return r->replied ? request_abort(r, CLIENT_CLOSE_NO_MEMORY)
                           : request_refuse(r, REFUSAL_OVERLOAD);
+    case FLOW_TOO_LARGE:
+        r->client_fault = CLIENT_CLOSE_TOO_LARGE + 1;
+        return r->replied ? request_abort(r, CLIENT_CLOSE_TOO_LARGE)
+                          : request_refuse(r, REFUSAL_TOO_LARGE);
     case FLOW_MALFORMED:
         counter_inc(&w->stats[STAT_BAD_REQUESTS + r->up.body.error]);
         r->client_fault = CLIENT_CLOSE_BAD_REQUEST + 1;
@@ -311,12 +315,12 @@ void request_on_timer(struct timer *t)
     uint64_t last = r->up.stamp_us > r->down.stamp_us ? r->up.stamp_us : r->down.stamp_us;
     bool streaming = r->step == STEP_RELAY ||
                      (r->step == STEP_REPLY && !r->up.done && !r->send_failed && !r->is_call);
-    uint64_t deadline = streaming ? last / 1000 + w->set->timeout_stream : r->deadline_ms;
+    uint64_t deadline = streaming ? last / 1000 + r->stream_timeout_ms : r->deadline_ms;
     uint64_t call_ms = r->call_deadline_us / 1000 + 1;
     if (r->call_deadline_us && call_ms < deadline)
         deadline = call_ms;
     if (r->step == STEP_TUNNEL)
-        deadline = last / 1000 + w->set->timeout_tunnel;
+        deadline = last / 1000 + r->tunnel_timeout_ms;
     if (deadline > w->now_ms) {
         worker_timer(w, t, deadline);
         return;

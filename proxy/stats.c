@@ -3,7 +3,7 @@
 static const char *const client_close_words[CLIENT_CLOSE_COUNT] = {"client", "idle",
     "client-in-head", "head-timeout", "bad-request", "half-close", "client-reset", "client-in-body",
     "body-timeout", "stalled", "early-reply", "done", "refused", "provider", "deadline", "drain",
-    "no-memory", "proxy-header"};
+    "no-memory", "proxy-header", "too-large"};
 static const char *const provider_error_words[PROVIDER_ERROR_COUNT] = {"refused", "connect-timeout",
     "name", "pending-timeout", "pending-full", "closed", "closed-in-head", "closed-in-body",
     "malformed", "reply-timeout", "stalled", "extra-bytes"};
@@ -205,6 +205,10 @@ static const struct counter_single singles[] = {
         {"offshoot_skew_total", "skew=\"expired\"",
             "Requests whose pinned epoch is not held: this proxy is behind, or it was retired.",
             0}},
+    {STAT_MOVED, {"offshoot_redirects_total", "by=\"route\"",
+                     "Requests answered with a redirect that their route asks for.", 0}},
+    {STAT_MOVED_HTTPS, {"offshoot_redirects_total", "by=\"https\"",
+                           "Requests answered with a redirect that their route asks for.", 0}},
     {STAT_SHARE_LINKS,
         {"offshoot_share_links_total", "answer=\"link\"",
             "Share links answered by a redirect that sets the cookie, or takes it away (leave).",

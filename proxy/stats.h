@@ -31,6 +31,7 @@ enum client_close {
     CLIENT_CLOSE_DRAIN,
     CLIENT_CLOSE_NO_MEMORY,
     CLIENT_CLOSE_PROXY_HEADER,
+    CLIENT_CLOSE_TOO_LARGE,
     CLIENT_CLOSE_COUNT
 };
 enum provider_error {
@@ -110,6 +111,8 @@ enum proxy_stat {
     STAT_PINS_FOLLOWED, /* decided in a held epoch that is not the active one */
     STAT_SKEW,          /* + enum skew - 1 */
     STAT_SKEW_LAST = STAT_SKEW + 1,
+    STAT_MOVED, /* + enum moved - 1 */
+    STAT_MOVED_HTTPS,
     STAT_SHARE_LINKS, /* + enum share - 1 */
     STAT_SHARE_LEFT,
     STAT_SHARE_EXPIRED,

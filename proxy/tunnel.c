@@ -98,7 +98,7 @@ static enum step begin(struct request *r)
     r->in_tunnel = true;
     counter_inc(&w->stats[STAT_TUNNELS + r->tunnel - 1]);
     counter_inc(&w->stats[STAT_TUNNELS_NOW]);
-    request_deadline(r, w->now_ms + w->set->timeout_tunnel);
+    request_deadline(r, w->now_ms + r->tunnel_timeout_ms);
     return STEP_TUNNEL;
 }
 

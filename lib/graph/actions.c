@@ -115,6 +115,28 @@ struct str actions_location(const struct route_actions *a, bool https, struct st
     return sunk(&s);
 }
 
+unsigned actions_moved(const struct route_actions *a, bool to_https, bool https,
+    struct str authority, struct str path, struct str *ret_location, char *out, size_t size)
+{
+    struct route_actions own = actions_none();
+    if (to_https) {
+        own.redirect = (struct redirect){.status = 308, .scheme = REDIRECT_HTTPS};
+        a = &own;
+    }
+    /* The rewritten path is made where the Location ends, and so moves towards its start. */
+    struct str to = path;
+    if (actions_rewrite_path(a)) {
+        size_t room = path.n + a->replace_prefix.n + 1;
+        *ret_location = (struct str){NULL, 0};
+        if (room > size)
+            return a->redirect.status;
+        to = actions_path(a, path, out + size - room, room);
+        size -= room;
+    }
+    *ret_location = actions_location(a, https, authority, to, out, size);
+    return a->redirect.status;
+}
+
 /* ---- headers ---- */
 
 bool actions_may_edit(struct str name, const char **ret_why)

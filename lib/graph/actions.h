@@ -107,6 +107,11 @@ bool location_valid(struct str location);  /* http(s) URL or absolute path, 2,04
 bool host_text_valid(struct str host);     /* characters of host and port, 261 bytes */
 bool redirect_status_valid(uint32_t status);
 
+/* For a request that the route moves (decide.h): the status, and Location as actions_location.
+ * path: as received. */
+unsigned actions_moved(const struct route_actions *a, bool to_https, bool https,
+    struct str authority, struct str path, struct str *ret_location, char *out, size_t size);
+
 /* Copies for a compiled graph: adds what a copy needs; then copies `from`, its fields and strings
  * to where the two pointers are, which move on. */
 void actions_size(const struct route_actions *from, size_t *fields, size_t *text);

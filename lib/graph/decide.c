@@ -112,18 +112,49 @@ static enum refusal resolve(const struct snapshot *s, const struct ask *a, struc
     return REFUSAL_UNSUPPORTED;
 }
 
+bool ask_https(const struct ask *a)
+{
+    for (unsigned i = 0; a->trusted && i < a->nfields; i++)
+        if (a->fields[i].id == FIELD_X_FORWARDED_PROTO)
+            return str_ieq(field_value(&a->fields[i]), STR("https"));
+    return a->https;
+}
+
+static bool moves(const struct ask *a, struct answer *ret)
+{
+    const struct route_actions *actions = ret->route.actions;
+    if (!actions || a->connect)
+        return false;
+    if (actions->redirect.status)
+        ret->moved = MOVED_ROUTE;
+    else if (actions->require_https && !ask_https(a))
+        ret->moved = MOVED_HTTPS;
+    return ret->moved != MOVED_NONE;
+}
+
 void decide_again(const struct snapshot *s, const struct ask *a, struct answer *ret)
 {
+    ret->moved = MOVED_NONE;
     ret->route = (struct route){.service = NUMBER_NONE};
     ret->decision = (struct decision){.env = NUMBER_NONE,
         .service = NUMBER_NONE,
         .provider = NUMBER_NONE,
         .cause_env = NUMBER_NONE};
     enum refusal refusal = pick_route(s, a, ret);
-    if (refusal == REFUSAL_NONE)
+    if (refusal == REFUSAL_NONE && !moves(a, ret))
         refusal = resolve(s, a, ret);
     ret->refusal = (uint8_t)refusal;
     ret->decision.refusal = (uint8_t)refusal;
+}
+
+/* Who names no environment may still be sent elsewhere. */
+static bool is_moved(const struct snapshot *s, const struct ask *a, struct answer *ret)
+{
+    if (pick_route(s, a, ret) == REFUSAL_NONE && moves(a, ret))
+        return true;
+    ret->bad_path = false;
+    ret->route = (struct route){.service = NUMBER_NONE};
+    return false;
 }
 
 void decide(const struct snapshot *s, const struct ask *a, struct answer *ret)
@@ -144,6 +175,8 @@ void decide(const struct snapshot *s, const struct ask *a, struct answer *ret)
         decide_again(s, a, ret);
         return;
     }
+    if (refusal == REFUSAL_NO_ENVIRONMENT && is_moved(s, a, ret))
+        return;
     ret->refusal = (uint8_t)refusal;
     ret->decision.refusal = (uint8_t)refusal;
 }

@@ -41,7 +41,7 @@ static void refuse_strict(const struct snapshot *s, struct answer *ret)
 
 uint32_t decide_pinned(const struct epoch_view *v, struct ask *a, struct answer *ret)
 {
-    if (ret->context.fault != FAULT_NONE || ret->refusal == REFUSAL_LOOP)
+    if (ret->context.fault != FAULT_NONE || ret->refusal == REFUSAL_LOOP || ret->moved)
         return v->active;
     uint32_t at = find(v, ret);
     bool skewed = at == v->n;
