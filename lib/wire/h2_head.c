@@ -320,19 +320,26 @@ static void move_cookie_last(struct h2_text *t)
     t->cookie_end = t->b->end - 2;
 }
 
+/* An empty value adds nothing: "a=1; " would end in white space. */
 static void cookie(struct h2_text *t, struct str name, struct str value)
 {
-    const struct str semicolon = STR("; "), end = STR("\r\n");
+    const struct str end = STR("\r\n");
     if (!t->cookie_end) {
         t->cookie_at = t->b->end;
         line(t, name, value);
-    } else if (room(t, semicolon.n + value.n)) {
+    } else if (value.n) {
+        uint32_t empty = t->cookie_at + (uint32_t)name.n + 2;
+        struct str between = t->cookie_end > empty ? STR("; ") : STR("");
+        if (!room(t, between.n + value.n))
+            return;
         if (t->cookie_end + end.n != t->b->end)
             move_cookie_last(t);
         t->b->end = t->cookie_end;
-        put(t, semicolon);
+        put(t, between);
         put(t, value);
         put(t, end);
+    } else {
+        return;
     }
     t->cookie_end = t->b->end - (uint32_t)end.n;
 }

@@ -116,6 +116,8 @@ static void cookies_are_joined(void **state)
         "GET / HTTP/1.1\r\nhost: a.example\r\ncookie: a=1; b=2; c=3\r\nx: y\r\n\r\n");
     assert_reads(H2_REQUEST, GET "cookie: a=1\nx: y\ncookie: b=2\nlong-name: z\ncookie: c\n", true,
         "GET / HTTP/1.1\r\nhost: a.example\r\nx: y\r\nlong-name: z\r\ncookie: a=1; b=2; c\r\n\r\n");
+    assert_reads(H2_REQUEST, GET "cookie: \nx: y\ncookie: b\ncookie: \n", true,
+        "GET / HTTP/1.1\r\nhost: a.example\r\nx: y\r\ncookie: b\r\n\r\n");
     assert_reads(H2_REPLY, ":status: 200\ncookie: a\ncookie: b\n", true,
         "HTTP/1.1 200 \r\ncookie: a\r\ncookie: b\r\n\r\n");
 }
