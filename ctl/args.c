@@ -47,7 +47,7 @@ const struct option_desc options[OPT_COUNT] = {
     [OPT_WAIT] = {"wait", NULL, 0, "Return when every live proxy is active on the new epoch."},
     [OPT_TIMEOUT] = {"timeout", "DURATION", 0,
         "How long --wait waits at the most, up to 5m. Default: 30s."},
-    [OPT_LIMIT] = {"limit", "N", 0, "The newest N, and no more. Default: 100."},
+    [OPT_LIMIT] = {"limit", "N", 0, "So many at the most."},
     [OPT_KEYS] = {"keys", "FILE", 0, "The key file, as the proxies have it."},
     [OPT_TRUST_DOMAIN] = {"trust-domain", "NAME", 0,
         "The trust domain of the proxies. Default: offshoot."},
@@ -55,6 +55,19 @@ const struct option_desc options[OPT_COUNT] = {
     [OPT_URL] = {"url", "URL", 0, "Also make a link: this URL with the token in a parameter."},
     [OPT_PARAM] = {"param", "NAME", 0, "That parameter: the key of a query selector."},
     [OPT_BEHIND] = {"behind", NULL, 0, "Only those that are not on the newest epoch."},
+    [OPT_LIVE] = {"live", NULL, 0, "Those that are being done now."},
+    [OPT_ENV] = {"env", "ENVIRONMENT", 0, "Only requests to this environment."},
+    [OPT_SERVICE] = {"service", "SERVICE", 0, "Only requests to this service."},
+    [OPT_STATE] = {"state", "WORD", 0, "Only those in this state, as the list names it."},
+    [OPT_OLDER] = {"older", "DURATION", 0, "Only those at least as old, as 500ms."},
+    [OPT_SIDE] = {"side", "SIDE", 0, "Only connections of this side: client or provider."},
+    [OPT_WHEN] = {"when", "RULE", 0,
+        "Only requests that the rule fits, as in accessLog.when: 'status=5xx env=main'. May be "
+        "repeated: any of the rules."},
+    [OPT_FORMAT] = {"format", "WORD", 0, "Lines as text, json or otel. Default: text."},
+    [OPT_ONCE] = {"once", NULL, 0, "Measure one interval, print it, and exit."},
+    [OPT_INTERVAL] = {"interval", "DURATION", 0,
+        "Time between two readings. Default: 2s; with --once 1s."},
     [OPT_CONFIG] = {"config", "FILE", 'c',
         "Read `graph` and `socket` from the configuration file FILE; also -c FILE."},
     [OPT_CHECK_CONFIG] = {"check-config", NULL, 0, "Check the configuration file, and exit."},
@@ -112,6 +125,8 @@ struct values *args_list(struct args *a, enum option o)
         return &a->remove;
     case OPT_DROP:
         return &a->drop;
+    case OPT_WHEN:
+        return &a->when;
     default:
         return NULL;
     }
@@ -120,8 +135,8 @@ struct values *args_list(struct args *a, enum option o)
 /* Each list has room for every word there is. */
 static int make_lists(struct args *a, size_t room)
 {
-    struct values *lists[] = {
-        &a->words, &a->graph, &a->header, &a->parent, &a->set, &a->use, &a->remove, &a->drop};
+    struct values *lists[] = {&a->words, &a->graph, &a->header, &a->parent, &a->set, &a->use,
+        &a->remove, &a->drop, &a->when};
     size_t n = sizeof(lists) / sizeof(lists[0]);
     a->room = mem_array(room, n * sizeof(*a->room));
     if (!a->room)

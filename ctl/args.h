@@ -40,6 +40,16 @@ enum option {
     OPT_TIMEOUT,
     OPT_LIMIT,
     OPT_BEHIND,
+    OPT_LIVE,
+    OPT_ENV,
+    OPT_SERVICE,
+    OPT_STATE,
+    OPT_OLDER,
+    OPT_SIDE,
+    OPT_WHEN,
+    OPT_FORMAT,
+    OPT_ONCE,
+    OPT_INTERVAL,
     OPT_KEYS,
     OPT_TRUST_DOMAIN,
     OPT_EXPLAIN,
@@ -71,7 +81,7 @@ struct values {
 struct args {
     uint64_t given; /* OPTION_BIT of every option that was there */
     const char *value[OPT_COUNT];
-    struct values words, graph, header, parent, set, use, remove, drop;
+    struct values words, graph, header, parent, set, use, remove, drop, when;
     const char **room; /* of all the lists */
 };
 

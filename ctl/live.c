@@ -46,12 +46,26 @@ struct sink {
     unsigned magic;
     struct text *body;
     bool full;
+    CURL *curl;
+    bool (*fn)(struct str piece, void *arg); /* NULL: all goes to body */
+    void *arg;
 };
+
+/* Pieces of an answer without an end, unless it is a refusal. */
+static bool goes_to_fn(const struct sink *sink)
+{
+    long status = 0;
+    if (sink->fn)
+        curl_easy_getinfo(sink->curl, CURLINFO_RESPONSE_CODE, &status);
+    return status == 200;
+}
 
 static size_t on_body(char *p, size_t size, size_t n, void *arg)
 {
     struct sink *sink = arg;
     assert(sink->magic == SINK_MAGIC);
+    if (goes_to_fn(sink))
+        return sink->fn(str_of(p, size * n), sink->arg) ? size * n : 0;
     sink->full = sink->body->n + size * n > LIVE_REPLY_MAX;
     if (sink->full)
         return 0;
@@ -76,7 +90,8 @@ static CURLcode describe(CURL *curl, const char *socket, enum live_method m, con
     SET(curl, rc, CURLOPT_PATH_AS_IS, 1L);
     SET(curl, rc, CURLOPT_NOSIGNAL, 1L);
     SET(curl, rc, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS);
-    SET(curl, rc, CURLOPT_TIMEOUT, seconds ? seconds : ANSWER_SECONDS);
+    if (!sink->fn)
+        SET(curl, rc, CURLOPT_TIMEOUT, seconds ? seconds : ANSWER_SECONDS);
     SET(curl, rc, CURLOPT_HTTPHEADER, headers);
     SET(curl, rc, CURLOPT_WRITEFUNCTION, on_body);
     SET(curl, rc, CURLOPT_WRITEDATA, sink);
@@ -104,22 +119,24 @@ static int failed(
 }
 
 static int perform(CURL *curl, const struct call *c, enum live_method m, const char *url,
-    long seconds, struct curl_slist *headers, struct live_reply *ret, struct err *e)
+    long seconds, struct curl_slist *headers, struct sink *sink, long *ret_status, struct err *e)
 {
-    struct sink sink = {.magic = SINK_MAGIC, .body = &ret->body};
-    CURLcode rc = describe(curl, c->socket, m, url, seconds, headers, &sink);
+    sink->curl = curl;
+    CURLcode rc = describe(curl, c->socket, m, url, seconds, headers, sink);
     if (rc == CURLE_OK)
         rc = curl_easy_perform(curl);
     if (rc != CURLE_OK)
-        return failed(curl, rc, c, &sink, e);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &ret->status);
+        return failed(curl, rc, c, sink, e);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, ret_status);
     return 0;
 }
 
-int live_ask(const struct call *c, enum live_method m, struct target *t, bool json,
-    struct live_reply *ret, struct err *e)
+static int ask(const struct call *c, enum live_method m, struct target *t, bool json,
+    struct sink *sink, struct live_reply *ret, struct err *e)
 {
     *ret = (struct live_reply){0};
+    sink->magic = SINK_MAGIC;
+    sink->body = &ret->body;
     struct text url = {0};
     text_fmt(&url, "http://localhost%s", t->text.failed ? "" : t->text.p);
     url.failed |= t->text.failed;
@@ -129,13 +146,27 @@ int live_ask(const struct call *c, enum live_method m, struct target *t, bool js
         curl_slist_append(NULL, json ? "Accept: application/json" : "Accept: text/plain");
     int rc = url.failed || !curl || !headers
                  ? err_set(e, -ENOMEM, "out of memory")
-                 : perform(curl, c, m, url.p, t->seconds, headers, ret, e);
+                 : perform(curl, c, m, url.p, t->seconds, headers, sink, &ret->status, e);
     if (rc)
         text_release(&ret->body);
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
     text_release(&url);
     return rc;
+}
+
+int live_ask(const struct call *c, enum live_method m, struct target *t, bool json,
+    struct live_reply *ret, struct err *e)
+{
+    struct sink sink = {0};
+    return ask(c, m, t, json, &sink, ret, e);
+}
+
+int live_stream(const struct call *c, struct target *t, bool (*fn)(struct str piece, void *arg),
+    void *arg, struct live_reply *ret, struct err *e)
+{
+    struct sink sink = {.fn = fn, .arg = arg};
+    return ask(c, LIVE_GET, t, c->json, &sink, ret, e);
 }
 
 /* ---- epochs ---- */

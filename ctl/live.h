@@ -28,6 +28,10 @@ struct live_reply {
  * HTTP status; else an error with e. The caller releases ret->body. */
 int live_ask(const struct call *c, enum live_method m, struct target *t, bool json,
     struct live_reply *ret, struct err *e);
+/* The same for an answer without an end: each piece is given to fn as it comes; what fn does not
+ * want (false) ends it. ret has the status, and the body when that is not 200. */
+int live_stream(const struct call *c, struct target *t, bool (*fn)(struct str piece, void *arg),
+    void *arg, struct live_reply *ret, struct err *e);
 /* What a status other than 200 says: 404 not found, 409 no, else an error; e gets the body's text.
  */
 enum status live_refused(const struct live_reply *r, struct err *e);

@@ -428,6 +428,7 @@ const struct admin_route admin_routes[] = {
         "[?side=client|provider][&state=][&older=][&limit=]: of clients and to providers"},
     {"/requests", 0, admin_requests,
         "?live[&env=][&service=][&state=][&older=][&limit=]: what is being done"},
+    {"/top", 0, admin_top, "[?limit=]: totals for `offshootctl top`, JSON"},
     {"/log", 0, admin_log, "[?when=RULE]...[&format=text|json|otel]: the access log as it is made"},
     {"/trace/", ADMIN_PREFIX, on_trace, "hop records of a trace-id"},
     {"/metrics", ADMIN_PUBLIC, on_metrics, "counters for Prometheus"},

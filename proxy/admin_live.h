@@ -10,6 +10,8 @@ struct control;
 /* arg: struct control. */
 void admin_connections(struct admin_request *r, void *arg);
 void admin_requests(struct admin_request *r, void *arg);
+/* [?limit=], admin_top.c */
+void admin_top(struct admin_request *r, void *arg);
 void admin_log(struct admin_request *r, void *arg);
 /* Open questions at the end, after every worker and the mailboxes have ended. */
 void live_release(struct control *c);

@@ -188,11 +188,11 @@ static const char *const own_names[NAME_COUNT] = {"time", "client", "protocol", 
 static const char *const otel_names[NAME_COUNT] = {"timestamp", "client.address",
     "network.protocol.name", "offshoot.listener", "http.response.status_code",
     "http.request.method", "server.address", "url.path", "offshoot.environment", "offshoot.service",
-    "offshoot.provider", "network.peer.address", "offshoot.class", "offshoot.rule",
-    "offshoot.refusal", "offshoot.fault", "offshoot.skew", "offshoot.epoch", "trace_id",
-    "offshoot.tries", "http.request.body.size", "http.response.body.size", "offshoot.accept_us",
-    "offshoot.tls_us", "offshoot.head_us", "offshoot.decide_us", "offshoot.connect_us",
-    "offshoot.first_byte_us", "offshoot.total_us"};
+    "offshoot.provider", "offshoot.endpoint", "offshoot.class", "offshoot.rule", "offshoot.refusal",
+    "offshoot.fault", "offshoot.skew", "offshoot.epoch", "trace_id", "offshoot.tries",
+    "http.request.body.size", "http.response.body.size", "offshoot.accept_us", "offshoot.tls_us",
+    "offshoot.head_us", "offshoot.decide_us", "offshoot.connect_us", "offshoot.first_byte_us",
+    "offshoot.total_us"};
 
 static void quoted(struct text *t, struct str s)
 {
@@ -272,6 +272,17 @@ static size_t port_at(struct str host)
     return colon > 0 && host.p[colon - 1] == ':' ? colon - 1 : host.n;
 }
 
+/* ":8080" as a number. */
+static void put_port(struct text *t, struct str text)
+{
+    uint32_t port;
+    put_key(t, "server.port");
+    if (text.n > 1 && parse_u32(str_from(text, 1), 0, 65535, &port) == 0)
+        text_fmt(t, "%u", port);
+    else
+        text_add(t, STR("null"));
+}
+
 static void add_otel(const struct logline *l, struct text *t)
 {
     const char *const *name = otel_names;
@@ -286,7 +297,7 @@ static void add_otel(const struct logline *l, struct text *t)
     put_number(t, name[NAME_STATUS], l->status);
     put_text(t, name[NAME_METHOD], l->method);
     put_text(t, name[NAME_HOST], str_of(l->host.p, port));
-    put_text(t, "server.port", port + 1 < l->host.n ? str_from(l->host, port + 1) : STR("-"));
+    put_port(t, str_from(l->host, port));
     put_text(t, name[NAME_PATH], str_of(l->path.p, query));
     put_text(t, "url.query", query < l->path.n ? str_from(l->path, query + 1) : STR("-"));
     put_text(t, "error.type",

@@ -67,28 +67,60 @@ static uint64_t all_requests(struct usage *const *tables, unsigned n)
 struct family {
     const char *name, *label, *help;
     struct str (*name_of)(const struct snapshot *s, uint32_t number);
-    uint32_t limit; /* numbers are below */
+    uint32_t (*limit)(const struct snapshot *s); /* numbers are below */
+};
+static const struct family families[] = {
+    [USAGE_ENVIRONMENTS] = {"offshoot_environment_requests_total", "environment",
+        "Requests that were forwarded, by the environment asked for: the busiest ones.",
+        snapshot_env_name, snapshot_env_limit},
+    [USAGE_SERVICES] = {"offshoot_service_requests_total", "service",
+        "Requests that were forwarded, by service: the busiest ones.", snapshot_service_name,
+        snapshot_service_limit},
 };
 
-static void family_text(struct text *out, const struct snapshot *s, const struct family *f,
-    struct usage *const *tables, unsigned nworkers, uint32_t most)
+/* New list of all that were used, the busiest first; NULL when memory is out. */
+static struct busy *rank(const struct snapshot *s, const struct family *f,
+    struct usage *const *tables, unsigned nworkers, size_t *ret_n)
 {
-    uint32_t limit = f->limit < USAGE_PAGE * USAGE_PAGES ? f->limit : USAGE_PAGE * USAGE_PAGES;
+    uint32_t limit = f->limit(s), most = USAGE_PAGE * USAGE_PAGES;
+    limit = limit < most ? limit : most;
     struct busy *list = mem_array(limit + 1, sizeof(*list));
-    if (!list) {
-        out->failed = -1;
-        return;
-    }
     size_t n = 0;
-    uint64_t told = 0;
-    for (uint32_t i = 0; i < limit; i++) {
+    for (uint32_t i = 0; list && i < limit; i++) {
         uint64_t requests = of_number(tables, nworkers, i);
         struct str name = f->name_of(s, i);
         /* One that is called "other" goes with the rest: a sample must not stand twice. */
         if (requests && name.n && !str_eq(name, STR("other")))
             list[n++] = (struct busy){requests, i};
     }
-    qsort(list, n, sizeof(*list), by_requests);
+    if (list)
+        qsort(list, n, sizeof(*list), by_requests);
+    *ret_n = n;
+    return list;
+}
+
+size_t usage_busiest(const struct snapshot *s, enum usage_kind kind, struct usage *const *tables,
+    unsigned nworkers, size_t most, struct usage_name *ret)
+{
+    size_t n;
+    struct busy *list = rank(s, &families[kind], tables, nworkers, &n);
+    n = list && n > most ? most : list ? n : 0;
+    for (size_t i = 0; i < n; i++)
+        ret[i] = (struct usage_name){families[kind].name_of(s, list[i].number), list[i].requests};
+    mem_free(list);
+    return n;
+}
+
+static void family_text(struct text *out, const struct snapshot *s, const struct family *f,
+    struct usage *const *tables, unsigned nworkers, uint32_t most)
+{
+    size_t n;
+    uint64_t told = 0;
+    struct busy *list = rank(s, f, tables, nworkers, &n);
+    if (!list) {
+        out->failed = -1;
+        return;
+    }
     text_fmt(out, "# HELP %s %s\n# TYPE %s counter\n", f->name, f->help, f->name);
     for (size_t i = 0; i < n && i < most; i++) {
         struct str name = f->name_of(s, list[i].number);
@@ -105,12 +137,6 @@ static void family_text(struct text *out, const struct snapshot *s, const struct
 void usage_prometheus(struct text *out, const struct snapshot *s, struct usage *const *envs,
     struct usage *const *services, unsigned nworkers, uint32_t most)
 {
-    const struct family environments = {"offshoot_environment_requests_total", "environment",
-        "Requests that were forwarded, by the environment asked for: the busiest ones.",
-        snapshot_env_name, snapshot_env_limit(s)};
-    const struct family by_service = {"offshoot_service_requests_total", "service",
-        "Requests that were forwarded, by service: the busiest ones.", snapshot_service_name,
-        snapshot_service_limit(s)};
-    family_text(out, s, &environments, envs, nworkers, most);
-    family_text(out, s, &by_service, services, nworkers, most);
+    family_text(out, s, &families[USAGE_ENVIRONMENTS], envs, nworkers, most);
+    family_text(out, s, &families[USAGE_SERVICES], services, nworkers, most);
 }

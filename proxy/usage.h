@@ -26,4 +26,14 @@ void usage_release(struct usage *u);
 void usage_prometheus(struct text *out, const struct snapshot *s, struct usage *const *envs,
     struct usage *const *services, unsigned nworkers, uint32_t most);
 
+/* The busiest of a kind by name, which lives in the snapshot; ret has room for `most`. How many
+ * there are; 0 when memory is out. */
+enum usage_kind { USAGE_ENVIRONMENTS, USAGE_SERVICES };
+struct usage_name {
+    struct str name;
+    uint64_t requests;
+};
+size_t usage_busiest(const struct snapshot *s, enum usage_kind kind, struct usage *const *tables,
+    unsigned nworkers, size_t most, struct usage_name *ret);
+
 #endif

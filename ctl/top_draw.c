@@ -1,0 +1,265 @@
+/* The screen of `top`: plain lines, no escape sequences. */
+#include "ctl/object.h"
+#include "ctl/top_frame.h"
+#include <math.h>
+#include <stdio.h>
+
+#define NAME_WIDTH 24
+
+struct canvas {
+    struct text *out;
+    struct text line;
+    unsigned width, height, lines; /* width, height 0: no bound */
+};
+
+/* Ends the line: cut to the width, by characters. */
+static void next_line(struct canvas *c)
+{
+    struct str s = {c->line.p, c->line.n};
+    size_t end = 0, shown = 0;
+    while (end < s.n) {
+        bool starts = ((unsigned char)s.p[end] & 0xc0) != 0x80;
+        if (starts && c->width && shown == c->width)
+            break;
+        shown += starts;
+        end++;
+    }
+    while (end > 0 && s.p[end - 1] == ' ')
+        end--;
+    if (!c->height || c->lines < c->height) {
+        text_add(c->out, str_of(s.p, end));
+        text_add(c->out, STR("\n"));
+    }
+    c->lines++;
+    c->line.n = 0;
+}
+
+static double number(const json_t *o, const char *key)
+{
+    return json_number_value(json_object_get(o, key));
+}
+
+/* ---- words for numbers ---- */
+
+static void put_duration(struct text *t, double us)
+{
+    if (us < 1000)
+        text_fmt(t, "%.0f us", us);
+    else if (us < 1e6)
+        text_fmt(t, "%.1f ms", us / 1e3);
+    else
+        text_fmt(t, "%.2f s", us / 1e6);
+}
+
+static void put_uptime(struct text *t, double seconds)
+{
+    if (seconds < 120)
+        text_fmt(t, "%.0f s", seconds);
+    else if (seconds < 7200)
+        text_fmt(t, "%.0f min", seconds / 60);
+    else if (seconds < 172800)
+        text_fmt(t, "%.1f h", seconds / 3600);
+    else
+        text_fmt(t, "%.1f d", seconds / 86400);
+}
+
+/* Requests a second: as many digits as mean something. */
+static void put_rate(struct text *t, double x)
+{
+    text_fmt(t, x >= 100 || x == 0 ? "%.0f" : x >= 1 ? "%.1f" : "%.2f", x);
+}
+
+/* ---- lines ---- */
+
+static void title(struct canvas *c, const json_t *f)
+{
+    struct text *t = &c->line;
+    text_fmt(t, "offshoot-proxy ");
+    text_clean(t, str_c(object_text(f, "version")));
+    text_fmt(t, "  process %.0f  ", number(f, "pid"));
+    text_clean(t, str_c(object_text(f, "state")));
+    text_fmt(t, "  epoch %.0f  up ", number(f, "epoch"));
+    put_uptime(t, number(f, "uptime_seconds"));
+    if (object_true(f, "since_start"))
+        text_add(t, STR("  (all since its start)"));
+    else
+        text_fmt(t, "  (last %.1f s)", number(f, "seconds"));
+    next_line(c);
+    next_line(c);
+}
+
+static void rate_line(struct canvas *c, const char *label, const json_t *rates, const char *none)
+{
+    struct text *t = &c->line;
+    const char *word;
+    json_t *value;
+    text_fmt(t, "%-10s ", label);
+    json_object_foreach((json_t *)rates, word, value)
+    {
+        text_clean(t, str_c(word));
+        text_add(t, STR(" "));
+        put_rate(t, json_number_value(value));
+        text_add(t, STR("/s   "));
+    }
+    if (json_object_size(rates) == 0)
+        text_add(t, str_c(none));
+    next_line(c);
+}
+
+static void requests_line(struct canvas *c, const json_t *f)
+{
+    struct text *t = &c->line;
+    double all = number(f, "per_second");
+    const json_t *codes = json_object_get(f, "codes");
+    const char *word;
+    json_t *value;
+    text_fmt(t, "%-10s ", "requests");
+    put_rate(t, all);
+    text_add(t, STR("/s   "));
+    json_object_foreach((json_t *)codes, word, value)
+        text_fmt(t, "%s %.1f %%   ", word, all > 0 ? 100 * json_number_value(value) / all : 0);
+    next_line(c);
+}
+
+static void quantile_line(struct canvas *c, const char *label, const json_t *q)
+{
+    static const char *const keys[] = {"p50", "p90", "p99"};
+    struct text *t = &c->line;
+    text_fmt(t, "%-10s ", label);
+    if (number(q, "count") == 0) {
+        text_add(t, STR("-"));
+        next_line(c);
+        return;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        text_fmt(t, "%s ", keys[i]);
+        put_duration(t, number(q, keys[i]));
+        text_add(t, STR("   "));
+    }
+    next_line(c);
+}
+
+static void now_line(struct canvas *c, const json_t *f)
+{
+    text_fmt(&c->line, "%-10s %.0f clients   %.0f requests   %.1f MiB", "now", number(f, "clients"),
+        number(f, "requests_now"), number(f, "memory_bytes") / 1048576);
+    next_line(c);
+}
+
+/* Each worker's share of the requests, and how busy it is. */
+static void workers_line(struct canvas *c, const json_t *f)
+{
+    const json_t *list = json_object_get(f, "workers");
+    double all = 0;
+    for (size_t i = 0; i < json_array_size(list); i++)
+        all += number(json_array_get(list, i), "per_second");
+    text_fmt(&c->line, "%-10s ", "workers");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *w = json_array_get(list, i);
+        text_fmt(&c->line, "%zu: %.0f %% of requests, cpu %.0f %%   ", i,
+            all > 0 ? 100 * number(w, "per_second") / all : 0, 100 * number(w, "cpu"));
+    }
+    next_line(c);
+}
+
+/* ---- tables ---- */
+
+static void put_cell(struct text *t, const char *s, unsigned width)
+{
+    struct text clean = {0};
+    size_t shown = 0, end = 0;
+    text_clean(&clean, str_c(s));
+    while (end < clean.n) {
+        bool starts = ((unsigned char)clean.p[end] & 0xc0) != 0x80;
+        if (starts && shown == width)
+            break;
+        shown += starts;
+        end++;
+    }
+    text_add(t, str_of(clean.p, end));
+    text_fmt(t, "%*s", (int)(width - shown), "");
+    text_release(&clean);
+}
+
+static void put_number(struct text *t, double x, int width)
+{
+    char word[32];
+    snprintf(word, sizeof word, x >= 100 || x == floor(x) ? "%.0f" : x >= 1 ? "%.1f" : "%.2f", x);
+    text_fmt(t, "%*s", width, word);
+}
+
+static void busy_cell(struct text *t, const json_t *item)
+{
+    if (!item) {
+        text_fmt(t, "%*s", NAME_WIDTH + 10, "");
+        return;
+    }
+    put_cell(t, object_text(item, "name"), NAME_WIDTH);
+    put_number(t, number(item, "per_second"), 10);
+}
+
+/* Environments and services side by side. */
+static void busy_table(struct canvas *c, const json_t *f)
+{
+    const json_t *envs = json_object_get(f, "environments"),
+                 *services = json_object_get(f, "services");
+    size_t a = json_array_size(envs), b = json_array_size(services);
+    if (a == 0 && b == 0)
+        return;
+    next_line(c);
+    text_fmt(&c->line, "%-*s%10s  %-*s%10s", NAME_WIDTH, "ENVIRONMENT", "PER S", NAME_WIDTH,
+        "SERVICE", "PER S");
+    next_line(c);
+    for (size_t i = 0; i < a || i < b; i++) {
+        busy_cell(&c->line, json_array_get(envs, i));
+        text_add(&c->line, STR("  "));
+        busy_cell(&c->line, json_array_get(services, i));
+        next_line(c);
+    }
+}
+
+static void provider_table(struct canvas *c, const json_t *f)
+{
+    const json_t *list = json_object_get(f, "providers");
+    if (json_array_size(list) == 0)
+        return;
+    next_line(c);
+    text_fmt(&c->line, "%-*s  %-10s%10s%10s%10s%8s%8s%8s", NAME_WIDTH, "PROVIDER", "STATE", "PER S",
+        "ERRORS", "IN WORK", "WAIT", "CONN", "IDLE");
+    next_line(c);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *p = json_array_get(list, i);
+        put_cell(&c->line, object_text(p, "name"), NAME_WIDTH);
+        text_add(&c->line, STR("  "));
+        put_cell(&c->line, object_text(p, "state"), 10);
+        put_number(&c->line, number(p, "per_second"), 10);
+        put_number(&c->line, number(p, "errors_per_second"), 10);
+        put_number(&c->line, number(p, "inflight"), 10);
+        put_number(&c->line, number(p, "waiting"), 8);
+        put_number(&c->line, number(p, "connections"), 8);
+        put_number(&c->line, number(p, "idle"), 8);
+        next_line(c);
+    }
+}
+
+void top_draw(struct text *out, const json_t *f, unsigned width, unsigned height)
+{
+    struct canvas c = {.out = out, .width = width, .height = height};
+    const json_t *stages = json_object_get(f, "stages_us");
+    title(&c, f);
+    requests_line(&c, f);
+    rate_line(&c, "classes", json_object_get(f, "classes"), "-");
+    rate_line(&c, "protocols", json_object_get(f, "protocols"), "-");
+    rate_line(&c, "refusals", json_object_get(f, "refusals"), "none");
+    rate_line(&c, "errors", json_object_get(f, "errors"), "none");
+    quantile_line(&c, "latency", json_object_get(f, "latency_us"));
+    quantile_line(&c, "  connect", json_object_get(stages, "connect"));
+    quantile_line(&c, "  reply", json_object_get(stages, "first_byte"));
+    workers_line(&c, f);
+    now_line(&c, f);
+    busy_table(&c, f);
+    provider_table(&c, f);
+    if (c.line.failed)
+        out->failed = c.line.failed;
+    text_release(&c.line);
+}

@@ -1,0 +1,217 @@
+/* GET /top: one reading of everything that `offshootctl top` shows. Totals since the start; who
+ * asks takes differences. Made from counters alone: no worker is asked. */
+#include "lib/base/histogram.h"
+#include "lib/base/mem.h"
+#include "lib/net/admingraph.h"
+#include "proxy/admin_live.h"
+#include "proxy/control.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TOP_LIMIT     1000u /* environments, services and providers, unless ?limit= says otherwise */
+#define TOP_LIMIT_MAX 100000u
+
+static uint64_t sum(const struct control *c, unsigned cell)
+{
+    uint64_t n = counter_get(&c->stats[cell]);
+    for (unsigned i = 0; i < c->nworkers; i++)
+        n += counter_get(&c->workers[i].stats[cell]);
+    return n;
+}
+
+static uint64_t clock_us(clockid_t id)
+{
+    struct timespec t;
+    if (clock_gettime(id, &t) != 0)
+        return 0;
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* Resident memory of the process; 0: the kernel does not tell. */
+static uint64_t resident(void)
+{
+    unsigned long long all = 0, here = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (!f)
+        return 0;
+    int got = fscanf(f, "%llu %llu", &all, &here);
+    fclose(f);
+    return got == 2 ? here * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+/* {"word":total} of those that are not zero; words come from the labels of the cells. */
+static void put_family(
+    struct text *t, const struct control *c, const char *key, unsigned first, unsigned n)
+{
+    bool some = false;
+    text_fmt(t, ",\"%s\":{", key);
+    for (unsigned i = first; i < first + n; i++) {
+        struct str word = str_c(c->stats_desc[i].labels);
+        uint64_t total = sum(c, i);
+        if (!total)
+            continue;
+        word = str_from(word, str_find(word, '"') + 1);
+        word.n = str_find(word, '"');
+        text_fmt(t, "%s\"%.*s\":%llu", some ? "," : "", STR_ARG(word), (unsigned long long)total);
+        some = true;
+    }
+    text_add(t, STR("}"));
+}
+
+/* By protocol, whatever the listener. */
+static void put_protocols(struct text *t, const struct control *c)
+{
+    text_add(t, STR(",\"protocols\":{"));
+    for (unsigned i = 0; i < SPOKEN_COUNT; i++)
+        text_fmt(t, "%s\"%s\":%llu", i ? "," : "", spoken_word(i),
+            (unsigned long long)(sum(c, STAT_PROTOCOL_REQUESTS + 2 * i) +
+                                 sum(c, STAT_PROTOCOL_REQUESTS + 2 * i + 1)));
+    text_add(t, STR("}"));
+}
+
+/* Cells of a histogram, or the sum of several that follow each other. */
+static void put_cells(struct text *t, const struct control *c, unsigned first, unsigned n)
+{
+    text_add(t, STR("["));
+    for (unsigned i = 0; i < HISTOGRAM_CELLS; i++) {
+        uint64_t total = 0;
+        for (unsigned k = 0; k < n; k++)
+            total += sum(c, first + k * HISTOGRAM_CELLS + i);
+        text_fmt(t, "%s%llu", i ? "," : "", (unsigned long long)total);
+    }
+    text_add(t, STR("]"));
+}
+
+static void put_histograms(struct text *t, const struct control *c)
+{
+    text_add(t, STR(",\"total\":"));
+    put_cells(t, c, STAT_REQUEST_SECONDS, 6);
+    text_add(t, STR(",\"stages\":{"));
+    for (unsigned i = 0; i < STAGE_COUNT; i++) {
+        text_fmt(t, "%s\"%s\":", i ? "," : "", stage_word(i));
+        put_cells(t, c, STAT_STAGE_SECONDS + i * HISTOGRAM_CELLS, 1);
+    }
+    text_add(t, STR("}"));
+}
+
+static uint64_t replies_of(const struct worker *w)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < 5; i++)
+        n += counter_get(&w->stats[STAT_REPLIES + i]);
+    return n;
+}
+
+static void put_workers(struct text *t, const struct control *c)
+{
+    text_add(t, STR(",\"workers\":["));
+    for (unsigned i = 0; i < c->nworkers; i++) {
+        const struct worker *w = &c->workers[i];
+        clockid_t id;
+        bool runs = i < c->nstarted && pthread_getcpuclockid(w->thread, &id) == 0;
+        text_fmt(t, "%s{\"requests\":%llu,\"clients\":%llu,\"cpu_us\":%llu}", i ? "," : "",
+            (unsigned long long)replies_of(w),
+            (unsigned long long)counter_get(&w->stats[STAT_CLIENTS]),
+            (unsigned long long)(runs ? clock_us(id) : 0));
+    }
+    text_add(t, STR("]"));
+}
+
+/* ---- by name ---- */
+
+static void put_usage(struct text *t, const char *key, const struct usage_name *list, size_t n)
+{
+    text_fmt(t, ",\"%s\":[", key);
+    for (size_t i = 0; i < n; i++)
+        text_fmt(t, "%s{\"name\":\"%.*s\",\"requests\":%llu}", i ? "," : "", STR_ARG(list[i].name),
+            (unsigned long long)list[i].requests);
+    text_add(t, STR("]"));
+}
+
+static void put_names(struct text *t, const struct control *c, uint32_t limit)
+{
+    struct usage **tables = mem_array(2 * (size_t)c->nworkers + 1, sizeof *tables);
+    struct usage_name *list = mem_array(limit + 1, sizeof *list);
+    if (!tables || !list) {
+        mem_free(tables);
+        mem_free(list);
+        t->failed = -ENOMEM;
+        return;
+    }
+    for (unsigned i = 0; i < c->nworkers; i++) {
+        tables[i] = &c->workers[i].by_env;
+        tables[c->nworkers + i] = &c->workers[i].by_service;
+    }
+    size_t n = c->active
+                   ? usage_busiest(c->active, USAGE_ENVIRONMENTS, tables, c->nworkers, limit, list)
+                   : 0;
+    put_usage(t, "environments", list, n);
+    n = c->active ? usage_busiest(
+                        c->active, USAGE_SERVICES, tables + c->nworkers, c->nworkers, limit, list)
+                  : 0;
+    put_usage(t, "services", list, n);
+    mem_free(tables);
+    mem_free(list);
+}
+
+static void put_providers(struct text *t, const struct control *c, uint32_t limit)
+{
+    (void)c;
+    (void)limit;
+    text_add(t, STR(",\"providers\":[]"));
+}
+
+/* ---- the answer ---- */
+
+static void put_head(struct text *t, const struct control *c)
+{
+    uint64_t now = clock_us(CLOCK_MONOTONIC);
+    struct timespec wall;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    int64_t up = wall.tv_sec > c->started_s ? wall.tv_sec - c->started_s : 1;
+    text_fmt(t,
+        "{\"version\":\"%s\",\"pid\":%ld,\"started\":%lld,\"uptime_seconds\":%lld,"
+        "\"time_us\":%llu,\"start_us\":%llu,\"state\":\"%s\",\"epoch\":%llu,",
+        OFFSHOOT_VERSION, (long)getpid(), (long long)c->started_s, (long long)up,
+        (unsigned long long)now,
+        (unsigned long long)(now > (uint64_t)up * 1000000 ? now - (uint64_t)up * 1000000 : 0),
+        c->draining  ? "draining"
+        : c->waiting ? "waiting for a graph"
+                     : "serving",
+        c->active ? (unsigned long long)snapshot_epoch(c->active) : 0ull);
+    text_fmt(t, "\"memory_bytes\":%llu,\"clients\":%llu,\"requests_now\":%llu",
+        (unsigned long long)resident(), (unsigned long long)sum(c, STAT_CLIENTS),
+        (unsigned long long)sum(c, STAT_REQUESTS_NOW));
+}
+
+void admin_top(struct admin_request *r, void *arg)
+{
+    struct control *c = arg;
+    struct text t = {0};
+    uint64_t limit;
+    assert(c->magic == CONTROL_MAGIC);
+    if (admin_number(r, "limit", TOP_LIMIT, &limit) != 0)
+        return;
+    if (limit > TOP_LIMIT_MAX) {
+        admin_error(r, 400, "limit: at most %u", TOP_LIMIT_MAX);
+        return;
+    }
+    put_head(&t, c);
+    put_family(&t, c, "codes", STAT_REPLIES, 5);
+    put_family(&t, c, "classes", STAT_REQUESTS, CLASS_SHARED + 1);
+    put_protocols(&t, c);
+    put_family(&t, c, "refusals", STAT_REFUSALS + 1, REFUSAL_COUNT - 1);
+    put_family(&t, c, "errors", STAT_PROVIDER_ERRORS, PROVIDER_ERROR_COUNT);
+    put_histograms(&t, c);
+    put_workers(&t, c);
+    put_names(&t, c, (uint32_t)limit);
+    put_providers(&t, c, (uint32_t)limit);
+    text_add(&t, STR("}\n"));
+    if (t.failed)
+        admin_reply_text(r, &t);
+    else
+        admin_reply(r, 200, "application/json", &t);
+}
