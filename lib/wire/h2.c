@@ -181,7 +181,7 @@ static int make_session(struct h2 *h, const nghttp2_session_callbacks *cbs)
     nghttp2_option_set_no_closed_streams(o, 1);
     nghttp2_option_set_max_outbound_ack(o, ACKS_MAX);
     nghttp2_option_set_max_settings(o, SETTINGS_MAX);
-    nghttp2_option_set_max_continuations(o, H2_CONTINUATIONS);
+    nghttp2_option_set_max_continuations(o, UINT32_MAX); /* it counts reads, h2_odd.c frames */
     nghttp2_option_set_max_deflate_dynamic_table_size(o, TABLE_BYTES);
     nghttp2_option_set_max_send_header_block_length(o, SEND_BLOCK_MAX);
     nghttp2_option_set_peer_max_concurrent_streams(o, STREAMS_DEFAULT);
@@ -351,6 +351,11 @@ int h2_output(struct h2 *h, struct buf *b)
 bool h2_over(const struct h2 *h)
 {
     return h->dead || (!nghttp2_session_want_read(h->ng) && !nghttp2_session_want_write(h->ng));
+}
+
+bool h2_settled(const struct h2 *h)
+{
+    return h->watch.settings && !h->block;
 }
 
 const char *h2_reason(const struct h2 *h)

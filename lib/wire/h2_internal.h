@@ -13,6 +13,7 @@
 #define H2_FRAME_HEAD    9u
 #define H2_FRAME_ROOM    (H2_FRAME_MAX + H2_FRAME_HEAD)
 #define H2_CONTINUATIONS 8u /* of one block */
+#define H2_REMEMBERED    4u
 
 /* The frame that is on its way in, as far as its header and the first four bytes. */
 struct h2_watch {
@@ -22,6 +23,11 @@ struct h2_watch {
     uint8_t continuations; /* since the last HEADERS */
     bool settings;         /* the peer's first SETTINGS came */
     uint32_t skip;         /* payload bytes left */
+    /* Streams that the peer ended last, and spans of numbers it passed over: frames on them are
+     * faults, while on other streams without an owner they may have crossed our RST_STREAM. */
+    uint32_t ended[H2_REMEMBERED], passed_from[H2_REMEMBERED], passed_to[H2_REMEMBERED];
+    uint32_t highest;
+    uint8_t ended_at, passed_at;
 };
 
 /* What h2_send has to give while it runs. */

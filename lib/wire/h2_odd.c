@@ -76,6 +76,42 @@ static uint32_t number(const uint8_t *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
+static void note_ended(struct h2_watch *w, uint32_t id)
+{
+    w->ended[w->ended_at++ % H2_REMEMBERED] = id;
+}
+
+/* RFC 9113 section 5.1: DATA and HEADERS of a stream that the peer itself had ended. */
+static void on_message_frame(struct h2 *h, uint32_t id, bool end)
+{
+    struct h2_watch *w = &h->watch;
+    for (unsigned i = 0; i < H2_REMEMBERED; i++)
+        if (w->ended[i] == id && id)
+            h2_fault(h, H2_STREAM_CLOSED, "DATA or HEADERS of a stream that was", "ended");
+    if (end)
+        note_ended(w, id);
+}
+
+/* Section 5.1.1: a new stream has a higher number than all before. */
+static void on_headers(struct h2 *h, uint32_t id)
+{
+    struct h2_watch *w = &h->watch;
+    w->continuations = 0;
+    if (!h->server || id % 2 == 0) /* nghttp2 says what is wrong with that */
+        return;
+    if (id > w->highest) {
+        if (id > w->highest + 2) {
+            w->passed_from[w->passed_at % H2_REMEMBERED] = w->highest + 1;
+            w->passed_to[w->passed_at++ % H2_REMEMBERED] = id - 1;
+        }
+        w->highest = id;
+        return;
+    }
+    for (unsigned i = 0; i < H2_REMEMBERED; i++)
+        if (w->passed_from[i] <= id && id <= w->passed_to[i])
+            h2_fault(h, H2_PROTOCOL_ERROR, "HEADERS of a stream that was", "passed over");
+}
+
 static void on_settings(struct h2 *h, bool ack)
 {
     if (h->watch.settings && !ack)
@@ -106,19 +142,25 @@ static void on_frame(struct h2 *h)
 {
     const uint8_t *b = h->watch.bytes;
     uint32_t len = number(b) >> 8;
+    uint32_t id = number(b + 5) & INT32_MAX;
     uint8_t type = b[3], flags = b[4];
-    bool ack = flags & NGHTTP2_FLAG_ACK;
+    bool ack = flags & NGHTTP2_FLAG_ACK, end = flags & NGHTTP2_FLAG_END_STREAM;
     switch (type) {
     case NGHTTP2_DATA:
-        if (len == 0 && !(flags & NGHTTP2_FLAG_END_STREAM))
+        on_message_frame(h, id, end);
+        if (len == 0 && !end)
             h2_spend(h, H2_ODD_EMPTY_DATA);
         break;
     case NGHTTP2_HEADERS:
-        h->watch.continuations = 0;
+        on_headers(h, id);
+        on_message_frame(h, id, end);
+        break;
+    case NGHTTP2_RST_STREAM:
+        note_ended(&h->watch, id);
         break;
     case NGHTTP2_PRIORITY:
         if (len == 5)
-            on_priority(h, number(b + 5) & INT32_MAX, number(b + H2_FRAME_HEAD));
+            on_priority(h, id, number(b + H2_FRAME_HEAD));
         break;
     case NGHTTP2_SETTINGS:
         on_settings(h, ack);
@@ -168,7 +210,7 @@ size_t h2_watch(struct h2 *h, const char *p, size_t n)
         if (w->have < w->need) {
             at += collect(w, p + at, n - at);
             if (w->have < w->need)
-                break;
+                continue;
             on_frame(h);
         }
         size_t skip = w->skip < n - at ? w->skip : n - at;
