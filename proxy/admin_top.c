@@ -5,6 +5,7 @@
 #include "lib/net/admingraph.h"
 #include "proxy/admin_live.h"
 #include "proxy/control.h"
+#include "proxy/endpoints.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -157,11 +158,36 @@ static void put_names(struct text *t, const struct control *c, uint32_t limit)
     mem_free(list);
 }
 
+struct providers_text {
+    struct text *t;
+    uint32_t n, limit;
+};
+
+static void put_provider(const struct endpoint_view *v, void *arg)
+{
+    struct providers_text *p = arg;
+    char name[ADDR_TEXT_MAX];
+    if (v->workers == 0 || p->n == p->limit)
+        return;
+    addr_format(&v->entry->addr, name);
+    text_add(p->t, p->n++ ? STR(",{\"name\":\"") : STR("{\"name\":\""));
+    text_json(p->t, str_c(name));
+    text_fmt(p->t,
+        "\",\"state\":\"%s\",\"requests\":%llu,\"errors\":%llu,\"inflight\":%u,\"waiting\":%u,"
+        "\"connections\":%u,\"idle\":%u}",
+        endpoint_view_word(v), (unsigned long long)v->requests, (unsigned long long)v->errors,
+        v->inflight, v->waiting, v->connections, v->idle);
+}
+
+/* Endpoints that a worker uses. */
 static void put_providers(struct text *t, const struct control *c, uint32_t limit)
 {
-    (void)c;
-    (void)limit;
-    text_add(t, STR(",\"providers\":[]"));
+    struct providers_text p = {t, 0, limit};
+    text_add(t, STR(",\"providers\":["));
+    if (c->shared.endpoints)
+        endpoint_table_each(
+            c->shared.endpoints, clock_us(CLOCK_MONOTONIC) / 1000, put_provider, &p);
+    text_add(t, STR("]"));
 }
 
 /* ---- the answer ---- */

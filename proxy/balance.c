@@ -331,16 +331,19 @@ void balance_tried(struct request *r)
 
 void balance_failed(struct request *r)
 {
-    if (r->provider)
-        ejection_failed(&r->provider->ejection, r->w->now_ms);
+    if (!r->provider)
+        return;
+    counter_inc(&r->provider->use.errors);
+    ejection_failed(&r->provider->ejection, r->w->now_ms);
 }
 
 void balance_replied(struct request *r, unsigned status)
 {
     struct ejection *e = &r->provider->ejection;
-    if (status >= 502 && status <= 504)
+    if (status >= 502 && status <= 504) {
+        counter_inc(&r->provider->use.errors);
         ejection_failed(e, r->w->now_ms);
-    else if (ejection_any(e))
+    } else if (ejection_any(e))
         ejection_well(e, r->w->now_ms);
 }
 

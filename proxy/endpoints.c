@@ -234,6 +234,8 @@ static struct endpoint_view view_of(const struct endpoint_entry *e, uint64_t now
         v.idle += load(&u->idle);
         v.inflight += load(&u->inflight);
         v.waiting += load(&u->waiting);
+        v.requests += counter_get(&u->requests);
+        v.errors += counter_get(&u->errors);
         v.workers++;
         v.ejected += until > now_ms;
         if (until > now_ms && until > v.ejected_until_ms)

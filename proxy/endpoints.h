@@ -10,6 +10,7 @@
 #define OFFSHOOT_PROXY_ENDPOINTS_H
 
 #include "lib/base/addr.h"
+#include "lib/base/counters.h"
 #include "lib/base/list.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -55,6 +56,7 @@ struct endpoint_use {
     struct list link; /* in entry->uses */
     struct endpoint_entry *entry;
     _Atomic uint32_t connections, idle, inflight, waiting;
+    counter_cell requests, errors; /* totals; errors: tries that failed, and replies 502 to 504 */
     _Atomic uint64_t ejected_until_ms; /* monotonic; in the past: not ejected */
 };
 
@@ -128,6 +130,7 @@ struct endpoint_view {
     const struct endpoint_entry *entry;
     uint32_t state; /* enum endpoint_state */
     uint32_t connections, idle, inflight, waiting;
+    uint64_t requests, errors; /* totals since each worker uses it */
     uint32_t workers, ejected; /* that use it, that have ejected it */
     uint64_t ejected_until_ms; /* the latest; 0: none */
 };

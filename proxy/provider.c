@@ -140,6 +140,7 @@ void pconn_attach(struct pconn *c, struct request *r)
     c->req = r;
     c->conn.requests++;
     c->provider->inflight++;
+    counter_inc(&c->provider->use.requests);
     tell(c->provider);
 }
 
