@@ -15,7 +15,7 @@ from concurrent import futures
 
 import grpc
 
-from harness import SECONDS, Case, connect, request_bytes
+from harness import SECONDS, Case, connect, free_port, request_bytes
 from outside_proxy import Ended, graph_pb, pb
 
 __all__ = ["CHUNK", "HISTORY", "OTHER", "Ended", "FakeAgent", "FedCase", "Graph", "graph_pb", "pb"]
@@ -257,12 +257,13 @@ class Stream:
 class FakeAgent:
     """Serves Sync at `address`; each call is a Stream, to be taken with `stream()`."""
 
-    def __init__(self, at="127.0.0.1:0", credentials=None):
+    def __init__(self, at=None, credentials=None):
+        """at: an address; else one at which it can start again."""
         self.credentials = credentials
         self.streams = queue.Queue()
         self.open = []
         self.server = None
-        self.address = at
+        self.address = at or f"127.0.0.1:{free_port()}"
         self.start()
 
     def start(self):

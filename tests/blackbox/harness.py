@@ -531,7 +531,9 @@ class AgentCase(Case):
     """An agent on graph files that the test writes; see ProxyCase for proxies on files."""
 
     def start_agent(self, graph, *flags, listen="127.0.0.1:0"):
-        """Starts offshoot-agent on graph (YAML text, or a path) and waits until it serves."""
+        """Starts offshoot-agent on graph (YAML text, or a path) and waits until it serves. Its port
+        is one that it gets again when it is started again."""
+        listen = re.sub(r":0(?=,|$)", lambda _: f":{free_port()}", listen)
         n = len(self.programs)
         path = self.write(f"graph-{n}.yaml", graph) if isinstance(graph, str) else graph
         args = ["--graph", path, "--admin", self.folder / f"agent-{n}.sock"]

@@ -801,8 +801,8 @@ class Refusals(ProxyCase):
             stream.send(b"GET /shop HTTP/1.1\r\nHost:")
             self.check_head(stream.read_reply(), "request-timeout", 408)
             stream.expect_end()
-        self.assertEqual(self.proxy.counters().get(
-            "offshoot_client_closes_total", reason="head-timeout"), 1)
+        eventually(lambda: self.proxy.counters().get(
+            "offshoot_client_closes_total", reason="head-timeout") == 1)
 
 
 if __name__ == "__main__":
