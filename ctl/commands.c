@@ -60,6 +60,11 @@ const struct command commands[] = {
         BIT(JSON) | BIT(BEHIND), 0, NULL, live_proxies},
     {"proxy adopt", "HISTORY", "Make a proxy take the graph of another history.", "0; 2 refused", 1,
         1, BIT(JSON), 0, NULL, live_proxy_adopt},
+    {"proxy endpoint", "drain|disable|enable ADDRESS",
+        "Take an endpoint out of a proxy's choice, or let it in again.", "0 done, or it was so", 2,
+        2, BIT(JSON) | BIT(REASON), 0, NULL, live_proxy_endpoint},
+    {"providers", "", "Endpoints that a proxy uses: state, connections, requests, health.", "0", 0,
+        0, BIT(JSON), 0, NULL, live_providers},
     {"token issue", "ENVIRONMENT --for DURATION --keys FILE",
         "Make an edge token: what lets people and CI into an environment.", "0", 1, 1,
         BIT(JSON) | BIT(NOW) | BIT(FOR) | BIT(KEYS) | BIT(TRUST_DOMAIN) | BIT(EXPLAIN) | BIT(URL) |

@@ -261,6 +261,29 @@ enum status live_proxy_adopt(const struct call *c, struct err *e)
     return ask(c, LIVE_POST, &t, e);
 }
 
+enum status live_providers(const struct call *c, struct err *e)
+{
+    return get(c, "/providers", NULL, e);
+}
+
+enum status live_proxy_endpoint(const struct call *c, struct err *e)
+{
+    const char *action = c->words[0];
+    struct target t;
+    if (strcmp(action, "drain") != 0 && strcmp(action, "disable") != 0 &&
+        strcmp(action, "enable") != 0) {
+        err_set(e, -EINVAL, "unknown action '%.*s': want drain, disable or enable",
+            STR_ARG(shown(str_c(action))));
+        return STATUS_ERROR;
+    }
+    target_start(&t, "/endpoint", NULL);
+    target_param(&t, "address", c->words[1]);
+    target_param(&t, "action", action);
+    if (args_have(c->args, OPT_REASON))
+        target_param(&t, "reason", c->args->value[OPT_REASON]);
+    return ask(c, LIVE_POST, &t, e);
+}
+
 enum status live_drain(const struct call *c, struct err *e)
 {
     return post(c, "/drain", e);

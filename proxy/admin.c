@@ -4,6 +4,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
 #include "lib/net/admingraph.h"
+#include "proxy/admin_endpoints.h"
 #include "proxy/admin_live.h"
 #include "proxy/control.h"
 #include "proxy/keys.h"
@@ -439,6 +440,10 @@ const struct admin_route admin_routes[] = {
     {"/reload", ADMIN_POST, on_reload, "read the graph files again; with an agent: keys and log"},
     {"/adopt", ADMIN_POST, on_adopt, "?history=HEX32: take a graph of this history, once"},
     {"/log-level", ADMIN_POST, on_log_level, "?level=error|warn|info|debug"},
+    {"/providers", 0, admin_providers,
+        "[?state=WORD]: endpoints in use, and those drained or disabled"},
+    {"/endpoint", ADMIN_POST, admin_endpoint,
+        "?address=A&action=drain|disable|enable[&reason=TEXT]: an endpoint leaves the choice"},
     {"/drain", ADMIN_POST, on_drain, "stop accepting, end when all is done"},
 };
 const size_t admin_routes_count = sizeof admin_routes / sizeof admin_routes[0];

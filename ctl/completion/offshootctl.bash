@@ -1,6 +1,6 @@
 # Completion for offshootctl in bash: commands, options, files, and the names of environments.
 
-_offshootctl_commands="resolve explain env graph token proxies proxy status check trace metrics counters \
+_offshootctl_commands="resolve explain env graph token proxies proxy providers status check trace metrics counters \
 config reload drain log-level"
 
 # Options that take the next word, beside those of files.
@@ -57,6 +57,7 @@ _offshootctl_options()
         "graph "*) echo "--graph $common" ;;
         "token issue") echo "--for --keys --trust-domain --explain --url --param --now $common" ;;
         "token "*) echo "--keys --trust-domain --now $common" ;;
+        "proxy endpoint") echo "--socket --reason $common" ;;
         "proxies "*) echo "--socket --behind $common" ;;
         " ") echo "--graph --socket --check-config --print-config $common" ;;
         "metrics "* | "config "*) echo "--socket ${common#--json }" ;;
@@ -92,7 +93,10 @@ _offshootctl()
             mapfile -t COMPREPLY < <(compgen -W "check diff root log rollback resume" -- "$current")
             ;;
         "1 token "*) mapfile -t COMPREPLY < <(compgen -W "issue show" -- "$current") ;;
-        "1 proxy "*) mapfile -t COMPREPLY < <(compgen -W "adopt" -- "$current") ;;
+        "1 proxy "*) mapfile -t COMPREPLY < <(compgen -W "adopt endpoint" -- "$current") ;;
+        "2 proxy endpoint")
+            mapfile -t COMPREPLY < <(compgen -W "drain disable enable" -- "$current")
+            ;;
         "1 log-level "*)
             mapfile -t COMPREPLY < <(compgen -W "error warn info debug" -- "$current")
             ;;

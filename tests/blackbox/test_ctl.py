@@ -136,7 +136,8 @@ class Usage(CtlCase):
     COMMANDS = [
         "resolve", "explain", "env list", "env show", "env tree", "env create", "env set",
         "env extend", "env delete", "graph check", "graph diff", "graph root", "graph log",
-        "graph rollback", "graph resume", "proxies", "proxy adopt", "token issue",
+        "graph rollback", "graph resume", "proxies", "proxy adopt", "proxy endpoint", "providers",
+        "token issue",
         "token show", "status", "check", "trace",
         "metrics", "counters", "config", "reload", "drain", "log-level",
     ]
