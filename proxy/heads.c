@@ -5,6 +5,7 @@
 #include "lib/graph/edge.h"
 #include "proxy/actions.h"
 #include "proxy/edge.h"
+#include "proxy/forwarded.h"
 #include "proxy/grpc_call.h"
 #include "proxy/page.h"
 #include "proxy/share.h"
@@ -132,26 +133,6 @@ static void put_context(struct request *r, struct out *o)
     }
 }
 
-/* At an untrusted listener what came is hearsay: only what we saw ourselves is passed on. */
-static void put_forwarded(struct request *r, struct out *o)
-{
-    struct addr peer;
-    char text[ADDR_TEXT_MAX];
-    client_peer(r->client, &peer);
-    size_t n = addr_format(&peer, text);
-    if (peer.kind == ADDR_IP4 || peer.kind == ADDR_IP6) {
-        while (n > 0 && text[n - 1] != ':')
-            n--;
-        PUT(o, "x-forwarded-for: ");
-        if (peer.kind == ADDR_IP6)
-            put(o, text + 1, n - 3); /* without [ and ]: */
-        else
-            put(o, text, n - 1);
-        PUT(o, "\r\n");
-    }
-    PUT(o, "x-forwarded-proto: http\r\n");
-}
-
 static void put_request_framing(const struct request *r, struct out *o)
 {
     if (r->up.framing == H1_CHUNKED) {
@@ -193,10 +174,7 @@ static uint64_t request_fields_kept_back(const struct request *r)
                     BIT(FIELD_BAGGAGE); /* written by put_context */
     if (!r->head.expect_continue)
         back |= BIT(FIELD_EXPECT);
-    if (!r->ask.trusted)
-        back |= BIT(FIELD_X_FORWARDED_FOR) | BIT(FIELD_X_FORWARDED_PROTO) |
-                BIT(FIELD_X_FORWARDED_HOST) | BIT(FIELD_FORWARDED);
-    return back;
+    return back | forwarded_kept_back(r);
 }
 
 int heads_request(struct request *r, struct buf *b)
@@ -226,8 +204,7 @@ int heads_request(struct request *r, struct buf *b)
         PUT(&o, "\r\n");
     }
     PUT(&o, "via: 1.1 offshoot\r\n");
-    if (!r->ask.trusted)
-        put_forwarded(r, &o);
+    forwarded_put(r, &o);
     put_trace(r, &o);
     put_context(r, &o);
     PUT(&o, "\r\n");

@@ -6,7 +6,8 @@
 #include "proxy/worker.h"
 #include <stdio.h>
 
-#define LINE_PATH_MAX 2048 /* bytes of a path that are logged */
+#define LINE_PATH_MAX  2048 /* bytes of a path that are logged */
+#define REQUEST_ID_MAX 128
 
 /* ---- what there is to say ---- */
 
@@ -115,6 +116,7 @@ void logline_gather(const struct request *r, struct logline *l)
     l->env = logline_env(r);
     l->provider = r->provider_env.n ? r->provider_env : STR("-");
     l->trace = r->t_decided ? str_of(r->trace_id, TRACE_ID_LEN) : STR("-");
+    l->request_id = r->request_id.n ? cut(r->request_id, REQUEST_ID_MAX) : STR("-");
     l->protocol = logline_protocol(r);
     l->version = version(r);
     l->listener = logline_listener(r);
@@ -169,6 +171,7 @@ enum field_name {
     NAME_SKEW,
     NAME_EPOCH,
     NAME_TRACE,
+    NAME_REQUEST_ID,
     NAME_TRIES,
     NAME_BODY_IN,
     NAME_BODY_OUT,
@@ -183,16 +186,17 @@ enum field_name {
 };
 static const char *const own_names[NAME_COUNT] = {"time", "client", "protocol", "listener",
     "status", "method", "host", "path", "environment", "service", "provider", "endpoint", "class",
-    "rule", "refusal", "fault", "skew", "epoch", "trace", "tries", "body_in", "body_out",
-    "accept_us", "tls_us", "head_us", "decide_us", "connect_us", "first_byte_us", "total_us"};
+    "rule", "refusal", "fault", "skew", "epoch", "trace", "request_id", "tries", "body_in",
+    "body_out", "accept_us", "tls_us", "head_us", "decide_us", "connect_us", "first_byte_us",
+    "total_us"};
 static const char *const otel_names[NAME_COUNT] = {"timestamp", "client.address",
     "network.protocol.name", "offshoot.listener", "http.response.status_code",
     "http.request.method", "server.address", "url.path", "offshoot.environment", "offshoot.service",
     "offshoot.provider", "offshoot.endpoint", "offshoot.class", "offshoot.rule", "offshoot.refusal",
-    "offshoot.fault", "offshoot.skew", "offshoot.epoch", "trace_id", "offshoot.tries",
-    "http.request.body.size", "http.response.body.size", "offshoot.accept_us", "offshoot.tls_us",
-    "offshoot.head_us", "offshoot.decide_us", "offshoot.connect_us", "offshoot.first_byte_us",
-    "offshoot.total_us"};
+    "offshoot.fault", "offshoot.skew", "offshoot.epoch", "trace_id", "offshoot.request_id",
+    "offshoot.tries", "http.request.body.size", "http.response.body.size", "offshoot.accept_us",
+    "offshoot.tls_us", "offshoot.head_us", "offshoot.decide_us", "offshoot.connect_us",
+    "offshoot.first_byte_us", "offshoot.total_us"};
 
 static void quoted(struct text *t, struct str s)
 {
@@ -235,6 +239,7 @@ static void put_words(const struct logline *l, const char *const *name, struct t
     put_text(t, name[NAME_SKEW], str_c(l->skew));
     put_number(t, name[NAME_EPOCH], (int64_t)l->epoch);
     put_text(t, name[NAME_TRACE], str_eq(l->trace, STR("-")) ? STR("") : l->trace);
+    put_text(t, name[NAME_REQUEST_ID], l->request_id);
     put_number(t, name[NAME_TRIES], l->tries);
     put_number(t, name[NAME_BODY_IN], (int64_t)l->body_in);
     put_number(t, name[NAME_BODY_OUT], (int64_t)l->body_out);
@@ -327,6 +332,8 @@ static void add_text(const struct logline *l, struct text *t)
     text_fmt(t, " skew=%s epoch=%llu trace=%.*s tries=%u in=%llu out=%llu protocol=%s listener=%s",
         l->skew, (unsigned long long)l->epoch, STR_ARG(l->trace), l->tries,
         (unsigned long long)l->body_in, (unsigned long long)l->body_out, l->protocol, l->listener);
+    text_add(t, STR(" request_id="));
+    quoted(t, l->request_id);
     text_fmt(t,
         " accept_us=%lld tls_us=%lld head_us=%lld decide_us=%lld connect_us=%lld "
         "first_byte_us=%lld total_us=%lld\n",

@@ -16,6 +16,7 @@ struct request;
 struct logline {
     char time[24], peer[ADDR_TEXT_MAX], endpoint[ADDR_TEXT_MAX];
     struct str method, path, host, service, env, provider, trace;
+    struct str request_id;
     const char *protocol, *version, *listener, *cls, *rule, *refusal, *fault, *skew;
     unsigned status, tries;
     uint64_t epoch, body_in, body_out;

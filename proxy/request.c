@@ -22,6 +22,7 @@
 #include "proxy/actions.h"
 #include "proxy/budget.h"
 #include "proxy/edge.h"
+#include "proxy/forwarded.h"
 #include "proxy/grpc_call.h"
 #include "proxy/h2link.h"
 #include "proxy/share.h"
@@ -487,6 +488,7 @@ static enum step step_decide(struct request *r)
     r->is_explain = a->context.explain;
     count_decision(r);
     heads_trace(r);
+    forwarded_decide(r);
     if (r->is_explain || lost_explained_context(r))
         record_hop(r);
     if (a->moved)

@@ -104,6 +104,7 @@ struct request {
     struct str vary;          /* the gateway's, at an untrusted listener; in the snapshot */
     struct str allow_headers; /* names taken out of a preflight; in scratch */
     struct buf head_block;    /* owns the head's bytes; scratch behind them */
+    struct str request_id;    /* passed or made; empty: none */
     struct buf replay;        /* raw request body kept for a retry */
     char *kept;               /* tunnel: owns the words of the head once its block is given back */
     struct answer answer;
@@ -119,6 +120,7 @@ struct request {
     struct h1_head reply;
     struct ask ask;
     char trace_id[TRACE_ID_LEN];
+    char made_id[32];
     char token[TOKEN_MAX];
     char hop[TRACE_RECORD_MAX];    /* own hop record, when is_explain */
     char offer[UPGRADE_OFFER_MAX]; /* protocols of an upgrade that are passed on */

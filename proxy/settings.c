@@ -75,6 +75,8 @@ const struct conf_key settings_keys[] = {
       "Log only requests that one of these rules fits. A rule is one or more conditions with spaces between, which must all hold: errors, slower=500ms, status=5xx|404, class=local|refused, env=NAME, service=NAME, refusal=WORD, protocol=http1|http2|tcp, listener=trusted|untrusted, sample=1%. Empty: every request." },
     { "accessLog.errorsOnly", NULL, NULL, CONF_BOOL, AT(access_log_errors), "false", 0, 0, NULL,
       "Log only requests that were refused, failed on either side, or answered 5xx: the same as the rule `errors` in accessLog.when." },
+    { "forwarded", NULL, NULL, CONF_BOOL, AT(forwarded), "false", 0, 0, NULL,
+      "At untrusted listeners tell providers who asked in `forwarded` (RFC 7239) too, besides the x-forwarded-* fields." },
     { "histograms", NULL, NULL, CONF_BOOL, AT(histograms), "true", 0, 0, NULL,
       "Count how long requests and their stages take (offshoot_request_seconds, offshoot_request_stage_seconds)." },
     { "log.level", "log-level", "LEVEL", CONF_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug",

@@ -29,7 +29,7 @@ struct settings {
     const char *access_log; /* "off", "-" (standard output) or a path */
     uint32_t access_log_format, log_level, log_format;
     struct conf_list access_log_when;
-    bool histograms;
+    bool histograms, forwarded;
     const char *dns_servers;
     uint64_t dns_timeout;
 

@@ -67,7 +67,8 @@ static bool keep_words(struct request *r)
     struct str method = r->head.method, authority = r->head.authority;
     if (path.n > PATH_KEPT)
         path.n = PATH_KEPT;
-    r->kept = mem_alloc(path.n + method.n + authority.n + 1);
+    struct str id = r->request_id.p == r->made_id ? (struct str){0} : r->request_id;
+    r->kept = mem_alloc(path.n + method.n + authority.n + id.n + 1);
     if (!r->kept)
         return false;
     char *at = r->kept;
@@ -75,6 +76,8 @@ static bool keep_words(struct request *r)
     r->head.authority = keep(&at, authority);
     r->head.path = r->answer.path = keep(&at, path);
     r->head.target = r->head.path;
+    if (id.n)
+        r->request_id = keep(&at, id);
     r->head.nfields = r->reply.nfields = 0;
     r->answer.context.said = r->answer.context.token = (struct str){0};
     r->vary = r->allow_headers = (struct str){0};

@@ -198,6 +198,7 @@ void context_pick(struct context *ret, const struct carried *from)
         if (bit & ours)
             pick_field(&p, f);
     }
+    ret->seen = p.seen;
     if (p.own != SOURCE_NONE)
         judge_own(&p);
     else if (!g || g->nselectors == 0 || !pick_selected(&p))

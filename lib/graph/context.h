@@ -85,6 +85,7 @@ struct context {
     bool by_cookie;   /* likewise the cookie that stands for it (edge.h); untrusted listeners */
     uint8_t foreign;  /* own carriers removed without being believed (untrusted listeners) */
     bool baggage_cut; /* baggage beyond the limits was not scanned and is not passed on */
+    uint64_t seen;    /* 1 << enum field_id of every field there was, ours included */
     bool explain;     /* asked for by flag 10, or by x-offshoot-explain: 1 on a trusted listener */
     /* Of a signed mesh token that decided; else 0 and empty. Whoever passes the context on keeps
      * the exp; the text may be passed on as it is while env, pin and flags stay the same. */

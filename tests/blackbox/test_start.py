@@ -310,8 +310,10 @@ class Signals(StartCase):
 class AccessLog(StartCase):
     TEXT = re.compile(r'\S+Z 127\.0\.0\.1 (\d+) ("(?:[^"\\]|\\.)*") ("(?:[^"\\]|\\.)*") '
                       r'("(?:[^"\\]|\\.)*") env=("(?:[^"\\]|\\.)*") service=(\S+) provider=\S+ '
+                      r'endpoint=\S+ '
                       r'class=\S+ rule=\S+ refusal=(\S+) fault=\S+ skew=- epoch=[01] '
-                      r'trace=\S+ tries=\d+ in=\d+ out=\d+ '
+                      r'trace=\S+ tries=\d+ in=\d+ out=\d+ protocol=http1 listener=\S+ '
+                      r'request_id="[^"]*" accept_us=-?\d+ tls_us=-1 head_us=-?\d+ decide_us=-?\d+ '
                       r'connect_us=-?\d+ first_byte_us=-?\d+ total_us=\d+\Z')
     ODD = (b'"', b"\\", b'","refusal":"forged', b"\t", b"\x9b31m", b"\xff\xfe", b"\xe2\x80\xa8",
            b"\xc3\xa9", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\xaf", b"a" * 63 + b"\xc3\xa9",
