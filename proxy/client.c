@@ -1,6 +1,7 @@
 #include "proxy/client.h"
 #include "lib/base/mem.h"
 #include "proxy/h2link.h"
+#include "proxy/ratelimit.h"
 #include "proxy/request.h"
 #include "proxy/worker.h"
 #include <assert.h>
@@ -35,6 +36,8 @@ struct client *client_new(struct worker *w, struct listener *l, int fd, const st
     client_first_init(c);
     list_append(&w->clients, &c->link);
     counter_inc(&w->stats[STAT_CLIENTS]);
+    if (c->phase != CLIENT_PROXY)
+        ratelimit_connect(c);
     return c;
 }
 
@@ -48,6 +51,7 @@ void client_init_stream(struct client *c, struct client *parent)
     c->local_port = parent->local_port;
     memcpy(c->peer_ip, parent->peer_ip, sizeof c->peer_ip);
     c->refuse = parent->refuse;
+    c->limited = parent->limited;
     timer_init(&c->timer, on_timer);
     list_init(&c->link);
 }
@@ -81,6 +85,7 @@ void client_close(struct client *c, enum client_close why, bool reset)
     live_walk_skip(&w->live, &c->link);
     list_remove(&c->link);
     atomic_fetch_sub_explicit(&w->shared->connections, 1, memory_order_relaxed);
+    ratelimit_disconnect(c);
     counter_sub(&w->stats[STAT_CLIENTS], 1);
     counter_inc(&w->stats[STAT_CLIENT_CLOSES + why]);
     worker_bury(w, &c->conn);

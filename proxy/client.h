@@ -40,7 +40,9 @@ struct client {
     uint8_t close_reason; /* enum client_close: why it lingers */
     uint8_t phase;        /* enum client_phase */
     bool lingering;
-    bool refuse; /* over limits.connections: answered 503 */
+    bool refuse;          /* over limits.connections: answered 503 */
+    bool limited;         /* refused for the gateway's limit of its source: 429 instead */
+    uint32_t limit_place; /* where its source is counted (ratelimit.h); 0: nowhere */
 };
 
 /* Takes fd. NULL (fd closed) when memory is out. */

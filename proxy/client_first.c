@@ -4,6 +4,7 @@
 #include "lib/wire/clienthello.h"
 #include "lib/wire/proxyproto.h"
 #include "proxy/client.h"
+#include "proxy/ratelimit.h"
 #include "proxy/request.h"
 #include "proxy/worker.h"
 #include <errno.h>
@@ -98,7 +99,8 @@ bool client_proxy_header(struct client *c)
         return false;
     }
     header_done(c, &h);
-    return true;
+    ratelimit_connect(c);
+    return conn->open;
 }
 
 /* ---- tcp ---- */
@@ -114,7 +116,8 @@ static void relay(struct client *c, struct str name)
     c->since_ms = w->now_ms;
     worker_timer(w, &c->timer, w->now_ms + w->set->timeout_idle);
     if (c->refuse)
-        c->req->step = (uint8_t)request_refuse(c->req, REFUSAL_OVERLOAD);
+        c->req->step =
+            (uint8_t)request_refuse(c->req, c->limited ? REFUSAL_RATE_LIMITED : REFUSAL_OVERLOAD);
     else if (name.n == 0 && c->listener->spec.sni_required)
         c->req->step = (uint8_t)request_refuse(c->req, REFUSAL_NO_ENVIRONMENT);
     request_run(c->req);

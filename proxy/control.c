@@ -7,6 +7,7 @@
 #include "proxy/admin_live.h"
 #include "proxy/keys.h"
 #include "proxy/logtail.h"
+#include "proxy/ratelimit.h"
 #include "proxy/sync.h"
 #include "proxy/trace.h"
 #include <assert.h>
@@ -457,8 +458,9 @@ int control_init(
     c->shared.pins = set->agent != NULL;
     c->stats_desc = stats_table();
     c->shared.traces = traces_new(set->limit_traces);
+    c->shared.limits = ratelimit_new(set->limit_rate_entries);
     c->base = event_base_new();
-    if (!c->stats_desc || !c->shared.traces || !c->base)
+    if (!c->stats_desc || !c->shared.traces || !c->shared.limits || !c->base)
         return err_set(e, -ENOMEM, "out of memory");
     int rc = mailbox_init(&c->mailbox, c->base, c, e);
     if (rc != 0) {
@@ -547,6 +549,7 @@ void control_release(struct control *c)
     if (c->base)
         event_base_free(c->base);
     traces_free(c->shared.traces);
+    ratelimit_free(c->shared.limits);
     counters_table_free(c->stats_desc);
     mem_free(c->workers);
     mem_free(c->readers);

@@ -451,7 +451,7 @@ static void put_refusal_head(struct request *r, struct out *o, enum body_kind ki
         PUT(o, "\r\n");
     }
     if (r->refusal == REFUSAL_EPOCH || r->refusal == REFUSAL_OVERLOAD ||
-        r->refusal == REFUSAL_UNHEALTHY) {
+        r->refusal == REFUSAL_UNHEALTHY || r->refusal == REFUSAL_RATE_LIMITED) {
         PUT(o, "retry-after: ");
         put_u64(o, r->retry_after_s ? r->retry_after_s : 1);
         PUT(o, "\r\n");

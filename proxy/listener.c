@@ -57,7 +57,7 @@ void listener_take(struct listener *l, int fd, const struct addr *peer)
         counter_inc(&w->stats[STAT_ACCEPT_ERRORS]);
         return;
     }
-    c->refuse = refuse;
+    c->refuse |= refuse;
 }
 
 static void on_resume(struct timer *t)

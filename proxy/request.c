@@ -25,6 +25,7 @@
 #include "proxy/forwarded.h"
 #include "proxy/grpc_call.h"
 #include "proxy/h2link.h"
+#include "proxy/ratelimit.h"
 #include "proxy/share.h"
 #include "proxy/stages.h"
 #include "proxy/trace.h"
@@ -212,6 +213,7 @@ static void request_release(struct request *r)
     provider_unwait(r);
     budget_request_done(r);
     request_drop_snapshot(r);
+    ratelimit_done(r);
     tunnel_release(r);
     buf_drop(&r->head_block, &w->bufs);
     buf_drop(&r->replay, &w->bufs);
@@ -333,7 +335,7 @@ static enum step head_done(struct request *r)
         return request_refuse(r, REFUSAL_OVERLOAD);
     }
     if (c->refuse)
-        return request_refuse(r, REFUSAL_OVERLOAD);
+        return request_refuse(r, c->limited ? REFUSAL_RATE_LIMITED : REFUSAL_OVERLOAD);
     if (r->head.upgrade || r->head.method_id == H1_CONNECT) {
         enum step next = tunnel_judge(r);
         if (next != STEP_COUNT)
@@ -454,6 +456,8 @@ static enum step step_decide(struct request *r)
     const struct snapshot *s = w->slots.current;
     if (!s)
         return request_refuse(r, REFUSAL_OVERLOAD);
+    if (w->slots.limits && !ratelimit_source(r))
+        return request_refuse(r, REFUSAL_RATE_LIMITED);
     r->slot = (uint8_t)slot_hold(&w->slots, w->slots.slot);
     r->holding = true;
     r->snapshot = s;
@@ -497,6 +501,8 @@ static enum step step_decide(struct request *r)
         return STEP_OWN;
     if (a->refusal)
         return request_refuse(r, a->refusal);
+    if (w->slots.limits && !ratelimit_environment(r))
+        return request_refuse(r, REFUSAL_RATE_LIMITED);
     usage_add(&w->by_env, a->decision.env);
     usage_add(&w->by_service, a->decision.service);
     take_policy(r, s);

@@ -98,6 +98,7 @@ struct request {
     uint32_t reply_timeout_ms, connect_timeout_ms, retries_max, retry_percent;
     uint32_t stream_timeout_ms; /* while bodies flow: without a byte moved */
     uint32_t tunnel_timeout_ms; /* the same of a tunnel */
+    uint32_t limit_place;       /* where its environment is counted (ratelimit.h); 0: nowhere */
     struct addr endpoint;       /* chosen; name points into the snapshot */
     struct str service;         /* names in the snapshot; copied to `names` when it is let go */
     struct str provider_env;

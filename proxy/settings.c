@@ -116,6 +116,8 @@ const struct conf_key settings_keys[] = {
       "Health checks that run at the same time. Above: they wait." },
     { "limits.buffers", NULL, NULL, CONF_U32, AT(limit_buffers), "16384", 64, 1000000, NULL,
       "Buffers of 64 KiB in use by one worker. Above: 503 overload." },
+    { "limits.rateEntries", NULL, NULL, CONF_U32, AT(limit_rate_entries), "65536", 8, 4194304, NULL,
+      "Sources, and environments, that a gateway's limits remember. Above: those not seen for longest are forgotten." },
     { "limits.traces", NULL, NULL, CONF_U32, AT(limit_traces), "4096", 16, 1000000, NULL,
       "Traces whose hop records are remembered (64 records each, 30 s)." },
     { "limits.busiest", NULL, NULL, CONF_U32, AT(limit_busiest), "100", 0, 10000, NULL,

@@ -38,6 +38,7 @@ struct settings {
     uint32_t limit_provider_connections, limit_provider_pending, limit_provider_idle;
     uint32_t h2_streams, h2_streams_trusted, h2_provider_streams, h2_odd, h2_odd_refill;
     uint64_t h2_window, h2_hold;
+    uint32_t limit_rate_entries;
     uint32_t limit_buffers, limit_traces, limit_busiest;
     uint32_t limit_health_targets, limit_health_checks;
     uint64_t limit_graph_file, limit_graph_total;

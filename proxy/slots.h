@@ -9,6 +9,7 @@
 #ifndef OFFSHOOT_PROXY_SLOTS_H
 #define OFFSHOOT_PROXY_SLOTS_H
 
+#include "lib/graph/route.h"
 #include "lib/graph/snapshot.h"
 #include <stdatomic.h>
 
@@ -29,10 +30,11 @@ struct slot_table {
 
 /* A worker's half. Written by the worker alone. */
 struct slot_reader {
-    const struct snapshot *current; /* the active one; NULL before the first publication */
-    const struct gateway *gateway;  /* of the current snapshot */
-    unsigned slot;                  /* of current */
-    uint32_t id;                    /* of current */
+    const struct snapshot *current;      /* the active one; NULL before the first publication */
+    const struct gateway *gateway;       /* of the current snapshot */
+    const struct gateway_limits *limits; /* its limits; NULL: none */
+    unsigned slot;                       /* of current */
+    uint32_t id;                         /* of current */
     struct slot_table table;
     _Atomic uint64_t acked; /* serial of the last publication taken */
     _Atomic uint32_t count[SLOTS];
@@ -74,6 +76,7 @@ static inline void slot_take(struct slot_reader *r, const struct slot_table *t, 
     r->table = *t;
     r->current = h->snapshot;
     r->gateway = h->gateway;
+    r->limits = h->gateway ? gateway_limits(h->gateway) : NULL;
     r->slot = h->slot;
     r->id = h->id;
     atomic_store_explicit(&r->acked, serial, memory_order_release);

@@ -114,6 +114,13 @@ static const char *tunnel_end_label(unsigned i)
     return words[i];
 }
 
+static const char *limited_label(unsigned i)
+{
+    static const char *const words[LIMITED_COUNT] = {
+        "source-rate", "source-connections", "environment-rate", "environment-concurrent"};
+    return words[i];
+}
+
 static const struct counter_family families[] = {
     {STAT_REQUESTS, CLASS_SHARED + 1, "offshoot_requests_total", "class", class_word,
         "Requests by the class of their decision."},
@@ -135,6 +142,8 @@ static const struct counter_family families[] = {
         provider_error_label, "Tries at providers that failed, by reason."},
     {STAT_PROVIDER_CLOSES, PROVIDER_CLOSE_COUNT, "offshoot_provider_closes_total", "reason",
         provider_close_label, "Provider connections closed, by reason."},
+    {STAT_LIMITED, LIMITED_COUNT, "offshoot_limited_total", "limit", limited_label,
+        "Connections and requests over a limit of the gateway."},
     {STAT_NACKS, NACK_REASONS, "offshoot_nacks_total", "reason", nack_label,
         "What the agent sent and this proxy refused, by reason."},
     {STAT_BAD_H2_REQUESTS, H2_ERROR_COUNT, "offshoot_bad_http2_requests_total", "reason", h2_label,
@@ -209,6 +218,15 @@ static const struct counter_single singles[] = {
                      "Requests answered with a redirect that their route asks for.", 0}},
     {STAT_MOVED_HTTPS, {"offshoot_redirects_total", "by=\"https\"",
                            "Requests answered with a redirect that their route asks for.", 0}},
+    {STAT_LIMITS_FORGOTTEN,
+        {"offshoot_limits_forgotten_total", "",
+            "Sources or environments that were forgotten although they were near their rate: "
+            "limits.rateEntries is too low.",
+            0}},
+    {STAT_LIMITS_UNCOUNTED,
+        {"offshoot_limits_uncounted_total", "",
+            "Connections or requests that no limit could count: limits.rateEntries is too low.",
+            0}},
     {STAT_SHARE_LINKS,
         {"offshoot_share_links_total", "answer=\"link\"",
             "Share links answered by a redirect that sets the cookie, or takes it away (leave).",

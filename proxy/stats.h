@@ -49,6 +49,14 @@ enum provider_error {
     PROVIDER_EXTRA_BYTES,
     PROVIDER_ERROR_COUNT
 };
+/* Which limit of a gateway was reached (ratelimit.h). */
+enum limited {
+    LIMITED_SOURCE,
+    LIMITED_CONNECTIONS,
+    LIMITED_ENV,
+    LIMITED_CONCURRENT,
+    LIMITED_COUNT
+};
 enum provider_close {
     PROVIDER_CLOSE_IDLE_READABLE,
     PROVIDER_CLOSE_IDLE,
@@ -113,6 +121,9 @@ enum proxy_stat {
     STAT_SKEW_LAST = STAT_SKEW + 1,
     STAT_MOVED, /* + enum moved - 1 */
     STAT_MOVED_HTTPS,
+    STAT_LIMITED, /* + enum limited */
+    STAT_LIMITS_FORGOTTEN = STAT_LIMITED + LIMITED_COUNT,
+    STAT_LIMITS_UNCOUNTED,
     STAT_SHARE_LINKS, /* + enum share - 1 */
     STAT_SHARE_LEFT,
     STAT_SHARE_EXPIRED,

@@ -32,6 +32,7 @@ struct traces;
 struct shared {
     const struct settings *set;
     struct traces *traces;
+    struct ratelimit *limits;           /* of gateways; NULL in tests without */
     struct mailbox *control;            /* for name look-ups; NULL in tests without names */
     const struct endpoint_rules *rules; /* judged again after each look-up; NULL: all pass */
     struct endpoint_table *endpoints;

@@ -1,6 +1,7 @@
 #include "tests/loop/loop.h"
 #include "lib/graph/check.h"
 #include "lib/graph/load.h"
+#include "proxy/ratelimit.h"
 #include "proxy/trace.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -83,6 +84,8 @@ void loop_start(struct loop *l, const char *graph, const char *const *sets)
         fail_msg("%s", e.text);
     l->shared.set = &l->set;
     l->shared.traces = traces_new(l->set.limit_traces);
+    l->shared.limits = ratelimit_new(l->set.limit_rate_entries);
+    assert_non_null(l->shared.limits);
     l->shared.endpoints = endpoint_table_new();
     assert_non_null(l->shared.endpoints);
     assert_int_equal(worker_init(&l->w, 0, &l->shared, &e), 0);
@@ -116,6 +119,7 @@ void loop_stop(struct loop *l)
     slots_release(&l->slots);
     endpoint_table_free(l->shared.endpoints);
     traces_free(l->shared.traces);
+    ratelimit_free(l->shared.limits);
     settings_release(&l->set);
     conf_free(l->conf);
     assert_int_equal(mem_live(), l->mem_before);
