@@ -9,6 +9,7 @@
 #include "proxy/control.h"
 #include "proxy/keys.h"
 #include "proxy/sync.h"
+#include "proxy/tls.h"
 #include "proxy/trace.h"
 #include <assert.h>
 #include <errno.h>
@@ -74,6 +75,8 @@ static void status_json(struct control *c, struct text *t)
         c->nworkers, epochs_current(c), (unsigned long long)sum(c, STAT_CLIENTS),
         (unsigned long long)sum(c, STAT_REQUESTS_NOW));
     keys_status(c, true, t);
+    text_add(t, STR(","));
+    tls_status(c, true, t);
     text_add(t, STR(",\"listeners\":["));
     for (size_t i = 0; i < c->nbound; i++) {
         addr_format(&c->bound[i], at);
@@ -118,6 +121,7 @@ static void status_text(struct control *c, struct text *t)
         addr_format(&c->bound[i], at);
         text_fmt(t, "listener      %s\n", at);
     }
+    tls_status(c, false, t);
     if (c->invalid)
         graphsrc_findings(c->graph, false, t);
 }

@@ -3,6 +3,8 @@
 #include "proxy/h2link.h"
 #include "proxy/ratelimit.h"
 #include "proxy/request.h"
+#include "proxy/tls.h"
+#include "proxy/tls_conn.h"
 #include "proxy/worker.h"
 #include <assert.h>
 #include <sys/socket.h>
@@ -26,6 +28,7 @@ struct client *client_new(struct worker *w, struct listener *l, int fd, const st
         close(fd);
         return NULL;
     }
+    c->phase = CLIENT_NEW;
     c->listener = l;
     c->peer_kind = peer->kind;
     c->peer_port = peer->port;
@@ -52,6 +55,9 @@ void client_init_stream(struct client *c, struct client *parent)
     memcpy(c->peer_ip, parent->peer_ip, sizeof c->peer_ip);
     c->refuse = parent->refuse;
     c->limited = parent->limited;
+    c->plain = parent->plain;
+    c->tls = parent->tls;
+    c->subjects = parent->subjects;
     timer_init(&c->timer, on_timer);
     list_init(&c->link);
 }
@@ -97,6 +103,8 @@ void client_linger(struct client *c, enum client_close why)
         client_close(c, why, false);
         return;
     }
+    if (tls_conn_is(&c->conn))
+        tls_conn_shut(&c->conn);
     shutdown(c->conn.fd, SHUT_WR);
     c->lingering = true;
     c->close_reason = (uint8_t)why;
@@ -146,6 +154,11 @@ static void start_request(struct client *c)
 {
     if (c->phase == CLIENT_PROXY && !client_proxy_header(c))
         return;
+    if (c->phase == CLIENT_TLS) { /* behind its header */
+        if (c->conn.open)
+            client_tls_ready(c);
+        return;
+    }
     if (c->phase == CLIENT_TCP) {
         client_tcp_ready(c);
         return;
@@ -189,6 +202,8 @@ void client_on_ready(struct conn *conn)
         client_h2_ready(c);
     else if (c->lingering)
         drop_input(c);
+    else if (c->phase == CLIENT_TLS)
+        client_tls_ready(c);
     else if (c->req && request_client_alive(c->req))
         request_run(c->req);
     else if (!c->req && conn->open)
@@ -235,6 +250,10 @@ static void on_timer(struct timer *t)
     }
     if (c->phase >= CLIENT_PROXY && !c->req) {
         client_first_timer(c);
+        return;
+    }
+    if (c->phase == CLIENT_TLS) {
+        client_tls_timer(c);
         return;
     }
     if (c->phase == CLIENT_NEW && c->conn.in.data) {

@@ -9,12 +9,14 @@
 #include "proxy/stats.h"
 
 struct h2client;
+struct tls_subjects;
 
 enum client_phase {
     CLIENT_NEW, /* no byte judged yet: HTTP/1 or the preface of HTTP/2 */
     CLIENT_HTTP1,
     CLIENT_HTTP2,  /* `h2` has its streams */
     CLIENT_STREAM, /* one of those */
+    CLIENT_TLS,    /* its handshake comes first (client_tls.c) */
     CLIENT_PROXY,  /* its PROXY header comes first */
     CLIENT_TCP /* relayed without HTTP; as long as there is no `req`, the server name is looked for
                 */
@@ -30,19 +32,22 @@ struct client {
         struct h2client *h2;   /* CLIENT_HTTP2 */
         struct client *parent; /* CLIENT_STREAM: the connection; NULL once that is closed */
     };
-    uint64_t since_ms;   /* of idling, of the head's first byte, or of lingering */
-    uint32_t dropped;    /* bytes read and dropped while lingering */
-    uint32_t tls_us;     /* from the accept to the end of the TLS handshake; 0: there was none */
-    uint16_t peer_port;  /* of whom a PROXY header names, like peer_ip */
-    uint16_t local_port; /* that it connected to; 0: a unix socket */
+    uint64_t since_ms; /* of idling, of the head's first byte, or of lingering */
+    uint32_t dropped;  /* bytes read and dropped while lingering */
+    uint32_t tls_us;   /* from the accept to the end of the TLS handshake; 0: there was none */
+    const struct tls_subjects *subjects; /* of its verified certificate, or NULL */
+    uint16_t peer_port;                  /* of whom a PROXY header names, like peer_ip */
+    uint16_t local_port;                 /* that it connected to; 0: a unix socket */
     uint8_t peer_ip[16];
     uint8_t peer_kind;    /* enum addr_kind */
     uint8_t close_reason; /* enum client_close: why it lingers */
     uint8_t phase;        /* enum client_phase */
     bool lingering;
     bool refuse;          /* over limits.connections: answered 503 */
+    bool plain;           /* refused for not having begun with TLS: 400 instead */
     bool limited;         /* refused for the gateway's limit of its source: 429 instead */
     uint32_t limit_place; /* where its source is counted (ratelimit.h); 0: nowhere */
+    bool tls;
 };
 
 /* Takes fd. NULL (fd closed) when memory is out. */

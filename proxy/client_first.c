@@ -6,6 +6,7 @@
 #include "proxy/client.h"
 #include "proxy/ratelimit.h"
 #include "proxy/request.h"
+#include "proxy/tls.h"
 #include "proxy/worker.h"
 #include <errno.h>
 #include <sys/socket.h>
@@ -48,6 +49,8 @@ static void header_done(struct client *c, const struct proxyproto *h)
     c->phase = c->listener->spec.tcp.n ? CLIENT_TCP : CLIENT_NEW;
     worker_timer(w, &c->timer,
         w->now_ms + (c->phase == CLIENT_TCP ? w->set->timeout_client_hello : w->set->timeout_idle));
+    if (c->listener->tls)
+        client_tls_begin(c);
 }
 
 /* Takes the header off the socket, which has it. */

@@ -9,6 +9,7 @@
 #include "proxy/logtail.h"
 #include "proxy/ratelimit.h"
 #include "proxy/sync.h"
+#include "proxy/tls.h"
 #include "proxy/trace.h"
 #include <assert.h>
 #include <errno.h>
@@ -238,6 +239,8 @@ int control_reopen(struct control *c, struct err *e)
     int rc = open_log(c, e);
     int keys = keys_load(c, rc ? NULL : e);
     rc = rc ? rc : keys;
+    int certs = tls_reload(c, rc ? NULL : e);
+    rc = rc ? rc : certs;
     int tls = c->sync ? sync_reload(c->sync, rc ? NULL : e) : 0;
     return rc ? rc : tls;
 }
@@ -481,6 +484,8 @@ int control_init(
     if (rc == 0)
         rc = keys_load(c, e);
     if (rc == 0)
+        rc = tls_start(c, e);
+    if (rc == 0)
         rc = control_probe(c, e);
     if (rc == 0)
         rc = start_admin(c, e);
@@ -529,6 +534,7 @@ void control_release(struct control *c)
     for (unsigned i = 0; i < c->nworkers; i++)
         worker_release(&c->workers[i]);
     keys_release(c);
+    tls_release(c);
     control_drop_lookups(c);
     if (c->mailbox.owner) {
         mailbox_close(&c->mailbox);

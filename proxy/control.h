@@ -31,7 +31,8 @@ struct control {
 
     struct graphsrc *graph; /* NULL: an agent feeds us */
     struct sync *sync;      /* NULL: static mode */
-    bool waiting;           /* for the first graph of the agent */
+    struct tls_control *tls;
+    bool waiting; /* for the first graph of the agent */
     struct epochs epochs;
     struct snapshot *active;  /* what requests without a pin use; NULL: nothing yet */
     struct snapshot *delayed; /* waits for a free slot; replaces an older waiting one */

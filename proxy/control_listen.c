@@ -4,6 +4,7 @@
 #include "lib/net/sock.h"
 #include "proxy/control.h"
 #include "proxy/listener.h"
+#include "proxy/tls.h"
 #include <errno.h>
 #include <unistd.h>
 
@@ -59,6 +60,14 @@ int control_probe(struct control *c, struct err *e)
     return 0;
 }
 
+/* The one that a worker got last is the index-th of the settings. */
+static int name_listener(struct control *c, struct worker *w, size_t index, struct err *e)
+{
+    struct listener *l = list_entry(w->listeners.prev, struct listener, link);
+    l->index = index;
+    return tls_listener(c, index, w, l, e);
+}
+
 int control_listen(struct control *c, struct err *e)
 {
     for (size_t i = 0; i < c->nbound; i++) {
@@ -66,6 +75,10 @@ int control_listen(struct control *c, struct err *e)
         int rc = listen_parse(c->set->listen.item[i], &spec, e);
         if (rc == 0)
             rc = spec.addr.kind == ADDR_UNIX ? open_unix(c, &spec, e) : open_tcp(c, &spec, e);
+        if (rc != 0)
+            return rc;
+        for (unsigned k = 0; rc == 0 && k < c->nworkers; k++)
+            rc = name_listener(c, &c->workers[k], i, e);
         if (rc != 0)
             return rc;
         c->bound[i] = spec.addr;

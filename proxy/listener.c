@@ -3,6 +3,7 @@
 #include "lib/base/mem.h"
 #include "lib/net/sock.h"
 #include "proxy/client.h"
+#include "proxy/tls.h"
 #include "proxy/worker.h"
 #include <assert.h>
 #include <errno.h>
@@ -58,6 +59,8 @@ void listener_take(struct listener *l, int fd, const struct addr *peer)
         return;
     }
     c->refuse |= refuse;
+    if (l->tls && c->phase == CLIENT_NEW)
+        client_tls_begin(c);
 }
 
 static void on_resume(struct timer *t)
@@ -135,5 +138,6 @@ void listener_free(struct listener *l)
 {
     listener_stop(l);
     list_remove(&l->link);
+    tls_server_unref(l->tls);
     mem_free(l);
 }

@@ -8,6 +8,7 @@
 
 struct worker;
 struct event;
+struct tls_server;
 
 #define LISTENER_MAGIC 0x4c495354u
 
@@ -18,7 +19,9 @@ struct listener {
     struct listen_spec spec; /* addr without a name */
     int fd;                  /* -1: stopped */
     struct event *event;
-    struct timer pause; /* after a failed accept */
+    struct timer pause;     /* after a failed accept */
+    size_t index;           /* among those of the settings */
+    struct tls_server *tls; /* NULL: no TLS; replaced by tls.c */
 };
 
 /* Takes fd (listening, non-blocking), or -1 in tests. NULL (fd closed) when memory is out. On the

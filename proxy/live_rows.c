@@ -215,7 +215,7 @@ static void client_row(struct live_part *p, const struct client *c)
     row.worker = (uint16_t)w->id;
     row.trusted = c->listener->spec.trusted;
     row.refused = c->refuse;
-    row.tls = c->tls_us != 0;
+    row.tls = c->tls;
     row.protocol = spoken_word(c->phase == CLIENT_HTTP2 ? SPOKEN_HTTP2
                                : c->phase == CLIENT_TCP ? SPOKEN_TCP
                                                         : SPOKEN_HTTP1);

@@ -3,6 +3,7 @@
 #include "lib/graph/keyring.h"
 #include "lib/net/sock.h"
 #include "proxy/control.h"
+#include "proxy/tls.h"
 #include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
@@ -22,7 +23,8 @@ static void usage(void)
             "  --help, --version\n\n"));
     conf_help(settings_keys, settings_keys_count, &t);
     text_add(
-        &t, STR("\nSIGTERM drains, SIGHUP reads graph and keys and opens the access log again.\n"));
+        &t, STR("\nSIGTERM drains, SIGHUP reads graph, keys and certificates and opens the access "
+                "log again.\n"));
     fputs(t.p ? t.p : "", stdout);
     text_release(&t);
 }
@@ -42,6 +44,8 @@ static int check(const struct settings *set, struct err *e)
     if (set->keys && !keys)
         return -EINVAL;
     keyring_unref(keys);
+    if (tls_check(set, e) != 0)
+        return -EINVAL;
     if (set->agent)
         return 0;
     struct graphsrc_options o = settings_graph(set);

@@ -335,7 +335,9 @@ static enum step head_done(struct request *r)
         return request_refuse(r, REFUSAL_OVERLOAD);
     }
     if (c->refuse)
-        return request_refuse(r, c->limited ? REFUSAL_RATE_LIMITED : REFUSAL_OVERLOAD);
+        return request_refuse(r, c->plain     ? REFUSAL_BAD_REQUEST
+                                 : c->limited ? REFUSAL_RATE_LIMITED
+                                              : REFUSAL_OVERLOAD);
     if (r->head.upgrade || r->head.method_id == H1_CONNECT) {
         enum step next = tunnel_judge(r);
         if (next != STEP_COUNT)

@@ -2,6 +2,7 @@
 #include "lib/base/conf_rules.h"
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
+#include "proxy/tls.h"
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #define MIB    (1024u * KIB)
 #define GIB    (1024ull * MIB)
 #define SECOND 1000u
+#define MINUTE (60u * SECOND)
 #define HOUR   (3600u * SECOND)
 
 /* clang-format off */
@@ -83,6 +85,18 @@ const struct conf_key settings_keys[] = {
       "The program's own log on standard error: how much of it." },
     { "log.format", "log-format", "WHAT", CONF_CHOICE, AT(log_format), "text", 0, 0, "text|json",
       "The program's own log: text or JSON lines." },
+    { "tls.minVersion", "tls-min-version", "VERSION", CONF_CHOICE, AT(tls_min_version), "1.2", 0, 0, "1.2|1.3",
+      "Lowest version of TLS, at listeners and towards providers." },
+    { "tls.ciphers", NULL, NULL, CONF_TEXT, AT(tls_ciphers), "ECDHE+AESGCM:ECDHE+CHACHA20:+AES256", 0, 0, NULL,
+      "Ciphers for TLS 1.2, as `openssl ciphers` takes them. Those of TLS 1.3 are fixed: AES-128-GCM, AES-256-GCM, ChaCha20-Poly1305." },
+    { "tls.ticketRotation", NULL, NULL, CONF_MS, AT(tls_ticket_rotation), "12h", MINUTE, 168 * (uint64_t)HOUR, NULL,
+      "How often the keys of session tickets change. A ticket is good for as long as this, made under the present key or the one before." },
+    { "providerTls.ca", "provider-ca", "PATH", CONF_TEXT, AT(provider_tls_ca), NULL, 0, 0, NULL,
+      "Certificates (PEM) of those who may sign providers', for services with `tls` that name no `ca`: a file, or a folder as `openssl rehash` leaves it. Empty: those of the system." },
+    { "providerTls.cert", "provider-cert", "FILE", CONF_TEXT, AT(provider_tls_cert), NULL, 0, 0, NULL,
+      "Certificate (PEM, with its chain) shown to providers that ask for one." },
+    { "providerTls.key", "provider-key", "FILE", CONF_TEXT, AT(provider_tls_key), NULL, 0, 0, NULL,
+      "Key of that certificate (PEM). Others must not be able to read it." },
     { "dns.servers", NULL, NULL, CONF_TEXT, AT(dns_servers), NULL, 0, 0, NULL,
       "Name servers as IP:port,IP:port instead of those of resolv.conf." },
     { "dns.timeout", NULL, NULL, CONF_MS, AT(dns_timeout), "2s", 10, 60 * SECOND, NULL,
@@ -90,6 +104,10 @@ const struct conf_key settings_keys[] = {
 
     { "limits.connections", NULL, NULL, CONF_U32, AT(limit_connections), "10000", 1, 1000000, NULL,
       "Client connections at a time, over all workers. Above: answered 503 overload." },
+    { "limits.handshakes", NULL, NULL, CONF_U32, AT(limit_handshakes), "512", 1, 65535, NULL,
+      "TLS handshakes of clients that one worker has under way at a time. Sixteen times as many wait for their turn; above: closed." },
+    { "limits.certificates", NULL, NULL, CONF_U32, AT(limit_certificates), "1000", 1, 100000, NULL,
+      "Certificates of one listener." },
     { "limits.headBytes", NULL, NULL, CONF_BYTES, AT(limit_head), "32k", 1024, 32 * KIB, NULL,
       "Size of a request's or reply's head. Above: 431 for a request, 502 bad-reply for a reply." },
     { "limits.fields", NULL, NULL, CONF_U32, AT(limit_fields), "100", 8, 1000, NULL,
@@ -150,6 +168,8 @@ const struct conf_key settings_keys[] = {
 
     { "timeouts.head", NULL, NULL, CONF_MS, AT(timeout_head), "10s", 1, HOUR, NULL,
       "From the first byte of a request to the end of its head." },
+    { "timeouts.handshake", NULL, NULL, CONF_MS, AT(timeout_handshake), "10s", 1, HOUR, NULL,
+      "From the start of a client's connection to the end of its TLS handshake." },
     { "timeouts.idle", NULL, NULL, CONF_MS, AT(timeout_idle), "75s", 1, 24 * HOUR, NULL,
       "How long a client connection may wait for its next request." },
     { "timeouts.connect", NULL, NULL, CONF_MS, AT(timeout_connect), "1s", 1, HOUR, NULL,
@@ -242,6 +262,8 @@ static int finish_agent(const struct settings *s, const struct conf *c, struct e
     unsigned files = !!s->agent_cert + !!s->agent_key + !!s->agent_ca;
     if (files != 0 && files != 3)
         return err_set(e, -EINVAL, "agentTls: cert, key and ca belong together");
+    if (!s->provider_tls_cert != !s->provider_tls_key)
+        return err_set(e, -EINVAL, "providerTls: cert and key belong together");
     return 0;
 }
 
@@ -343,19 +365,25 @@ static int listen_option(struct str word, struct listen_spec *l, struct err *e)
         return listen_name(word, 4, "service", &l->tcp, e);
     if (str_starts(word, STR("env=")))
         return listen_name(word, 4, "environment", &l->env, e);
-    if (str_starts(word, STR("tls=")))
-        return err_set(e, -EINVAL, "'%.*s' is not in this version", STR_ARG(word));
+    int rc = tls_listen_option(word, l, e);
+    if (rc <= 0)
+        return rc;
     return err_set(e, -EINVAL,
         "unknown option '%.*s' (known: trusted, from=CIDR, proxy-protocol, connect, tcp=SERVICE, "
-        "env=NAME, sni=required)",
+        "env=NAME, sni=required, " TLS_LISTEN_OPTIONS ")",
         STR_ARG(word));
 }
 
 static int listen_together(const struct listen_spec *l, struct err *e)
 {
     bool off_loopback = !addr_is_loopback(&l->addr) && l->nfrom == 0;
-    if (off_loopback && l->trusted)
-        return err_set(e, -EINVAL, "a trusted listener that is not on loopback needs from=CIDR");
+    bool known_by_cert = settings_tls_want(l).client_cert == TLS_CLIENT_REQUIRED;
+    if (tls_listen_together(l, e) != 0)
+        return -EINVAL;
+    if (off_loopback && l->trusted && !known_by_cert)
+        return err_set(e, -EINVAL,
+            "a trusted listener that is not on loopback needs from=CIDR, or client certificates "
+            "(client-ca=)");
     if (off_loopback && l->proxy_protocol)
         return err_set(
             e, -EINVAL, "proxy-protocol on a listener that is not on loopback needs from=CIDR");

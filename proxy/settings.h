@@ -6,10 +6,12 @@
 #include "lib/base/conf.h"
 #include "lib/graph/snapshot.h"
 #include "lib/net/graphsrc.h"
+#include "lib/net/tls.h"
 #include "lib/wire/h1.h"
 #include "proxy/logwhen.h"
 
 enum on_missing { ON_MISSING_DEFAULT, ON_MISSING_REFUSE };
+enum tls_min_version { TLS_MIN_12, TLS_MIN_13 };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON, LOG_FORMAT_OTEL };
 
 #define PROXY_HEADER_BYTES_MAX 16384 /* of limits.proxyHeaderBytes */
@@ -51,6 +53,12 @@ struct settings {
     uint64_t timeout_agent_connect, timeout_agent_ping;
     uint64_t agent_backoff, agent_backoff_max, snapshot_ttl;
 
+    uint32_t tls_min_version; /* enum tls_min_version */
+    const char *tls_ciphers;
+    uint64_t tls_ticket_rotation, timeout_handshake;
+    uint32_t limit_certificates, limit_handshakes;
+    const char *provider_tls_ca, *provider_tls_cert, *provider_tls_key;
+
     /* Made from the above by settings_finish. */
     struct h1_limits h1;
     bool inject_baggage, inject_x_offshoot_context, inject_uberctx, inject_ot_baggage;
@@ -89,7 +97,14 @@ struct listen_spec {
     struct str env;      /* tcp: of this environment, whatever the client says; empty: by SNI */
     struct cidr from[8]; /* who may connect: the peer itself, not whom a PROXY header names */
     unsigned nfrom;      /* 0: anybody */
+    struct str tls[8];   /* certificates, as struct tls_want has them */
+    unsigned ntls;       /* 0: no TLS */
+    struct str client_ca, alpn;
+    uint8_t client_cert; /* enum tls_client_cert; NONE with client_ca: required */
+    bool sni_strict, alpn_said;
 };
+/* What its certificates are read by; borrows l. */
+struct tls_want settings_tls_want(const struct listen_spec *l);
 /* -EINVAL with e, also for `trusted` or `proxy-protocol` off loopback without from=. tcp and env
  * are borrowed from the text. */
 int listen_parse(const char *text, struct listen_spec *ret, struct err *e);

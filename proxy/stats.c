@@ -3,10 +3,10 @@
 static const char *const client_close_words[CLIENT_CLOSE_COUNT] = {"client", "idle",
     "client-in-head", "head-timeout", "bad-request", "half-close", "client-reset", "client-in-body",
     "body-timeout", "stalled", "early-reply", "done", "refused", "provider", "deadline", "drain",
-    "no-memory", "proxy-header", "too-large"};
+    "no-memory", "proxy-header", "too-large", "tls"};
 static const char *const provider_error_words[PROVIDER_ERROR_COUNT] = {"refused", "connect-timeout",
     "name", "pending-timeout", "pending-full", "closed", "closed-in-head", "closed-in-body",
-    "malformed", "reply-timeout", "stalled", "extra-bytes"};
+    "malformed", "reply-timeout", "stalled", "extra-bytes", "tls"};
 static const char *const provider_close_words[PROVIDER_CLOSE_COUNT] = {
     "idle-readable", "idle", "full", "done", "abort", "drain"};
 static const char *const spoken_words[SPOKEN_COUNT] = {"http1", "http2", "tcp"};
@@ -121,7 +121,16 @@ static const char *limited_label(unsigned i)
     return words[i];
 }
 
+static const char *tls_label(unsigned i)
+{
+    return tls_failure_word(i);
+}
+
 static const struct counter_family families[] = {
+    {STAT_TLS_FAILURES, TLS_FAIL_COUNT, "offshoot_tls_failures_total", "reason", tls_label,
+        "TLS connections of clients that failed, by reason."},
+    {STAT_PROVIDER_TLS_FAILURES, TLS_FAIL_COUNT, "offshoot_provider_tls_failures_total", "reason",
+        tls_label, "TLS connections to providers that failed, by reason."},
     {STAT_REQUESTS, CLASS_SHARED + 1, "offshoot_requests_total", "class", class_word,
         "Requests by the class of their decision."},
     {STAT_RULES, RULE_DEFAULT + 1, "offshoot_context_rules_total", "rule", rule_word,
@@ -177,6 +186,27 @@ static const struct counter_family histograms[] = {
 };
 
 static const struct counter_single singles[] = {
+    {STAT_TLS_HANDSHAKES,
+        {"offshoot_tls_handshakes_total", "", "Full TLS handshakes of clients.", 0}},
+    {STAT_TLS_RESUMED,
+        {"offshoot_tls_resumed_total", "", "TLS handshakes of clients by a session ticket.", 0}},
+    {STAT_PROVIDER_TLS_HANDSHAKES,
+        {"offshoot_provider_tls_handshakes_total", "", "TLS handshakes with providers.", 0}},
+    {STAT_TLS_LOADS,
+        {"offshoot_tls_loads_total", "", "Times that all certificates were read again.", 0}},
+    {STAT_TLS_LOADS_REFUSED, {"offshoot_tls_loads_refused_total", "",
+                                 "Times that certificates were read again and some were bad; those "
+                                 "listeners kept theirs.",
+                                 0}},
+    {STAT_TLS_ROTATIONS, {"offshoot_tls_ticket_rotations_total", "",
+                             "Times that the keys of session tickets changed.", 0}},
+    {STAT_TLS_HANDSHAKES_NOW,
+        {"offshoot_tls_handshakes", "", "TLS handshakes of clients under way now.", 1}},
+    {STAT_TLS_EXPIRES,
+        {"offshoot_tls_certificate_expiry_seconds", "",
+            "When the first of the listeners' certificates expires, in Unix seconds; 0: there are "
+            "none.",
+            1}},
     {STAT_PROTOCOL_REQUESTS + 0,
         {"offshoot_protocol_requests_total", "protocol=\"http1\",listener=\"untrusted\"",
             "Requests begun, by the protocol of the client and the kind of listener.", 0}},

@@ -7,6 +7,7 @@
 #include "lib/base/histogram.h"
 #include "lib/graph/context.h"
 #include "lib/graph/snapshot.h"
+#include "lib/net/tls.h"
 #include "lib/wire/clienthello.h"
 #include "lib/wire/h1.h"
 #include "lib/wire/h2.h"
@@ -32,6 +33,7 @@ enum client_close {
     CLIENT_CLOSE_NO_MEMORY,
     CLIENT_CLOSE_PROXY_HEADER,
     CLIENT_CLOSE_TOO_LARGE,
+    CLIENT_CLOSE_TLS,
     CLIENT_CLOSE_COUNT
 };
 enum provider_error {
@@ -47,6 +49,7 @@ enum provider_error {
     PROVIDER_REPLY_TIMEOUT,
     PROVIDER_STALLED,
     PROVIDER_EXTRA_BYTES,
+    PROVIDER_TLS,
     PROVIDER_ERROR_COUNT
 };
 /* Which limit of a gateway was reached (ratelimit.h). */
@@ -185,7 +188,17 @@ enum proxy_stat {
     STAT_RETIREMENTS,
     STAT_SAVES,
     STAT_SAVES_FAILED,
+    STAT_TLS_FAILURES,                                               /* + enum tls_failure */
+    STAT_PROVIDER_TLS_FAILURES = STAT_TLS_FAILURES + TLS_FAIL_COUNT, /* + enum tls_failure */
+    STAT_TLS_HANDSHAKES = STAT_PROVIDER_TLS_FAILURES + TLS_FAIL_COUNT,
+    STAT_TLS_RESUMED,
+    STAT_PROVIDER_TLS_HANDSHAKES,
+    STAT_TLS_LOADS,
+    STAT_TLS_LOADS_REFUSED,
+    STAT_TLS_ROTATIONS,
     /* gauges */
+    STAT_TLS_HANDSHAKES_NOW,
+    STAT_TLS_EXPIRES,
     STAT_AGENT_CONNECTED,
     STAT_SNAPSHOT_STALE,
     STAT_SNAPSHOT_UNSAVED,

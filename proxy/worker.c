@@ -16,6 +16,7 @@
 #include "proxy/client.h"
 #include "proxy/h2link.h"
 #include "proxy/request.h"
+#include "proxy/tls_conn.h"
 #include <assert.h>
 #include <errno.h>
 #include <sys/random.h>
@@ -170,6 +171,7 @@ void worker_release(struct worker *w)
     requests_release(w);
     accesslog_release(&w->log);
     signer_free(w->signer);
+    tls_worker_free(w->tls);
     usage_release(&w->by_env);
     usage_release(&w->by_service);
     bufpool_release(&w->bufs);
@@ -230,6 +232,7 @@ void worker_turn(struct worker *w, bool block)
 {
     keep_ticking(w);
     w->clock_fresh = false;
+    w->turn++;
     bool wait = block && list_empty(&w->ready);
     event_base_loop(w->base, EVLOOP_ONCE | (wait ? 0 : EVLOOP_NONBLOCK));
     worker_clock(w);

@@ -23,6 +23,7 @@
 #include <stdatomic.h>
 
 struct signer;
+struct tls_worker;
 struct traces;
 
 #define WORKER_MAGIC 0x574f524bu
@@ -80,8 +81,14 @@ struct worker {
     uint64_t hungry_ms; /* when they were looked at last */
     struct names names;
     struct accesslog log;
-    struct live_walk live; /* listings */
-    struct signer *signer; /* NULL: no keys; replaced by keys.c */
+    struct live_walk live;  /* listings */
+    struct signer *signer;  /* NULL: no keys; replaced by keys.c */
+    struct tls_worker *tls; /* NULL in tests without TLS; tls_conn.h */
+    struct {
+        int64_t second;
+        uint32_t said, unsaid; /* lines in it */
+    } tls_log;
+    uint64_t turn; /* number of the present one */
     uint64_t random[2];
     uint64_t last_sweep_ms;
     uint32_t turns[1024]; /* round robin counters, by endpoint set */

@@ -80,11 +80,11 @@ struct tls_server;
 /* Returns new, with one reference. tickets: borrowed for the life of the thread; may change. */
 struct tls_server *tls_server_new(const struct tls_files *f, const struct tls_rules *rules,
     const struct tls_tickets *tickets, struct err *e);
-void tls_server_unref(struct tls_server *s);
-/* A connection, before its handshake. It holds a reference on s until tls_server_close. NULL when
- * memory is out. */
+struct tls_server *tls_server_ref(struct tls_server *s);
+void tls_server_unref(struct tls_server *s); /* NULL is allowed */
+/* A connection, before its handshake. Whoever has it keeps a reference on s until it is freed
+ * (SSL_free). NULL when memory is out. */
 SSL *tls_server_open(struct tls_server *s);
-void tls_server_close(struct tls_server *s, SSL *ssl);
 /* After the handshake: gives back what only that needs. */
 void tls_server_opened(SSL *ssl);
 

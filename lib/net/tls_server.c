@@ -248,6 +248,13 @@ struct tls_server *tls_server_new(const struct tls_files *f, const struct tls_ru
     return NULL;
 }
 
+struct tls_server *tls_server_ref(struct tls_server *s)
+{
+    assert(s->magic == SERVER_MAGIC);
+    s->refs++;
+    return s;
+}
+
 void tls_server_unref(struct tls_server *s)
 {
     if (!s)
@@ -274,14 +281,7 @@ SSL *tls_server_open(struct tls_server *s)
         return NULL;
     }
     SSL_set_accept_state(ssl);
-    s->refs++;
     return ssl;
-}
-
-void tls_server_close(struct tls_server *s, SSL *ssl)
-{
-    SSL_free(ssl);
-    tls_server_unref(s);
 }
 
 void tls_server_opened(SSL *ssl)

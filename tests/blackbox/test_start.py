@@ -117,7 +117,13 @@ class Refused(StartCase):
             (("--listen", "localhost:1"), ("localhost:1",)),
             (("--listen", "127.0.0.1:0,trustd"), ("trustd",)),
             (("--listen", "127.0.0.1:0,from=1.2.3.4/40"), ("1.2.3.4/40",)),
-            (("--listen", "127.0.0.1:0,tls=a+b"), ("tls=a+b", "not in this version")),
+            (("--listen", "127.0.0.1:0,tls=/no/a+/no/b"), ("certificate '/no/a'",)),
+            (("--listen", "127.0.0.1:0,tls=+b"), ("tls=+b", "CERT+KEY")),
+            (("--listen", "127.0.0.1:0,alpn=h2"), ("alpn", "need tls=")),
+            (("--listen", "127.0.0.1:0,tls=a+b,alpn=h3"), ("alpn=", "h2")),
+            (("--listen", "127.0.0.1:0,tls=a+b,client-cert=maybe"), ("optional or required",)),
+            (("--listen", "127.0.0.1:0,tls=a+b,client-cert=required"), ("client-ca=FILE",)),
+            (("--listen", "0.0.0.0:0,trusted,tls=a+b"), ("from=CIDR", "client-ca=")),
             (("--metrics", "nowhere"), ("nowhere",)),
         ):  # fmt: skip
             with self.subTest(args):

@@ -217,7 +217,7 @@ static void visit(struct tls_server *server, struct visit *v)
         mem_free(v->subjects);
         v->subjects_rc = tls_subjects_of(ssl, &v->subjects);
     }
-    tls_server_close(server, ssl);
+    SSL_free(ssl);
     SSL_shutdown(client); /* else its session counts as broken */
     SSL_free(client);
     SSL_CTX_free(ctx);
@@ -456,13 +456,14 @@ static void a_server_lives_as_long_as_its_connections(void **state)
     start(&s);
     struct options o = {.sources = {pair_of(&s.ecdsa)}};
     struct tls_server *server = serve(&o, &s.tickets);
-    SSL *ssl = tls_server_open(server);
+    SSL *ssl = tls_server_open(tls_server_ref(server));
     tls_server_unref(server); /* as a reload does */
     struct visit v = {0};
     visit(server, &v);
     assert_true(v.up);
     forget(&v);
-    tls_server_close(server, ssl);
+    SSL_free(ssl);
+    tls_server_unref(server);
     end(&s);
 }
 
