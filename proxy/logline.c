@@ -296,7 +296,7 @@ static void add_otel(const struct logline *l, struct text *t)
     text_add(t, STR("{"));
     put_text(t, name[NAME_TIME], str_c(l->time));
     put_text(t, name[NAME_CLIENT], str_c(l->peer));
-    put_text(t, name[NAME_PROTOCOL], tcp ? STR("-") : r->client->tls ? STR("https") : STR("http"));
+    put_text(t, name[NAME_PROTOCOL], tcp ? STR("-") : STR("http"));
     put_text(t, "network.protocol.version", str_c(l->version));
     put_text(t, name[NAME_LISTENER], str_c(l->listener));
     put_number(t, name[NAME_STATUS], l->status);
