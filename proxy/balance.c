@@ -337,13 +337,10 @@ void balance_failed(struct request *r)
     ejection_failed(&r->provider->ejection, r->w->now_ms);
 }
 
-void balance_replied(struct request *r, unsigned status)
+void balance_done(struct request *r)
 {
     struct ejection *e = &r->provider->ejection;
-    if (status >= 502 && status <= 504) {
-        counter_inc(&r->provider->use.errors);
-        ejection_failed(e, r->w->now_ms);
-    } else if (ejection_any(e))
+    if (ejection_any(e) && (r->status < 502 || r->status > 504))
         ejection_well(e, r->w->now_ms);
 }
 

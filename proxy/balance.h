@@ -28,7 +28,7 @@ enum balanced {
 };
 
 /* Addresses that a request has tried, by hash. More than this many tries are not told apart. */
-#define BALANCE_TRIED 4
+#define BALANCE_TRIED 10
 
 /* r->endpoint ADDR_NONE: one of the set is chosen, and kept there while a name is looked up. The
  * request holds its snapshot. */
@@ -37,8 +37,9 @@ enum balanced balance_choose(struct request *r, struct provider **ret);
 void balance_tried(struct request *r);
 /* Until one of the set may be usable again: seconds for Retry-After, at least 1. */
 uint32_t balance_retry_after(struct request *r);
-/* How the exchange with r's provider came out, for ejection: one answer a try. */
+/* A try failed in a way that counts for ejection. */
 void balance_failed(struct request *r);
-void balance_replied(struct request *r, unsigned status);
+/* An exchange has come to its end. */
+void balance_done(struct request *r);
 
 #endif

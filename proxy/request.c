@@ -601,6 +601,7 @@ static enum step step_done(struct request *r)
     if (w->log.wanted)
         accesslog_add(w, r);
     if (r->pconn) {
+        balance_done(r);
         if (provider_reusable(r))
             pconn_keep(r->pconn);
         else

@@ -112,7 +112,8 @@ static enum step final_reply(struct request *r)
         return malformed(r, H1_E_HEAD_TOO_LARGE);
     r->replied = true;
     r->status = r->reply.status;
-    balance_replied(r, r->status);
+    if (r->status >= 502 && r->status <= 504)
+        balance_failed(r);
     r->t_reply = w->now_us;
     flow_init(&r->down, &r->reply, &w->set->h1, framing, true);
     r->down.pass_trailers = r->head.te_trailers || conn_is_stream(c);

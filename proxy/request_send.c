@@ -35,6 +35,14 @@ static uint32_t connect_wait(const struct request *r)
     return of_try(r, r->connect_timeout_ms);
 }
 
+/* The time of the try begins anew when a body was sent: that may have taken long. */
+static uint32_t reply_wait(const struct request *r)
+{
+    if (r->up.taken == 0 || r->try_timeout_ms == 0)
+        return of_try(r, r->reply_timeout_ms);
+    return r->try_timeout_ms < r->reply_timeout_ms ? r->try_timeout_ms : r->reply_timeout_ms;
+}
+
 /* ---- endpoint ---- */
 
 enum step request_step_name(struct request *r)
@@ -204,8 +212,7 @@ enum step request_step_send(struct request *r)
     start_tap(r);
     r->up.stamp_us = w->now_us;
     h1_parser_reset(&r->reply_parser, &w->set->h1, r->reply_fields);
-    request_deadline(
-        r, w->now_ms + (r->up.decoded ? of_try(r, r->reply_timeout_ms) : r->stream_timeout_ms));
+    request_deadline(r, w->now_ms + (r->up.decoded ? reply_wait(r) : r->stream_timeout_ms));
     return STEP_REPLY;
 }
 
@@ -219,7 +226,7 @@ enum step request_pump_up(struct request *r)
         return STEP_COUNT;
     case FLOW_DONE:
         if (r->step == STEP_REPLY)
-            request_deadline(r, w->now_ms + r->reply_timeout_ms);
+            request_deadline(r, w->now_ms + reply_wait(r));
         return STEP_COUNT;
     case FLOW_TO_ERROR: /* P14: it may have answered before it closed */
         r->send_failed = true;
