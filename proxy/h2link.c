@@ -478,5 +478,7 @@ struct str h2strm_trailers(const struct conn *c)
 int h2strm_put_trailers(struct conn *c, struct str lines)
 {
     struct h2strm *s = strm(c);
+    if (!s->st.h && s->l && s->st.id == 0 && put_head(s, NULL) != IO_OK)
+        return -ENOMEM;
     return s->st.h ? h2_trailers(&s->st, lines) : 0;
 }
