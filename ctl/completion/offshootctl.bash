@@ -1,11 +1,12 @@
 # Completion for offshootctl in bash: commands, options, files, and the names of environments.
 
-_offshootctl_commands="resolve explain env graph token proxies proxy providers status check trace metrics counters \
-config reload drain log-level"
+_offshootctl_commands="resolve explain env graph token proxies proxy providers status check trace \
+top requests connections log metrics counters config reload drain log-level"
 
 # Options that take the next word, beside those of files.
 _offshootctl_valued=" --now --host --path --header --gateway -H --at --from --to --parent --set --use \
 --remove --drop --for --owner --reason --timeout --limit \
+--env --service --state --older --side --when --format --interval \
 --keys --trust-domain --url --param "
 
 # Words of the command so far, without options and their values.
@@ -60,6 +61,12 @@ _offshootctl_options()
         "proxy endpoint") echo "--socket --reason $common" ;;
         "proxies "*) echo "--socket --behind $common" ;;
         " ") echo "--graph --socket --check-config --print-config $common" ;;
+        "top "*) echo "--socket --once --interval --limit $common" ;;
+        "requests "*)
+            echo "--socket --live --env --service --state --older --limit $common"
+            ;;
+        "connections "*) echo "--socket --side --state --older --limit $common" ;;
+        "log "*) echo "--socket --when --format $common" ;;
         "metrics "* | "config "*) echo "--socket ${common#--json }" ;;
         *) echo "--socket $common" ;;
     esac
@@ -75,7 +82,15 @@ _offshootctl()
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return
             ;;
-        --parent)
+        --side)
+            mapfile -t COMPREPLY < <(compgen -W "client provider" -- "$current")
+            return
+            ;;
+        --format)
+            mapfile -t COMPREPLY < <(compgen -W "text json otel" -- "$current")
+            return
+            ;;
+        --parent | --env)
             mapfile -t COMPREPLY < <(compgen -W "$(_offshootctl_environments)" -- "$current")
             return
             ;;

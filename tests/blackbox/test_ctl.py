@@ -139,7 +139,7 @@ class Usage(CtlCase):
         "graph rollback", "graph resume", "proxies", "proxy adopt", "proxy endpoint", "providers",
         "token issue",
         "token show", "status", "check", "trace",
-        "metrics", "counters", "config", "reload", "drain", "log-level",
+        "top", "requests", "connections", "log", "metrics", "counters", "config", "reload", "drain", "log-level",
     ]
 
     def test_help_of_the_program_lists_every_command(self):
@@ -172,7 +172,7 @@ class Usage(CtlCase):
         self.refused("option --graph needs a value: PATH", "resolve", "--graph")
 
     def test_commands_of_other_versions_are_unknown(self):
-        for words in (("shadow", "start"), ("env", "attach"), ("proxy", "upgrade"), ("top",)):
+        for words in (("shadow", "start"), ("env", "attach"), ("proxy", "upgrade")):
             out, err = self.ctl(*words, status=ERROR)
             self.assertEqual("", out)
             self.assertIn("unknown command", err)
@@ -949,7 +949,7 @@ class Completion(CtlCase):
     def test_commands(self):
         first = {command.split()[0] for command in Usage.COMMANDS}
         self.assertEqual(first, set(self.complete("")))
-        self.assertEqual(["resolve", "reload"], self.complete("re"))
+        self.assertEqual(["resolve", "requests", "reload"], self.complete("re"))
         for group in ("env", "graph", "proxy", "token"):
             second = {c.split()[1] for c in Usage.COMMANDS if c.startswith(f"{group} ")}
             self.assertEqual(second, set(self.complete("--graph", "x", group, "")))
