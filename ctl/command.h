@@ -62,7 +62,7 @@ command_fn live_resolve, live_explain, live_env_list, live_env_show, live_env_tr
 /* Those that ask an agent. */
 command_fn live_env_create, live_env_set, live_env_extend, live_env_delete, live_graph_diff,
     live_graph_log, live_graph_rollback, live_graph_resume, live_proxies;
-command_fn live_proxy_adopt, live_providers, live_proxy_endpoint; /* a proxy */
+command_fn live_proxy_adopt, live_proxy_upgrade, live_providers, live_proxy_endpoint; /* a proxy */
 command_fn live_connections, live_requests, live_log, live_top;
 
 #endif

@@ -6,6 +6,10 @@
 #include "lib/graph/snapshot.h"
 #include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define UPGRADE_SECONDS 3700 /* more than timeouts.upgrade can be */
 
 /* A JSON answer is one line. */
 static void end_line(struct text *t)
@@ -281,6 +285,27 @@ enum status live_proxy_endpoint(const struct call *c, struct err *e)
     target_param(&t, "action", action);
     if (args_have(c->args, OPT_REASON))
         target_param(&t, "reason", c->args->value[OPT_REASON]);
+    return ask(c, LIVE_POST, &t, e);
+}
+
+/* The proxy has its own time-out (timeouts.upgrade); a path that is not whole is from here. */
+enum status live_proxy_upgrade(const struct call *c, struct err *e)
+{
+    const char *binary = c->nwords ? c->words[0] : NULL;
+    struct target t;
+    char path[8192] = "";
+    target_start(&t, "/upgrade", NULL);
+    t.seconds = UPGRADE_SECONDS;
+    if (binary && binary[0] != '/' && !getcwd(path, sizeof path / 2)) {
+        text_release(&t.text);
+        err_set(e, -errno, "cannot tell the working folder: %s", strerror(errno));
+        return STATUS_ERROR;
+    }
+    size_t n = strlen(path);
+    if (binary) {
+        snprintf(path + n, sizeof path - n, "%s%s", n ? "/" : "", binary);
+        target_param(&t, "binary", path);
+    }
     return ask(c, LIVE_POST, &t, e);
 }
 

@@ -11,6 +11,7 @@
 #include "proxy/sync.h"
 #include "proxy/tls.h"
 #include "proxy/trace.h"
+#include "proxy/upgrade.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -77,6 +78,10 @@ static void status_json(struct control *c, struct text *t)
     keys_status(c, true, t);
     text_add(t, STR(","));
     tls_status(c, true, t);
+    if (c->upgrade) {
+        text_add(t, STR(","));
+        upgrade_status(c->upgrade, true, t);
+    }
     text_add(t, STR(",\"listeners\":["));
     for (size_t i = 0; i < c->nbound; i++) {
         addr_format(&c->bound[i], at);
@@ -117,6 +122,8 @@ static void status_text(struct control *c, struct text *t)
         c->nworkers, epochs_current(c), (unsigned long long)sum(c, STAT_CLIENTS),
         (unsigned long long)sum(c, STAT_REQUESTS_NOW));
     keys_status(c, false, t);
+    if (c->upgrade)
+        upgrade_status(c->upgrade, false, t);
     for (size_t i = 0; i < c->nbound; i++) {
         addr_format(&c->bound[i], at);
         text_fmt(t, "listener      %s\n", at);
@@ -411,13 +418,22 @@ static void on_log_level(struct admin_request *r, void *arg)
     admin_log_level(r);
 }
 
+static void on_upgrade(struct admin_request *r, void *arg)
+{
+    struct control *c = control_of(arg);
+    if (c->upgrade)
+        upgrade_start(c->upgrade, admin_param(r, "binary"), r);
+    else
+        admin_error(r, 409, "this process cannot be upgraded");
+}
+
 static void on_drain(struct admin_request *r, void *arg)
 {
     struct control *c = control_of(arg);
     struct text t = {0};
     text_add(&t, admin_wants_json(r) ? STR("{\"state\":\"draining\"}\n") : STR("draining\n"));
     admin_reply_text(r, &t);
-    if (!c->draining)
+    if (!c->told_to_stop)
         control_drain(c);
 }
 
@@ -449,5 +465,7 @@ const struct admin_route admin_routes[] = {
     {"/endpoint", ADMIN_POST, admin_endpoint,
         "?address=A&action=drain|disable|enable[&reason=TEXT]: an endpoint leaves the choice"},
     {"/drain", ADMIN_POST, on_drain, "stop accepting, end when all is done"},
+    {"/upgrade", ADMIN_POST, on_upgrade,
+        "[?binary=PATH]: the program there takes over, this process drains"},
 };
 const size_t admin_routes_count = sizeof admin_routes / sizeof admin_routes[0];

@@ -85,6 +85,8 @@ void client_h2_begin(struct client *c)
     c->phase = CLIENT_HTTP2;
     counter_inc(&w->stats[STAT_H2_CLIENTS]);
     c->conn.readable = true; /* the preface is here */
+    if (w->draining)
+        client_h2_drain(c);
     client_h2_ready(c);
 }
 

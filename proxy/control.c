@@ -5,12 +5,14 @@
 #include "lib/base/mem.h"
 #include "lib/net/sock.h"
 #include "proxy/admin_live.h"
+#include "proxy/inherit.h"
 #include "proxy/keys.h"
 #include "proxy/logtail.h"
 #include "proxy/ratelimit.h"
 #include "proxy/sync.h"
 #include "proxy/tls.h"
 #include "proxy/trace.h"
+#include "proxy/upgrade.h"
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,40 +30,6 @@
     {                                                                                              \
         .tv_sec = 1                                                                                \
     }
-
-/* ---- messages to workers ---- */
-
-struct call {
-    struct message message;
-    void (*fn)(struct worker *w);
-};
-
-static void call_run(struct message *m, void *worker)
-{
-    struct call *c = list_entry(m, struct call, message);
-    c->fn(worker);
-    mem_free(c);
-}
-
-static void call_drop(struct message *m)
-{
-    mem_free(list_entry(m, struct call, message));
-}
-
-static void tell_workers(struct control *c, void (*fn)(struct worker *w))
-{
-    for (unsigned i = 0; i < c->nworkers; i++) {
-        struct call *m = mem_zalloc(sizeof *m);
-        if (!m) {
-            log_error("out of memory: cannot tell worker %u", i);
-            continue;
-        }
-        m->message.run = call_run;
-        m->message.drop = call_drop;
-        m->fn = fn;
-        mailbox_post(&c->workers[i].mailbox, &m->message);
-    }
-}
 
 /* ---- the graph ---- */
 
@@ -185,13 +153,6 @@ static void on_change(void *arg)
     control_reload(c);
 }
 
-static void end_when_stopped(struct control *c)
-{
-    if (c->draining &&
-        atomic_load_explicit(&c->shared.stopped, memory_order_acquire) == c->nstarted)
-        event_base_loopbreak(c->base);
-}
-
 /* Gives back snapshots that nobody uses any more, and publishes one that had to wait. */
 static void on_second(evutil_socket_t fd, short what, void *arg)
 {
@@ -206,10 +167,10 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
     if (c->sync)
         sync_second(c->sync);
     logtail_second(c);
-    end_when_stopped(c);
+    control_end_if_stopped(c);
 }
 
-/* ---- signals ---- */
+/* ---- what is read again ---- */
 
 /* Never blocks a worker: a pipe that nobody reads loses lines, counted. Standard output is opened
  * anew for that, so that whoever shares it with us keeps it as it was. */
@@ -222,14 +183,14 @@ static int open_log(struct control *c, struct err *e)
     bool standard = strcmp(to, "-") == 0;
     int fd = standard ? open("/proc/self/fd/1", flags) : open(to, flags | O_CREAT, 0640);
     if (fd < 0 && standard)
-        fd = dup(STDOUT_FILENO);
+        fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
     if (fd < 0)
         return err_set(e, -errno, "cannot open the access log '%s': %s", to, strerror(errno));
     if (c->log_fd < 0) {
         c->log_fd = fd;
         return 0;
     }
-    dup2(fd, c->log_fd); /* under the same number: the workers need not know */
+    dup3(fd, c->log_fd, O_CLOEXEC); /* under the same number: the workers need not know */
     close(fd);
     return 0;
 }
@@ -243,62 +204,6 @@ int control_reopen(struct control *c, struct err *e)
     rc = rc ? rc : certs;
     int tls = c->sync ? sync_reload(c->sync, rc ? NULL : e) : 0;
     return rc ? rc : tls;
-}
-
-static void on_hangup(evutil_socket_t fd, short what, void *arg)
-{
-    struct control *c = arg;
-    (void)fd;
-    (void)what;
-    assert(c->magic == CONTROL_MAGIC);
-    struct err e = {0};
-    if (control_reopen(c, &e) != 0)
-        log_error("%s: the old one stays in use", e.text);
-    if (!c->sync)
-        control_reload(c);
-}
-
-/* Needs no memory: the end must not depend on any. */
-static void stop_workers(struct control *c)
-{
-    for (unsigned i = 0; i < c->nworkers; i++) {
-        atomic_store_explicit(&c->workers[i].stop_now, true, memory_order_relaxed);
-        mailbox_wake(&c->workers[i].mailbox);
-    }
-}
-
-void control_drain(struct control *c)
-{
-    log_info(c->draining ? "stopping at once" : "draining");
-    if (c->draining)
-        stop_workers(c);
-    else
-        tell_workers(c, worker_drain);
-    c->draining = true; /* without workers the next second ends it, so that answers go out */
-}
-
-static void on_terminate(evutil_socket_t fd, short what, void *arg)
-{
-    struct control *c = arg;
-    (void)fd;
-    (void)what;
-    assert(c->magic == CONTROL_MAGIC);
-    control_drain(c);
-}
-
-static int watch_signals(struct control *c, struct err *e)
-{
-    static const int which[] = {SIGTERM, SIGINT, SIGHUP};
-    for (unsigned i = 0; i < 3; i++) {
-        c->signals[i] =
-            evsignal_new(c->base, which[i], which[i] == SIGHUP ? on_hangup : on_terminate, c);
-        if (!c->signals[i] || event_add(c->signals[i], NULL) != 0)
-            return err_set(e, -ENOMEM, "cannot watch signals");
-    }
-    c->second = event_new(c->base, -1, EV_PERSIST, on_second, c);
-    if (!c->second || event_add(c->second, &SECOND) != 0)
-        return err_set(e, -ENOMEM, "cannot make a timer");
-    return 0;
 }
 
 /* ---- start ---- */
@@ -315,6 +220,11 @@ static int lock_state(struct control *c, struct err *e)
     c->state_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (c->state_fd < 0)
         return err_set(e, -errno, "cannot open '%s': %s", path, strerror(errno));
+    int taken = inherit_lock(c->inherit, c->state_fd);
+    if (taken >= 0) { /* the lock is of the open file that holds it, in both processes */
+        close(c->state_fd);
+        c->state_fd = taken;
+    }
     if (flock(c->state_fd, LOCK_EX | LOCK_NB) != 0)
         return err_set(e, -EBUSY, "the state folder '%s' is used by another proxy", dir);
     return 0;
@@ -343,18 +253,6 @@ static int own_addresses(struct control *c, struct err *e)
     return 0;
 }
 
-static int start_admin(struct control *c, struct err *e)
-{
-    const struct settings *set = c->set;
-    c->admin = admin_new(c->base, admin_routes, admin_routes_count, c, e);
-    if (!c->admin)
-        return -ENOMEM;
-    int rc = admin_listen(c->admin, set->admin, set->admin_group, set->metrics, c->metrics_buf, e);
-    if (rc == 0 && set->metrics)
-        c->metrics_text = c->metrics_buf;
-    return rc;
-}
-
 static int make_workers(struct control *c, struct err *e)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -371,6 +269,7 @@ static int make_workers(struct control *c, struct err *e)
             return rc;
         c->readers[c->nworkers] = &c->workers[c->nworkers].slots;
         accesslog_open(&c->workers[c->nworkers].log, c->log_fd, c->set->access_log_format);
+        c->workers[c->nworkers].hold_accept = c->inherit != NULL;
     }
     set_gauge(c, STAT_WORKERS, n);
     return 0;
@@ -404,16 +303,29 @@ static int agent_graph(struct control *c, struct err *e)
     return c->draining ? err_set(e, -ECANCELED, "stopped before a graph came") : 0;
 }
 
+static int start_seconds(struct control *c, struct err *e)
+{
+    c->second = event_new(c->base, -1, EV_PERSIST, on_second, c);
+    return c->second && event_add(c->second, &SECOND) == 0
+               ? 0
+               : err_set(e, -ENOMEM, "cannot make a timer");
+}
+
 static int watch_files(struct control *c, struct err *e)
 {
     c->watch = watch_new(c->base, c->set->graph.item, c->set->graph.n, QUIET_MS, on_change, c, e);
     return c->watch ? 0 : -ENOMEM;
 }
 
+static void stopped_drop(struct message *m)
+{
+    mem_free(m);
+}
+
 static void stopped_run(struct message *m, void *control)
 {
-    mem_free(list_entry(m, struct call, message));
-    end_when_stopped(control);
+    mem_free(m);
+    control_end_if_stopped(control);
 }
 
 static void *worker_thread(void *arg)
@@ -421,11 +333,12 @@ static void *worker_thread(void *arg)
     struct worker *w = arg;
     worker_run(w);
     atomic_fetch_add_explicit(&w->shared->stopped, 1, memory_order_release);
-    struct call *m = mem_zalloc(sizeof *m); /* without memory the control thread's second tells */
+    struct message *m =
+        mem_zalloc(sizeof *m); /* without memory the control thread's second tells */
     if (m) {
-        m->message.run = stopped_run;
-        m->message.drop = call_drop;
-        mailbox_post(w->shared->control, &m->message);
+        m->run = stopped_run;
+        m->drop = stopped_drop;
+        mailbox_post(w->shared->control, m);
     }
     return NULL;
 }
@@ -444,14 +357,17 @@ static int start_workers(struct control *c, struct err *e)
     return rc ? err_set(e, -rc, "cannot start a thread: %s", strerror(rc)) : 0;
 }
 
-int control_init(
-    struct control *c, const struct settings *set, const struct conf *conf, struct err *e)
+int control_init(struct control *c, const struct settings *set, const struct conf *conf,
+    const struct descent *from, struct err *e)
 {
     memset(c, 0, sizeof *c);
     c->magic = CONTROL_MAGIC;
+    if (from)
+        c->descent = *from;
+    c->inherit = c->descent.inherit;
     c->set = set;
     c->conf = conf;
-    c->log_fd = c->state_fd = -1;
+    c->log_fd = c->state_fd = c->admin_fd = c->metrics_fd = -1;
     c->started_s = wall_clock();
     list_init(&c->lookups);
     list_init(&c->tails);
@@ -488,11 +404,15 @@ int control_init(
     if (rc == 0)
         rc = control_probe(c, e);
     if (rc == 0)
-        rc = start_admin(c, e);
+        rc = control_start_admin(c, e);
     if (rc == 0)
         rc = own_addresses(c, e);
     if (rc == 0)
-        rc = watch_signals(c, e);
+        rc = control_watch_signals(c, e);
+    if (rc == 0)
+        rc = start_seconds(c, e);
+    if (rc == 0 && set->agent && c->inherit)
+        rc = inherit_state(c->inherit, e);
     if (rc == 0)
         rc = set->agent ? agent_graph(c, e) : first_graph(c, e);
     if (rc == 0)
@@ -501,7 +421,9 @@ int control_init(
         rc = own_addresses(c, e);
     if (rc == 0 && !set->agent)
         rc = watch_files(c, e);
-    return rc == 0 ? start_workers(c, e) : rc;
+    if (rc == 0)
+        rc = start_workers(c, e);
+    return rc == 0 && c->inherit ? control_take_over(c, e) : rc;
 }
 
 /* ---- run and end ---- */
@@ -521,9 +443,10 @@ static void join_workers(struct control *c)
 void control_release(struct control *c)
 {
     if (c->nstarted) {
-        stop_workers(c);
+        control_tell(c, WORKER_STOP);
         join_workers(c);
     }
+    upgrade_free(c->upgrade);
     if (c->admin)
         admin_free(c->admin);
     if (c->watch)
@@ -547,9 +470,13 @@ void control_release(struct control *c)
         snapshot_unref(c->delayed);
     slots_release(&c->epochs.slots);
     graphsrc_free(c->graph);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < sizeof c->signals / sizeof c->signals[0]; i++)
         if (c->signals[i])
             event_free(c->signals[i]);
+    if (c->delay)
+        event_free(c->delay);
+    if (c->wait)
+        event_free(c->wait);
     if (c->second)
         event_free(c->second);
     if (c->base)
@@ -560,9 +487,13 @@ void control_release(struct control *c)
     mem_free(c->workers);
     mem_free(c->readers);
     mem_free(c->bound);
+    mem_free(c->sockets);
     mem_free(c->own);
+    inherit_free(c->inherit);
     if (c->log_fd > STDERR_FILENO)
         close(c->log_fd);
-    if (c->state_fd >= 0)
-        close(c->state_fd);
+    const int fds[] = {c->state_fd, c->admin_fd, c->metrics_fd};
+    for (unsigned i = 0; i < sizeof fds / sizeof fds[0]; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
 }

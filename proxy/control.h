@@ -15,6 +15,22 @@
 
 #define CONTROL_MAGIC 0x4354524cu
 
+struct inherit;
+struct upgrade;
+
+/* How this process came to be. */
+struct descent {
+    char *const *argv;       /* of main, for a successor; NULL: there cannot be one */
+    struct inherit *inherit; /* of the process before; NULL: none. control_init takes it */
+};
+
+/* A listening socket, as a successor gets it. */
+struct bound_socket {
+    int fd;         /* the listener's */
+    unsigned order; /* which `listen` of the settings */
+    bool waits;     /* bound, and does not listen yet */
+};
+
 struct control {
     uint32_t magic;
     struct event_base *base;
@@ -28,6 +44,12 @@ struct control {
     unsigned nworkers, nstarted;
     struct addr *bound; /* addresses of the listeners, in the order of the settings */
     size_t nbound;
+    struct bound_socket *sockets;
+    size_t nsockets, room_sockets;
+    struct descent descent;
+    struct inherit *inherit;   /* NULL: nothing is (or is left to be) taken over */
+    struct upgrade *upgrade;   /* NULL: there cannot be one */
+    uint32_t generation, from; /* upgrades that led here; number of the process before */
 
     struct graphsrc *graph; /* NULL: an agent feeds us */
     struct sync *sync;      /* NULL: static mode */
@@ -52,22 +74,28 @@ struct control {
     struct admin_server *admin;
     struct list tails, asks; /* readers of the log (logtail.h); open questions (live.h) */
     unsigned ntails, nasks;
+    int admin_fd, metrics_fd; /* taken over, not accepted from yet; -1 */
     struct event *signals[4], *second;
+    struct event *delay;      /* from not ready to not accepting; NULL: none runs */
+    struct event *wait;       /* for admin connections, at the end */
     const char *metrics_text; /* the bound metrics address */
     char metrics_buf[ADDR_TEXT_MAX];
     int log_fd;   /* access log, -1: off */
     int state_fd; /* lock of the state folder, -1: none */
     int64_t started_s;
     bool draining;
+    bool told_to_stop; /* by a signal or /drain; not by an upgrade */
+    unsigned waited;   /* for admin connections, at the end after an upgrade; ticks */
     const struct counter_desc *stats_desc;
     counter_cell stats[STAT_COUNT];
 };
 
 /* Everything up to serving: state lock, graph, sockets, workers. On failure e tells and
  * control_release cleans up what there is. -ECANCELED: told to stop while it waited for the first
- * graph of the agent. */
-int control_init(
-    struct control *c, const struct settings *set, const struct conf *conf, struct err *e);
+ * graph of the agent. from: NULL for a process that was not started by an upgrade and cannot be
+ * upgraded. */
+int control_init(struct control *c, const struct settings *set, const struct conf *conf,
+    const struct descent *from, struct err *e);
 /* Runs until SIGTERM or SIGINT and the drain that follows. */
 void control_run(struct control *c);
 void control_release(struct control *c);
@@ -80,8 +108,18 @@ void control_graph_active(struct control *c, uint64_t epoch);
 /* What SIGHUP does besides the graph: opens the access log again and reads keys again. 0, or
  * negative errno with e; then the old ones stay. */
 int control_reopen(struct control *c, struct err *e);
-/* Stops accepting, lets what runs end, then control_run returns. Again: at once. */
+/* Not ready any more; after timeouts.drainDelay accepts nothing, lets what runs end, then
+ * control_run returns. Again: at once. (control_life.c, like the following.) */
 void control_drain(struct control *c);
+/* Process pid serves in our place: accepts nothing, lets what runs end. */
+void control_hand_over(struct control *c, long pid, bool admin_taken);
+void control_tell(struct control *c, enum worker_order order);
+void control_end_if_stopped(struct control *c);
+int control_watch_signals(struct control *c, struct err *e);
+/* The admin server, and its sockets unless they are inherited. */
+int control_start_admin(struct control *c, struct err *e);
+/* All is ready: takes the place of the process before. */
+int control_take_over(struct control *c, struct err *e);
 /* Name look-ups that dns_free left without an answer (control_names.c). */
 void control_drop_lookups(struct control *c);
 /* The table of endpoints and their checks (control_health.c). The release comes after the workers'
@@ -94,6 +132,11 @@ uint64_t control_now_ms(void); /* monotonic, as the workers' clocks */
  * before anything large is read. */
 int control_probe(struct control *c, struct err *e);
 int control_listen(struct control *c, struct err *e);
+/* Those that are bound begin to listen. */
+void control_listen_start(struct control *c);
+/* How a successor finds the sockets of a `listen`: its address, port 0 as 0, in key[ADDR_TEXT_MAX];
+ * and how many before it have the same. */
+void control_listen_key(const struct settings *set, size_t order, char *key, uint32_t *ret_number);
 /* The routes of the admin socket (admin.c). */
 extern const struct admin_route admin_routes[];
 extern const size_t admin_routes_count;

@@ -1,23 +1,80 @@
 /* Listening sockets: every worker has one for every address of the settings. They are opened last,
- * so that nobody is accepted who cannot be served yet. */
+ * so that nobody is accepted who cannot be served yet.
+ *
+ * After an upgrade the sockets are those of the process before, all of them: what waits in one that
+ * is closed is reset. With more workers than sockets further ones are bound, and listen only once
+ * the process before has let go; with fewer, some workers accept from several. */
+#include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/net/sock.h"
 #include "proxy/control.h"
+#include "proxy/inherit.h"
 #include "proxy/listener.h"
 #include "proxy/tls.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #define BACKLOG 4096
 
-/* A unix socket cannot be bound twice: the workers share it. */
-static int open_unix(struct control *c, const struct listen_spec *spec, struct err *e)
+void control_listen_key(const struct settings *set, size_t order, char *key, uint32_t *ret_number)
 {
-    int fd = sock_listen(&spec->addr, false, BACKLOG, 0660, e);
+    struct listen_spec own, other;
+    *key = 0;
+    *ret_number = 0;
+    if (listen_parse(set->listen.item[order], &own, NULL) != 0)
+        return;
+    addr_format(&own.addr, key);
+    for (size_t i = 0; i < order; i++)
+        *ret_number +=
+            listen_parse(set->listen.item[i], &other, NULL) == 0 && addr_eq(&own.addr, &other.addr);
+}
+
+static size_t inherited(const struct control *c, size_t order)
+{
+    char key[ADDR_TEXT_MAX];
+    uint32_t number;
+    control_listen_key(c->set, order, key, &number);
+    return inherit_count(c->inherit, HANDOVER_LISTEN, number, str_c(key));
+}
+
+static int take_inherited(struct control *c, size_t order)
+{
+    char key[ADDR_TEXT_MAX];
+    uint32_t number;
+    control_listen_key(c->set, order, key, &number);
+    return inherit_socket(c->inherit, HANDOVER_LISTEN, number, str_c(key));
+}
+
+static int note_socket(struct control *c, int fd, size_t order, bool waits)
+{
+    if (c->nsockets == c->room_sockets) {
+        size_t room = c->room_sockets ? c->room_sockets * 2 : 16;
+        struct bound_socket *more = mem_realloc(c->sockets, room * sizeof *more);
+        if (!more)
+            return -ENOMEM;
+        c->sockets = more;
+        c->room_sockets = room;
+    }
+    c->sockets[c->nsockets++] = (struct bound_socket){fd, (unsigned)order, waits};
+    return 0;
+}
+
+/* A unix socket cannot be bound twice: the workers share it. */
+static int open_unix(struct control *c, size_t order, const struct listen_spec *spec, struct err *e)
+{
+    int fd = take_inherited(c, order);
+    if (fd < 0)
+        fd = sock_listen(&spec->addr, false, BACKLOG, 0660, e);
     if (fd < 0)
         return fd;
+    if (note_socket(c, fd, order, false) != 0) {
+        close(fd);
+        return err_set(e, -ENOMEM, "out of memory");
+    }
     for (unsigned i = 0; i < c->nworkers; i++) {
-        int own = i + 1 == c->nworkers ? fd : dup(fd);
+        int own = i + 1 == c->nworkers ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 0);
         if (own < 0 || !listener_new(&c->workers[i], own, spec)) {
             if (own != fd)
                 close(fd);
@@ -27,19 +84,40 @@ static int open_unix(struct control *c, const struct listen_spec *spec, struct e
     return 0;
 }
 
-static int open_tcp(struct control *c, struct listen_spec *spec, struct err *e)
+static int open_tcp(struct control *c, size_t order, struct listen_spec *spec, struct err *e)
 {
+    size_t have = inherited(c, order), n = have > c->nworkers ? have : c->nworkers;
     int rc = 0;
-    for (unsigned i = 0; rc == 0 && i < c->nworkers; i++) {
-        int fd = sock_listen(&spec->addr, true, BACKLOG, 0, e);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        bool waits = i >= have && c->inherit;
+        int fd = i < have ? take_inherited(c, order)
+                 : waits  ? sock_bind(&spec->addr, e)
+                          : sock_listen(&spec->addr, true, BACKLOG, 0, e);
         if (fd < 0)
             return fd;
         if (spec->addr.port == 0)
             rc = sock_name(fd, &spec->addr); /* the others take the same */
-        if (!listener_new(&c->workers[i], fd, spec))
+        if (rc == 0)
+            rc = note_socket(c, fd, order, waits);
+        if (rc != 0) {
+            close(fd);
+            return err_set(e, rc, "cannot listen: %s", strerror(-rc));
+        }
+        if (!listener_new(&c->workers[i % c->nworkers], fd, spec))
             return err_set(e, -ENOMEM, "out of memory");
     }
     return rc;
+}
+
+void control_listen_start(struct control *c)
+{
+    for (size_t i = 0; i < c->nsockets; i++) {
+        struct bound_socket *s = &c->sockets[i];
+        int rc = s->waits ? sock_start(s->fd, BACKLOG) : 0;
+        s->waits = false;
+        if (rc != 0)
+            log_error("cannot listen on one of the new sockets: %s", strerror(-rc));
+    }
 }
 
 int control_probe(struct control *c, struct err *e)
@@ -51,7 +129,8 @@ int control_probe(struct control *c, struct err *e)
     for (size_t i = 0; i < l->n; i++) {
         struct listen_spec spec;
         int rc = listen_parse(l->item[i], &spec, e);
-        if (rc == 0 && spec.addr.kind != ADDR_UNIX && spec.addr.port)
+        bool probe = spec.addr.kind != ADDR_UNIX && spec.addr.port;
+        if (rc == 0 && probe && inherited(c, i) == 0)
             rc = sock_probe(&spec.addr, e);
         if (rc != 0)
             return rc;
@@ -74,7 +153,7 @@ int control_listen(struct control *c, struct err *e)
         struct listen_spec spec;
         int rc = listen_parse(c->set->listen.item[i], &spec, e);
         if (rc == 0)
-            rc = spec.addr.kind == ADDR_UNIX ? open_unix(c, &spec, e) : open_tcp(c, &spec, e);
+            rc = spec.addr.kind == ADDR_UNIX ? open_unix(c, i, &spec, e) : open_tcp(c, i, &spec, e);
         if (rc != 0)
             return rc;
         for (unsigned k = 0; rc == 0 && k < c->nworkers; k++)

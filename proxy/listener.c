@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #define ACCEPTS_A_TURN 64
+#define ACCEPTS_AT_END 8192 /* more than a backlog holds */
 #define PAUSE_MS       100
+#define COMPLAIN_MS    10000 /* between two lines about failed accepts */
 
 /* The limit is of the process: relaxed atomics, touched on connect and close only. */
 static bool over_limit(struct listener *l, int fd, bool *ret_refuse)
@@ -71,29 +73,50 @@ static void on_resume(struct timer *t)
         event_add(l->event, NULL);
 }
 
+/* The queue stays as it is: trying again at once would spin. */
+static void pause_accepting(struct listener *l, int error)
+{
+    struct worker *w = l->w;
+    counter_inc(&w->stats[STAT_ACCEPT_ERRORS]);
+    event_del(l->event);
+    worker_timer(w, &l->pause, w->now_ms + PAUSE_MS);
+    if (l->complained_ms && w->now_ms - l->complained_ms < COMPLAIN_MS) {
+        l->untold++;
+        return;
+    }
+    log_warn("cannot accept a connection, pausing for %u ms: %s", PAUSE_MS, strerror(-error));
+    if (l->untold)
+        log_warn("the same %u times since the last such line", l->untold);
+    l->complained_ms = w->now_ms;
+    l->untold = 0;
+}
+
+/* Up to n of those that wait. 0, or why the rest is not accepted. */
+static int accept_some(struct listener *l, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct addr peer;
+        int got = sock_accept(l->fd, &peer);
+        if (got >= 0)
+            listener_take(l, got, &peer);
+        else if (got == -EAGAIN)
+            return 0;
+        else if (got != -ECONNABORTED && got != -EINTR && got != -EPROTO)
+            return got;
+    }
+    return 0;
+}
+
 static void on_accept(evutil_socket_t fd, short what, void *arg)
 {
     struct listener *l = arg;
+    (void)fd;
     (void)what;
     assert(l->magic == LISTENER_MAGIC);
     worker_clock(l->w);
-    for (unsigned i = 0; i < ACCEPTS_A_TURN; i++) {
-        struct addr peer;
-        int got = sock_accept(fd, &peer);
-        if (got >= 0) {
-            listener_take(l, got, &peer);
-            continue;
-        }
-        if (got == -EAGAIN)
-            return;
-        if (got == -ECONNABORTED || got == -EINTR || got == -EPROTO)
-            continue;
-        counter_inc(&l->w->stats[STAT_ACCEPT_ERRORS]);
-        log_warn("cannot accept a connection, pausing for %u ms: %s", PAUSE_MS, strerror(-got));
-        event_del(l->event);
-        worker_timer(l->w, &l->pause, l->w->now_ms + PAUSE_MS);
-        return;
-    }
+    int rc = accept_some(l, ACCEPTS_A_TURN);
+    if (rc != 0)
+        pause_accepting(l, rc);
 }
 
 struct listener *listener_new(struct worker *w, int fd, const struct listen_spec *spec)
@@ -109,7 +132,7 @@ struct listener *listener_new(struct worker *w, int fd, const struct listen_spec
     timer_init(&l->pause, on_resume);
     if (fd >= 0) {
         l->event = event_new(w->base, fd, EV_READ | EV_PERSIST, on_accept, l);
-        if (!l->event || event_add(l->event, NULL) != 0)
+        if (!l->event || (!w->hold_accept && event_add(l->event, NULL) != 0))
             goto fail;
     }
     list_append(&w->listeners, &l->link);
@@ -121,6 +144,18 @@ fail:
     if (fd >= 0)
         close(fd);
     return NULL;
+}
+
+void listener_start(struct listener *l)
+{
+    if (l->fd >= 0 && event_add(l->event, NULL) != 0)
+        log_error("cannot accept on a listener: out of memory");
+}
+
+void listener_empty(struct listener *l)
+{
+    if (l->fd >= 0)
+        accept_some(l, ACCEPTS_AT_END);
 }
 
 void listener_stop(struct listener *l)

@@ -22,11 +22,18 @@ struct listener {
     struct timer pause;     /* after a failed accept */
     size_t index;           /* among those of the settings */
     struct tls_server *tls; /* NULL: no TLS; replaced by tls.c */
+    uint64_t complained_ms; /* last line about that in the log */
+    uint32_t untold;        /* failures since */
 };
 
-/* Takes fd (listening, non-blocking), or -1 in tests. NULL (fd closed) when memory is out. On the
- * worker's thread or before it runs. Freed with the worker. */
+/* Takes fd (non-blocking; listening, at the latest when it is started), or -1 in tests. Accepts at
+ * once unless the worker holds that back. NULL (fd closed) when memory is out. On the worker's
+ * thread or before it runs. Freed with the worker. */
 struct listener *listener_new(struct worker *w, int fd, const struct listen_spec *spec);
+/* The worker does not hold it back any more. */
+void listener_start(struct listener *l);
+/* Accepts what waits: closing a listening socket resets that. */
+void listener_empty(struct listener *l);
 /* Stops accepting. */
 void listener_stop(struct listener *l);
 void listener_free(struct listener *l);

@@ -2,10 +2,13 @@
 #include "lib/base/mem.h"
 #include "lib/graph/keyring.h"
 #include "lib/net/sock.h"
+#include "proxy/announce.h"
 #include "proxy/control.h"
+#include "proxy/inherit.h"
 #include "proxy/tls.h"
 #include <errno.h>
 #include <event2/event.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -24,7 +27,8 @@ static void usage(void)
     conf_help(settings_keys, settings_keys_count, &t);
     text_add(
         &t, STR("\nSIGTERM drains, SIGHUP reads graph, keys and certificates and opens the access "
-                "log again.\n"));
+                "log again,\nSIGUSR2 starts the program anew in its place without losing a "
+                "request.\n"));
     fputs(t.p ? t.p : "", stdout);
     text_release(&t);
 }
@@ -104,16 +108,24 @@ static void say_ready(const struct control *c)
     fflush(stdout);
 }
 
-static int serve(const struct settings *set, const struct conf *conf, struct err *e)
+static int serve(
+    const struct settings *set, const struct conf *conf, char *const *argv, struct err *e)
 {
     static struct control c; /* large, one a process */
-    int rc = control_init(&c, set, conf, e);
+    struct descent from = {.argv = argv};
+    int rc = inherit_take(&from.inherit, set->timeout_upgrade, e);
+    if (rc != 0)
+        return rc;
+    rc = control_init(&c, set, conf, &from, e);
     if (rc == -ECANCELED && c.draining) {
         log_info("stopped before a graph came");
         rc = 0;
     } else if (rc == 0) {
         say_ready(&c);
+        if (c.generation == 0)
+            announce_ready(set->pid_file);
         control_run(&c);
+        announce_gone(set->pid_file);
         log_info("stopped");
     }
     control_release(&c);
@@ -160,7 +172,7 @@ static int run(int argc, char **argv, struct settings *set, struct conf *conf, s
         return rc;
     }
     sock_raise_fd_limit();
-    return serve(set, conf, e);
+    return serve(set, conf, argv, e);
 }
 
 int main(int argc, char **argv)
@@ -168,6 +180,7 @@ int main(int argc, char **argv)
     struct settings set = {0};
     struct err e = {0};
     log_init("offshoot-proxy");
+    signal(SIGUSR2, SIG_IGN); /* until there is something to upgrade */
     struct conf *conf = conf_new(settings_keys, settings_keys_count, &set, &e);
     int rc = conf ? run(argc, argv, &set, conf, &e) : -EINVAL;
     if (rc != 0)

@@ -24,6 +24,7 @@ struct settings {
     bool agent_insecure;
     const char *node, *region; /* node NULL: see settings_node */
     uint32_t workers;          /* 0: one a processor */
+    const char *pid_file;      /* NULL: none */
     uint32_t on_missing;       /* enum on_missing */
     struct conf_list inject;
     struct conf_list endpoints_allow, endpoints_unix;
@@ -48,7 +49,8 @@ struct settings {
     uint64_t limit_snapshot;
 
     uint64_t timeout_head, timeout_idle, timeout_connect, timeout_reply, timeout_stream;
-    uint64_t timeout_provider_idle, timeout_linger, timeout_drain, timeout_removed;
+    uint64_t timeout_provider_idle, timeout_linger, timeout_removed;
+    uint64_t timeout_drain, timeout_drain_delay, timeout_drain_idle, timeout_upgrade;
     uint64_t timeout_proxy_header, timeout_client_hello, timeout_tunnel;
     uint64_t timeout_agent_connect, timeout_agent_ping;
     uint64_t agent_backoff, agent_backoff_max, snapshot_ttl;

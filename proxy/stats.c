@@ -399,6 +399,8 @@ static const struct counter_single singles[] = {
     {STAT_SAVES_FAILED,
         {"offshoot_snapshot_saves_failed_total", "",
             "Tries to save the last good graph that failed; each is made again.", 0}},
+    {STAT_UPGRADES_FAILED, {"offshoot_upgrades_failed_total", "",
+                               "Upgrades that came to nothing: this process went on.", 0}},
     {STAT_AGENT_CONNECTED,
         {"offshoot_agent_connected", "", "1 while there is a stream to the agent.", 1}},
     {STAT_SNAPSHOT_STALE,
@@ -434,6 +436,9 @@ static const struct counter_single singles[] = {
     {STAT_HEALTH_TARGETS, {"offshoot_health_targets", "", "Endpoints with a health check now.", 1}},
     {STAT_HEALTH_UNHEALTHY,
         {"offshoot_endpoints_unhealthy", "", "Endpoints that are unhealthy by their check.", 1}},
+    {STAT_GENERATION,
+        {"offshoot_generation", "", "Upgrades that led to this process; 0: started anew.", 1}},
+    {STAT_DRAINING, {"offshoot_draining", "", "1 while this process drains.", 1}},
 };
 
 const struct counter_desc *stats_table(void)

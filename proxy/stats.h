@@ -188,6 +188,7 @@ enum proxy_stat {
     STAT_RETIREMENTS,
     STAT_SAVES,
     STAT_SAVES_FAILED,
+    STAT_UPGRADES_FAILED,
     STAT_TLS_FAILURES,                                               /* + enum tls_failure */
     STAT_PROVIDER_TLS_FAILURES = STAT_TLS_FAILURES + TLS_FAIL_COUNT, /* + enum tls_failure */
     STAT_TLS_HANDSHAKES = STAT_PROVIDER_TLS_FAILURES + TLS_FAIL_COUNT,
@@ -220,6 +221,8 @@ enum proxy_stat {
     STAT_WORKERS,
     STAT_HEALTH_TARGETS,
     STAT_HEALTH_UNHEALTHY,
+    STAT_GENERATION,
+    STAT_DRAINING,
     STAT_COUNT
 };
 

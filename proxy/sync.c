@@ -323,7 +323,7 @@ static int dial(struct sync *s, struct err *e)
     const struct settings *set = c->set;
     static const struct grpc_client_events events = {
         .call = {.on_message = on_message, .on_end = on_end}, .on_up = on_up, .on_down = on_down};
-    if (set->agent_cert) {
+    if (set->agent_cert && !s->tls) {
         s->tls = grpc_tls_new(set->agent_cert, set->agent_key, set->agent_ca, false, e);
         if (!s->tls)
             return e->code ? e->code : -EINVAL;
@@ -378,6 +378,23 @@ void sync_free(struct sync *s)
     sync_epochs_release(s);
     s->magic = 0;
     mem_free(s);
+}
+
+void sync_suspend(struct sync *s)
+{
+    s->freeing = true;
+    event_del(s->again);
+    grpc_client_free(s->client);
+    s->client = NULL;
+    s->stream = NULL;
+    lost(s, "left for the new process of an upgrade");
+}
+
+int sync_resume(struct sync *s, struct err *e)
+{
+    int rc = sync_epochs_resume(s, e);
+    s->freeing = false;
+    return rc ? rc : dial(s, e);
 }
 
 bool sync_has_graph(const struct sync *s)

@@ -29,6 +29,14 @@ int sync_adopt(struct sync *s, const unsigned char *history, struct err *e);
 void sync_status(const struct sync *s, bool json, struct text *out);
 /* Reads the keys of its TLS again; on failure everything stays as it was. */
 int sync_reload(struct sync *s, struct err *e);
+/* For a binary upgrade, in this order: leaves the agent, which knows one stream a node; true once
+ * what the workers use is saved, or cannot be; closes the last good file, so that the new process
+ * can open it. */
+void sync_suspend(struct sync *s);
+bool sync_settled(const struct sync *s);
+void sync_let_go(struct sync *s);
+/* There was no upgrade: takes all of that back. 0 or negative errno with e. */
+int sync_resume(struct sync *s, struct err *e);
 /* Each second: heartbeats, staleness. */
 void sync_second(struct sync *s);
 

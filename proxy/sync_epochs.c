@@ -227,7 +227,7 @@ static void save(struct sync *s)
 {
     const struct wanted *w = newest_taken(s);
     struct err e = {0};
-    if (!w)
+    if (!w || s->let_go)
         return;
     if (s->lastgood) {
         struct snapshot *snapshot = snapshot_of(s, w);
@@ -405,6 +405,34 @@ void sync_epochs_release(struct sync *s)
         event_free(s->waiting.retry);
     stage_free(s->in);
     lastgood_close(s->lastgood);
+}
+
+bool sync_settled(const struct sync *s)
+{
+    return s->nwanted == 0 || s->save_error.code != 0;
+}
+
+void sync_let_go(struct sync *s)
+{
+    s->let_go = true;
+    lastgood_close(s->lastgood);
+    s->lastgood = NULL;
+}
+
+int sync_epochs_resume(struct sync *s, struct err *e)
+{
+    struct lastgood_found found = {0};
+    const char *dir = s->control->set->state;
+    if (s->let_go && dir) {
+        s->lastgood = lastgood_open(dir, &found, e);
+        if (!s->lastgood)
+            return e->code ? e->code : -EIO;
+        if (found.snapshot)
+            snapshot_unref(found.snapshot);
+    }
+    s->let_go = false;
+    save(s);
+    return 0;
 }
 
 /* Takes the reference. */

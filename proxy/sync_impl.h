@@ -58,6 +58,7 @@ struct sync {
     unsigned complaints;        /* logged in this second */
     bool inside;                /* one of the client's callbacks runs: it writes what we queue */
     bool freeing;               /* no new streams */
+    bool let_go;                /* the last good file is another process's */
 
     /* what is held */
     struct stage_in *in;
@@ -96,6 +97,8 @@ int sync_epochs_init(struct sync *s, struct err *e);
 void sync_epochs_release(struct sync *s);
 /* Stages and activates what the last good file holds. */
 int sync_epochs_load(struct sync *s, struct err *e);
+/* Opens the last good file again after sync_let_go. */
+int sync_epochs_resume(struct sync *s, struct err *e);
 void sync_on_stage(struct sync *s, const Offshoot__V1__Stage *m);
 void sync_on_activate(struct sync *s, const Offshoot__V1__Activate *m);
 void sync_on_retire(struct sync *s, const Offshoot__V1__Retire *m);

@@ -107,6 +107,8 @@ int sync_adopt(struct sync *s, const unsigned char *history, struct err *e)
     char text[HEX_SIZE];
     if (s->has_history && memcmp(s->history, history, HISTORY_ID) == 0)
         return 0;
+    if (!s->client)
+        return err_set(e, -EBUSY, "an upgrade is going on: this process has left its agent");
     int rc = s->lastgood ? lastgood_adopt(s->lastgood, history, e) : 0;
     if (rc != 0)
         return rc;

@@ -213,10 +213,26 @@ static void sweep(struct worker *w)
     names_sweep(w);
 }
 
+/* Connections without a request: each may have one more, which is answered with `Connection:
+ * close`, unless it has been idle for so long that none is likely. */
+static void close_idle(struct worker *w)
+{
+    w->drain_looked_ms = w->now_ms;
+    list_for_each (it, &w->clients) {
+        struct client *c = list_entry(it, struct client, link);
+        bool idle = !c->req && !c->lingering && !c->conn.in.data && !c->conn.readable;
+        if (idle && c->phase != CLIENT_HTTP2 &&
+            c->since_ms + w->set->timeout_drain_idle <= w->now_ms)
+            client_close(c, CLIENT_CLOSE_DRAIN, false);
+    }
+}
+
 static void check_drain(struct worker *w)
 {
-    if (!w->draining)
+    if (!w->ending)
         return;
+    if (w->now_ms - w->drain_looked_ms >= TICK_MS)
+        close_idle(w);
     if (list_empty(&w->clients)) {
         w->stop = true;
         return;
@@ -226,6 +242,39 @@ static void check_drain(struct worker *w)
     list_for_each (it, &w->clients)
         client_close(list_entry(it, struct client, link), CLIENT_CLOSE_DRAIN, true);
     w->stop = true;
+}
+
+static void start_accepting(struct worker *w)
+{
+    if (!w->hold_accept)
+        return;
+    w->hold_accept = false;
+    list_for_each (it, &w->listeners)
+        listener_start(list_entry(it, struct listener, link));
+}
+
+static void obey(struct worker *w)
+{
+    unsigned orders = atomic_load_explicit(&w->orders, memory_order_relaxed) & ~w->obeyed;
+    if (orders == 0)
+        return;
+    w->obeyed |= orders;
+    if (orders & WORKER_ACCEPT)
+        start_accepting(w);
+    if (orders & WORKER_QUIET)
+        worker_quiet(w);
+    if (orders & WORKER_HAND_OVER)
+        worker_hand_over(w);
+    if (orders & WORKER_DRAIN)
+        worker_drain(w);
+    if (orders & WORKER_STOP)
+        w->stop = true;
+}
+
+void worker_tell(struct worker *w, enum worker_order order)
+{
+    atomic_fetch_or_explicit(&w->orders, order, memory_order_relaxed);
+    mailbox_wake(&w->mailbox);
 }
 
 void worker_turn(struct worker *w, bool block)
@@ -241,6 +290,7 @@ void worker_turn(struct worker *w, bool block)
     if (!list_empty(&w->hungry))
         budget_turn(w);
     sweep(w);
+    obey(w);
     flush_links(w);
     check_drain(w);
     free_dead(w);
@@ -252,27 +302,49 @@ void worker_turn(struct worker *w, bool block)
 
 void worker_run(struct worker *w)
 {
-    while (!w->stop && !atomic_load_explicit(&w->stop_now, memory_order_relaxed))
+    while (!w->stop)
         worker_turn(w, true);
 }
 
-void worker_drain(struct worker *w)
+void worker_quiet(struct worker *w)
 {
     if (w->draining)
         return;
     w->draining = true;
     worker_clock(w);
-    w->drain_deadline_ms = w->now_ms + w->set->timeout_drain;
-    list_for_each (it, &w->listeners)
-        listener_stop(list_entry(it, struct listener, link));
     list_for_each (it, &w->clients) {
         struct client *c = list_entry(it, struct client, link);
         if (c->phase == CLIENT_HTTP2)
             client_h2_drain(c);
-        else if (!c->req && !c->lingering && !c->conn.in.data && !c->conn.readable)
-            client_close(c, CLIENT_CLOSE_DRAIN, false);
     }
+}
+
+static void end_accepting(struct worker *w, bool empty_first)
+{
+    if (w->ending)
+        return;
+    worker_quiet(w);
+    w->ending = true;
+    worker_clock(w);
+    w->drain_deadline_ms = w->now_ms + w->set->timeout_drain;
+    list_for_each (it, &w->listeners) {
+        struct listener *l = list_entry(it, struct listener, link);
+        if (empty_first)
+            listener_empty(l);
+        listener_stop(l);
+    }
+    close_idle(w);
     providers_drain(w, false);
+}
+
+void worker_drain(struct worker *w)
+{
+    end_accepting(w, true);
+}
+
+void worker_hand_over(struct worker *w)
+{
+    end_accepting(w, false);
 }
 
 void publication_run(struct message *m, void *worker)

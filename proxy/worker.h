@@ -93,10 +93,13 @@ struct worker {
     uint64_t last_sweep_ms;
     uint32_t turns[1024]; /* round robin counters, by endpoint set */
 
-    bool draining;
-    uint64_t drain_deadline_ms;
-    bool stop;             /* leave the loop */
-    _Atomic bool stop_now; /* the same, said by another thread: then mailbox_wake */
+    bool hold_accept; /* listeners are there, but accept nothing until WORKER_ACCEPT */
+    bool draining;    /* no connection is kept behind the request that it has */
+    bool ending;      /* nothing is accepted any more; stops when the last client is gone */
+    uint64_t drain_deadline_ms, drain_looked_ms;
+    bool stop;               /* leave the loop */
+    _Atomic unsigned orders; /* enum worker_order, by another thread: worker_tell */
+    unsigned obeyed;
 
     /* How provider connections are made: sock_connect; tests put socket pairs here. */
     int (*connect)(struct worker *w, const struct addr *a, bool *ret_pending);
@@ -108,6 +111,17 @@ struct worker {
     struct pins pins;
 };
 
+/* What the control thread tells a worker: bits, each once. */
+enum worker_order {
+    WORKER_ACCEPT = 1,    /* what was held back is accepted now */
+    WORKER_QUIET = 2,     /* worker_quiet */
+    WORKER_DRAIN = 4,     /* worker_drain */
+    WORKER_HAND_OVER = 8, /* worker_hand_over */
+    WORKER_STOP = 16      /* leave the loop at once */
+};
+/* Any thread; needs no memory. */
+void worker_tell(struct worker *w, enum worker_order order);
+
 int worker_init(struct worker *w, unsigned id, struct shared *shared, struct err *e);
 /* After the loop has ended (or without one): closes everything that is still open. */
 void worker_release(struct worker *w);
@@ -116,9 +130,14 @@ void worker_release(struct worker *w);
 void worker_run(struct worker *w);
 /* One turn: what is ready now, and what follows from it. block: may wait for the next event. */
 void worker_turn(struct worker *w, bool block);
-/* Closes listeners and idle connections, ends keep-alive, stops once all is done or after
- * timeouts.drain. On the worker's thread. */
+/* On the worker's thread, each the more: keep-alive ends with the next reply; */
+void worker_quiet(struct worker *w);
+/* what waits in the listeners is accepted, then they are closed; connections without a request end
+ * once they have been idle for timeouts.drainIdle; the worker stops when all are gone, after
+ * timeouts.drain in any case. */
 void worker_drain(struct worker *w);
+/* The same, but what waits in the listeners is left for the process that has them now. */
+void worker_hand_over(struct worker *w);
 
 /* Refreshes the clock, once a turn. */
 void worker_clock_read(struct worker *w);

@@ -108,7 +108,7 @@ _offshootctl()
             mapfile -t COMPREPLY < <(compgen -W "check diff root log rollback resume" -- "$current")
             ;;
         "1 token "*) mapfile -t COMPREPLY < <(compgen -W "issue show" -- "$current") ;;
-        "1 proxy "*) mapfile -t COMPREPLY < <(compgen -W "adopt endpoint" -- "$current") ;;
+        "1 proxy "*) mapfile -t COMPREPLY < <(compgen -W "adopt endpoint drain upgrade" -- "$current") ;;
         "2 proxy endpoint")
             mapfile -t COMPREPLY < <(compgen -W "drain disable enable" -- "$current")
             ;;
@@ -118,7 +118,7 @@ _offshootctl()
         "1 resolve "* | "2 token issue" | "2 env show" | "2 env set" | "2 env extend" | "2 env delete")
             mapfile -t COMPREPLY < <(compgen -W "$(_offshootctl_environments)" -- "$current")
             ;;
-        ?*" graph check" | ?*" graph diff" | ?*" graph root")
+        ?*" proxy upgrade" | ?*" graph check" | ?*" graph diff" | ?*" graph root")
             compopt -o filenames 2>/dev/null
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             ;;

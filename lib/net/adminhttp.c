@@ -9,6 +9,7 @@
 #include "lib/net/adminhttp_impl.h"
 #include "lib/net/sock.h"
 #include <errno.h>
+#include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
@@ -102,7 +103,7 @@ static struct bufferevent *on_connection(struct event_base *base, void *arg)
     c->bev = bev;
     list_append(&p->connections, &c->link);
     p->nconnections++;
-    if (is_full(p))
+    if (p->listener && is_full(p))
         evconnlistener_disable(p->listener);
     return bev;
 }
@@ -306,6 +307,8 @@ static void on_request(struct evhttp_request *http, void *arg)
     struct admin_port *p = arg;
     if (p->magic != PORT_MAGIC)
         return;
+    if (p->server->handed_over)
+        evhttp_add_header(evhttp_request_get_output_headers(http), "Connection", "close");
     struct admin_request *r = admin_request_new(http);
     if (!r)
         return;
@@ -331,7 +334,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
     if (p->magic != PORT_MAGIC)
         return;
     sweep(p);
-    if (!is_full(p))
+    if (p->listener && !is_full(p))
         evconnlistener_enable(p->listener);
 }
 
@@ -343,18 +346,25 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
     evconnlistener_disable(listener);
 }
 
-static void port_free(struct admin_port *p)
+/* The file of the unix socket, if it is still ours. */
+static void drop_path(struct admin_port *p)
 {
     struct stat st;
+    if (p->path && lstat(p->path, &st) == 0 && st.st_dev == p->dev && st.st_ino == p->ino)
+        unlink(p->path);
+    mem_free(p->path);
+    p->path = NULL;
+}
+
+static void port_free(struct admin_port *p)
+{
     list_remove(&p->link);
     event_del(&p->every_second);
     if (p->http)
         evhttp_free(p->http); /* with its listener and connections */
     list_for_each (it, &p->connections)
         forget(p, list_entry(it, struct admin_connection, link));
-    if (p->path && lstat(p->path, &st) == 0 && st.st_dev == p->dev && st.st_ino == p->ino)
-        unlink(p->path);
-    mem_free(p->path);
+    drop_path(p);
     p->magic = 0;
     mem_free(p);
 }
@@ -369,7 +379,8 @@ static int start_listener(struct admin_port *p, int fd)
         close(fd);
         return -ENOMEM;
     }
-    if (!evhttp_bind_listener(p->http, l)) {
+    p->bound = evhttp_bind_listener(p->http, l);
+    if (!p->bound) {
         evconnlistener_free(l);
         return -ENOMEM;
     }
@@ -454,31 +465,25 @@ static int give_to_group(const char *path, const char *group, gid_t *ret_gid, st
     return 0;
 }
 
-int admin_listen_unix(struct admin_server *s, const char *path, const char *group, struct err *e)
+/* Takes fd, which listens at path. On failure the file stays. */
+static int add_unix(
+    struct admin_server *s, int fd, const char *path, const char *group, struct err *e)
 {
     struct addr a = {.kind = ADDR_UNIX, .name = str_c(path)};
     struct stat st = {0};
     gid_t gid = 0;
-    if (a.name.n == 0 || a.name.n > PATH_LIMIT)
-        return err_set(
-            e, -EINVAL, "admin socket path is empty or over %d bytes: '%s'", PATH_LIMIT, path);
-    int fd = sock_listen(&a, false, BACKLOG, 0600, e);
-    if (fd < 0)
-        return fd;
     int rc = group ? give_to_group(path, group, &gid, e) : 0;
     char *copy = rc ? NULL : mem_dup(path, a.name.n);
     if (!rc && (!copy || lstat(path, &st) < 0))
         rc = err_set(e, copy ? -errno : -ENOMEM, "cannot listen on 'unix:%s'", path);
     if (rc) {
         mem_free(copy);
-        unlink(path);
         close(fd);
         return rc;
     }
     struct admin_port *p = port_new(s, fd, true, &a, e);
     if (!p) {
         mem_free(copy);
-        unlink(path);
         return -ENOMEM;
     }
     p->path = copy;
@@ -487,6 +492,19 @@ int admin_listen_unix(struct admin_server *s, const char *path, const char *grou
     p->has_group = group != NULL;
     p->gid = gid;
     return 0;
+}
+
+int admin_listen_unix(struct admin_server *s, const char *path, const char *group, struct err *e)
+{
+    struct addr a = {.kind = ADDR_UNIX, .name = str_c(path)};
+    if (a.name.n == 0 || a.name.n > PATH_LIMIT)
+        return err_set(
+            e, -EINVAL, "admin socket path is empty or over %d bytes: '%s'", PATH_LIMIT, path);
+    int fd = sock_listen(&a, false, BACKLOG, 0600, e);
+    int rc = fd < 0 ? fd : add_unix(s, fd, path, group, e);
+    if (fd >= 0 && rc != 0)
+        unlink(path);
+    return rc;
 }
 
 int admin_listen_tcp(
@@ -510,6 +528,85 @@ int admin_listen_tcp(
     if (ret_bound)
         *ret_bound = bound;
     return 0;
+}
+
+/* ---- from one process to the next ----------------------------------------------------------- */
+
+int admin_listening(const struct admin_server *s, bool is_unix)
+{
+    list_for_each (it, &s->ports) {
+        const struct admin_port *p = list_entry(it, struct admin_port, link);
+        if (p->is_unix == is_unix && p->listener)
+            return evconnlistener_get_fd(p->listener);
+    }
+    return -1;
+}
+
+int admin_adopt(struct admin_server *s, int fd, const char *path, const char *group, struct err *e)
+{
+    struct addr a = {0};
+    if (!path) {
+        int rc = sock_name(fd, &a);
+        if (rc == 0)
+            return port_new(s, fd, false, &a, e) ? 0 : -ENOMEM;
+        close(fd);
+        return err_set(e, rc, "cannot take a metrics socket: %s", strerror(-rc));
+    }
+    if (!group && chmod(path, 0600) < 0) { /* it may have had one */
+        int rc = err_set(e, -errno, "cannot take 'unix:%s': %s", path, strerror(errno));
+        close(fd);
+        return rc;
+    }
+    return add_unix(s, fd, path, group, e);
+}
+
+void admin_hand_over(struct admin_server *s, bool path_taken)
+{
+    s->handed_over = true;
+    list_for_each (it, &s->ports) {
+        struct admin_port *p = list_entry(it, struct admin_port, link);
+        if (p->bound)
+            evhttp_del_accept_socket(p->http, p->bound);
+        p->bound = NULL;
+        p->listener = NULL;
+        if (path_taken) {
+            mem_free(p->path);
+            p->path = NULL;
+        }
+        drop_path(p);
+    }
+}
+
+bool admin_is_alone(struct admin_server *s)
+{
+    unsigned n = 0;
+    list_for_each (it, &s->ports) {
+        struct admin_port *p = list_entry(it, struct admin_port, link);
+        sweep(p);
+        n += p->nconnections;
+    }
+    return n == 0;
+}
+
+static bool is_quiet(const struct admin_port *p)
+{
+    list_for_each (it, &p->connections) {
+        const struct admin_connection *c = list_entry(it, struct admin_connection, link);
+        if (c->request || evbuffer_get_length(bufferevent_get_output(c->bev)) > 0)
+            return false;
+    }
+    return true;
+}
+
+bool admin_is_quiet(struct admin_server *s)
+{
+    list_for_each (it, &s->ports) {
+        struct admin_port *p = list_entry(it, struct admin_port, link);
+        sweep(p);
+        if (!is_quiet(p))
+            return false;
+    }
+    return true;
 }
 
 /* ---- the server ----------------------------------------------------------------------------- */

@@ -44,6 +44,18 @@ int admin_listen_tcp(
  * (ADDR_TEXT_MAX) gets the bound address of metrics. */
 int admin_listen(struct admin_server *s, const char *socket, const char *group, const char *metrics,
     char *metrics_text, struct err *e);
+/* For a binary upgrade. The listening descriptor of the unix socket, or of TCP; borrowed, -1: none.
+ */
+int admin_listening(const struct admin_server *s, bool is_unix);
+/* Adds a listener that another process opened; takes fd. path NULL: TCP; else the unix socket's
+ * path, and its group or NULL as for admin_listen_unix. */
+int admin_adopt(struct admin_server *s, int fd, const char *path, const char *group, struct err *e);
+/* Another process has taken the listeners: accepts nothing more, ends connections with their next
+ * answer. The unix socket's file stays, unless it was not taken. */
+void admin_hand_over(struct admin_server *s, bool path_taken);
+/* Nobody is connected any more; nobody waits for an answer, or for the rest of one. */
+bool admin_is_alone(struct admin_server *s);
+bool admin_is_quiet(struct admin_server *s);
 /* Closes listeners and connections, unlinks the unix socket; replies that come later are dropped.
  */
 void admin_free(struct admin_server *s);

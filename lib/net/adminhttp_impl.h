@@ -26,7 +26,8 @@ struct admin_port {
     struct list link;
     struct admin_server *server;
     struct evhttp *http;
-    struct evconnlistener *listener;
+    struct evconnlistener *listener; /* NULL: handed over */
+    struct evhttp_bound_socket *bound;
     struct event every_second;
     bool is_unix;
     char *path; /* of a unix socket, owned */
@@ -54,6 +55,7 @@ struct admin_server {
     void *arg;
     struct list ports;
     struct list requests; /* not answered yet */
+    bool handed_over;
     uint64_t shed;
 };
 

@@ -102,6 +102,24 @@ int sock_listen(const struct addr *a, bool reuseport, int backlog, unsigned mode
     return fd;
 }
 
+int sock_bind(const struct addr *a, struct err *e)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = 0;
+    int fd = a->kind == ADDR_UNIX ? -EAFNOSUPPORT : open_socket(a, &ss, &len);
+    int rc = fd < 0 ? fd : bind_tcp(fd, &ss, len, true);
+    if (rc == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return fail(a, rc, "listen on", e);
+}
+
+int sock_start(int fd, int backlog)
+{
+    return listen(fd, backlog) < 0 ? -errno : 0;
+}
+
 int sock_probe(const struct addr *a, struct err *e)
 {
     struct sockaddr_storage ss;

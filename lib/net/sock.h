@@ -9,6 +9,10 @@
  * caller gives mode (0600, 0660); a stale socket file nobody listens on is removed, a live one is
  * -EADDRINUSE. e names the address. */
 int sock_listen(const struct addr *a, bool reuseport, int backlog, unsigned mode, struct err *e);
+/* The two halves of it for TCP, always with SO_REUSEPORT: an address that is bound and does not
+ * listen yet gets no connections. */
+int sock_bind(const struct addr *a, struct err *e);
+int sock_start(int fd, int backlog);
 /* Binds once without SO_REUSEPORT and closes: tells whether another process has the address. */
 int sock_probe(const struct addr *a, struct err *e);
 /* Starts a connect (IP4, IP6, UNIX), TCP_NODELAY set. The descriptor, connected or in progress

@@ -136,7 +136,8 @@ class Usage(CtlCase):
     COMMANDS = [
         "resolve", "explain", "env list", "env show", "env tree", "env create", "env set",
         "env extend", "env delete", "graph check", "graph diff", "graph root", "graph log",
-        "graph rollback", "graph resume", "proxies", "proxy adopt", "proxy endpoint", "providers",
+        "graph rollback", "graph resume", "proxies", "proxy adopt", "proxy drain",
+        "proxy upgrade", "proxy endpoint", "providers",
         "token issue",
         "token show", "status", "check", "trace",
         "top", "requests", "connections", "log", "metrics", "counters", "config", "reload", "drain", "log-level",
@@ -172,7 +173,7 @@ class Usage(CtlCase):
         self.refused("option --graph needs a value: PATH", "resolve", "--graph")
 
     def test_commands_of_other_versions_are_unknown(self):
-        for words in (("shadow", "start"), ("env", "attach"), ("proxy", "upgrade")):
+        for words in (("shadow", "start"), ("env", "attach")):
             out, err = self.ctl(*words, status=ERROR)
             self.assertEqual("", out)
             self.assertIn("unknown command", err)

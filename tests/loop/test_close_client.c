@@ -294,6 +294,8 @@ static void x1_draining_ends_idle_connections_and_lets_requests_end(void **state
     loop_recv(&l, l.provider[0]);
     worker_drain(&l.w);
     loop_turns(&l);
+    assert_false(loop_closed(&l, idle)); /* it may be about to ask */
+    loop_advance(&l, 2000);
     assert_true(loop_closed(&l, idle));
     assert_false(l.w.stop);
     loop_send(&l, l.provider[0], OK);

@@ -345,7 +345,7 @@ static void a_start_fails_cleanly_or_serves(void **state)
     for (unsigned long n = 1; rc != 0; n++) {
         struct err e = {0};
         mem_fail_nth(n);
-        rc = control_init(&c, &s.set, s.conf, &e);
+        rc = control_init(&c, &s.set, s.conf, NULL, &e);
         bool asked = mem_count() >= n;
         mem_fail_nth(0);
         assert_true(asked || rc == 0);
@@ -375,7 +375,7 @@ static void a_reload_fails_cleanly_or_is_published(void **state)
     log_to(quiet, false);
     prepare(&s);
     size_t before = mem_live();
-    if (control_init(&c, &s.set, s.conf, &e) != 0)
+    if (control_init(&c, &s.set, s.conf, NULL, &e) != 0)
         fail_msg("%s", e.text);
     bool asked = true;
     for (unsigned long n = 1; asked; n++) {
@@ -418,7 +418,7 @@ static void new_keys_reach_every_worker_or_the_old_ones_stay(void **state)
     log_to(quiet, false);
     prepare(&s);
     size_t before = mem_live();
-    if (control_init(&c, &s.set, s.conf, &e) != 0)
+    if (control_init(&c, &s.set, s.conf, NULL, &e) != 0)
         fail_msg("%s", e.text);
     put_keys(&s, KEY("k2") KEY("k1"));
     int rc = -1;
