@@ -61,6 +61,17 @@ static int note_socket(struct control *c, int fd, size_t order, bool waits)
     return 0;
 }
 
+/* Takes fd: the worker accepts there, as the order-th of the settings says. */
+static int add_listener(struct control *c, struct worker *w, int fd, const struct listen_spec *spec,
+    size_t order, struct err *e)
+{
+    struct listener *l = listener_new(w, fd, spec);
+    if (!l)
+        return err_set(e, -ENOMEM, "out of memory");
+    l->index = order;
+    return tls_listener(c, order, w, l, e);
+}
+
 /* A unix socket cannot be bound twice: the workers share it. */
 static int open_unix(struct control *c, size_t order, const struct listen_spec *spec, struct err *e)
 {
@@ -74,12 +85,15 @@ static int open_unix(struct control *c, size_t order, const struct listen_spec *
         return err_set(e, -ENOMEM, "out of memory");
     }
     for (unsigned i = 0; i < c->nworkers; i++) {
-        int own = i + 1 == c->nworkers ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 0);
-        if (own < 0 || !listener_new(&c->workers[i], own, spec)) {
-            if (own != fd)
-                close(fd);
-            return err_set(e, -ENOMEM, "cannot share a listening socket");
-        }
+        bool last = i + 1 == c->nworkers;
+        int own = last ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        int rc = own < 0
+                     ? err_set(e, -errno, "cannot share a listening socket: %s", strerror(errno))
+                     : add_listener(c, &c->workers[i], own, spec, order, e);
+        if (rc != 0 && !last)
+            close(fd);
+        if (rc != 0)
+            return rc;
     }
     return 0;
 }
@@ -103,8 +117,7 @@ static int open_tcp(struct control *c, size_t order, struct listen_spec *spec, s
             close(fd);
             return err_set(e, rc, "cannot listen: %s", strerror(-rc));
         }
-        if (!listener_new(&c->workers[i % c->nworkers], fd, spec))
-            return err_set(e, -ENOMEM, "out of memory");
+        rc = add_listener(c, &c->workers[i % c->nworkers], fd, spec, order, e);
     }
     return rc;
 }
@@ -139,14 +152,6 @@ int control_probe(struct control *c, struct err *e)
     return 0;
 }
 
-/* The one that a worker got last is the index-th of the settings. */
-static int name_listener(struct control *c, struct worker *w, size_t index, struct err *e)
-{
-    struct listener *l = list_entry(w->listeners.prev, struct listener, link);
-    l->index = index;
-    return tls_listener(c, index, w, l, e);
-}
-
 int control_listen(struct control *c, struct err *e)
 {
     for (size_t i = 0; i < c->nbound; i++) {
@@ -154,10 +159,6 @@ int control_listen(struct control *c, struct err *e)
         int rc = listen_parse(c->set->listen.item[i], &spec, e);
         if (rc == 0)
             rc = spec.addr.kind == ADDR_UNIX ? open_unix(c, i, &spec, e) : open_tcp(c, i, &spec, e);
-        if (rc != 0)
-            return rc;
-        for (unsigned k = 0; rc == 0 && k < c->nworkers; k++)
-            rc = name_listener(c, &c->workers[k], i, e);
         if (rc != 0)
             return rc;
         c->bound[i] = spec.addr;
