@@ -51,7 +51,9 @@ void h2_fault(struct h2 *h, uint32_t code, const char *what, const char *subject
 
 struct h2_stream *h2_stream_of(struct h2 *h, int32_t id)
 {
-    return nghttp2_session_get_stream_user_data(h->ng, id);
+    if (!h->recent || h->recent->id != id)
+        h->recent = nghttp2_session_get_stream_user_data(h->ng, id);
+    return h->recent;
 }
 
 static void pay(struct h2 *h)
@@ -74,6 +76,8 @@ void h2_forget(struct h2_stream *st)
     list_remove(&st->link);
     if (h->block == st)
         h->block = NULL;
+    if (h->recent == st)
+        h->recent = NULL;
     h->unread -= st->unread;
     st->unread = 0;
     mem_free(st->trailers);
@@ -147,33 +151,9 @@ static int on_close(nghttp2_session *ng, int32_t id, uint32_t code, void *user)
 
 /* ---- making and freeing ---- */
 
-static void *ng_malloc(size_t size, void *arg)
-{
-    (void)arg;
-    return mem_alloc(size);
-}
-
-static void ng_free(void *p, void *arg)
-{
-    (void)arg;
-    mem_free(p);
-}
-
-static void *ng_calloc(size_t n, size_t size, void *arg)
-{
-    (void)arg;
-    return size && n > SIZE_MAX / size ? NULL : mem_zalloc(n * size);
-}
-
-static void *ng_realloc(void *p, size_t size, void *arg)
-{
-    (void)arg;
-    return mem_realloc(p, size);
-}
-
 static int make_session(struct h2 *h, const nghttp2_session_callbacks *cbs)
 {
-    nghttp2_mem mem = {NULL, ng_malloc, ng_free, ng_calloc, ng_realloc};
+    nghttp2_mem mem = h2_mem(h);
     nghttp2_option *o;
     if (nghttp2_option_new(&o) != 0)
         return -ENOMEM;
@@ -201,7 +181,15 @@ static int make_ng(struct h2 *h)
     h2_in_callbacks(cbs);
     h2_out_callbacks(cbs);
     nghttp2_session_callbacks_set_on_stream_close_callback(cbs, on_close);
+    h->making = true;
     int rc = make_session(h, cbs);
+    h->making = false;
+    if (rc == 0 && !h->server) { /* h2_pump says the preface: the frame buffer may be shared */
+        const uint8_t *preface;
+        if (nghttp2_session_mem_send(h->ng, &preface) != PREFACE_BYTES)
+            rc = -ENOMEM;
+        h->preface_due = true;
+    }
     nghttp2_session_callbacks_del(cbs);
     return rc;
 }
@@ -249,6 +237,7 @@ struct h2 *h2_new(
     h->watch.need = H2_FRAME_HEAD;
     h->watch.preface = server ? PREFACE_BYTES : 0;
     list_init(&h->streams);
+    h2_mem_join(h, limits->pool);
     if (make_ng(h) < 0 || say_hello(h) < 0) {
         h2_free(h);
         return NULL;
@@ -269,12 +258,18 @@ void h2_free(struct h2 *h)
         st->h = NULL;
     }
     nghttp2_session_del(h->ng);
+    h2_mem_leave(h);
     mem_free(h);
 }
 
 void *h2_owner(const struct h2 *h)
 {
     return h->owner;
+}
+
+void h2_attach(struct h2 *h, struct buf *to)
+{
+    h->to = to;
 }
 
 /* ---- bytes ---- */
@@ -319,28 +314,57 @@ static void number_of_streams(const struct h2 *h, char *frame, size_t n)
         value[i] = (char)(h->limits.streams >> (24 - 8 * i));
 }
 
+/* 1: mem_send gave bytes, or stopped to have the room judged; 0: it has nothing. */
+static int pump_one(struct h2 *h, struct buf *to)
+{
+    const uint8_t *p;
+    if (h->preface_due)
+        buf_put(to, NGHTTP2_CLIENT_MAGIC, PREFACE_BYTES);
+    h->preface_due = false;
+    h->paused = false;
+    ssize_t n = nghttp2_session_mem_send(h->ng, &p);
+    if (n < 0)
+        return h2_no_memory(h);
+    char *frame = buf_tail(to);
+    buf_put(to, (const char *)p, (size_t)n);
+    if (n && !h->settings_out) {
+        number_of_streams(h, frame, (size_t)n);
+        h->settings_out = true;
+    }
+    return n > 0 || h->paused;
+}
+
+static bool frame_fits(struct buf *to)
+{
+    if (buf_space(to) < H2_FRAME_ROOM)
+        buf_compact(to);
+    return buf_space(to) >= H2_FRAME_ROOM;
+}
+
 int h2_pump(struct h2 *h, struct buf *to)
 {
-    while (!h->dead) {
-        const uint8_t *p;
-        if (buf_space(to) < H2_FRAME_ROOM)
-            buf_compact(to);
-        if (buf_space(to) < H2_FRAME_ROOM)
+    int rc = 1;
+    h->cut = false;
+    while (rc > 0 && !h->dead && !(h->pull && h->pull->ended)) {
+        if (!frame_fits(to)) {
+            h->cut = true;
             return nghttp2_session_want_write(h->ng);
-        h->paused = false;
-        ssize_t n = nghttp2_session_mem_send(h->ng, &p);
-        if (n < 0)
-            return h2_no_memory(h);
-        if (n == 0 && !h->paused)
-            break;
-        char *frame = buf_tail(to);
-        buf_put(to, (const char *)p, (size_t)n);
-        if (n && !h->settings_out) {
-            number_of_streams(h, frame, (size_t)n);
-            h->settings_out = frame[0] != 'P'; /* of the preface */
         }
+        rc = pump_one(h, to);
     }
     return h->dead ? -ENOMEM : 0;
+}
+
+bool h2_pump_ready(struct h2 *h, struct buf *to)
+{
+    if ((h->cut || nghttp2_session_get_outbound_queue_size(h->ng)) && h2_pump(h, to) != 0)
+        return false;
+    return !h->dead && frame_fits(to);
+}
+
+void h2_pump_head(struct h2 *h, struct buf *to)
+{
+    pump_one(h, to);
 }
 
 int h2_output(struct h2 *h, struct buf *b)

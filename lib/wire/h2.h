@@ -65,8 +65,14 @@ struct h2_limits {
     uint32_t head_bytes;      /* of a head's text */
     uint16_t fields;
     uint32_t odd, odd_refill;
-    bool extended; /* server: RFC 8441 is offered */
+    bool extended;        /* server: RFC 8441 is offered */
+    struct h2_pool *pool; /* or NULL */
 };
+
+/* Memory that the sessions of one thread share: small blocks, and the 16 KiB in which frames are
+ * made. NULL when memory is out. h2_pool_free: it lives on until its last session is freed. */
+struct h2_pool *h2_pool_new(void);
+void h2_pool_free(struct h2_pool *p);
 
 struct h2;
 
@@ -128,6 +134,10 @@ struct h2 *h2_new(
 /* Streams still there are forgotten without `close`: their h becomes NULL. */
 void h2_free(struct h2 *h);
 void *h2_owner(const struct h2 *h);
+/* to: the connection's output buffer, borrowed; NULL at first. When it has a block with room,
+ * h2_request and h2_reply put their frame there at once, which spares a copy of the fields; else
+ * it waits for h2_output or h2_send. Other frames that wait go first; `wake`, `close` may come. */
+void h2_attach(struct h2 *h, struct buf *to);
 
 /* Bytes from the peer, all consumed. now_ms: monotonic. 0; -EPROTO: the connection is to be closed
  * once h2_output has given everything (h2_reason says why); -ENOMEM: closed at once. */
@@ -150,9 +160,11 @@ uint32_t h2_room(const struct h2 *h);
 bool h2_peer_extended(const struct h2 *h);
 
 /* Client: opens st with the head at the start of `out` (text, h2_from_request), consumed from it.
- * last: no body follows. 0, -EINVAL, -ENOMEM, -EAGAIN (no room for a stream). */
+ * last: nothing follows what out holds; when that is no more than the head, END_STREAM goes with
+ * it. 0, -EINVAL, -ENOMEM, -EAGAIN (no room for a stream). */
 int h2_request(struct h2 *h, struct h2_stream *st, struct buf *out, struct str scheme, bool last);
 /* Server: the head at the start of `out`: interim ones (any number, then the next), or final.
+ * last as above.
  * 0, -EINVAL, -ENOMEM, -EAGAIN (no whole head), -EPIPE (the stream is over). */
 int h2_reply(struct h2_stream *st, struct buf *out, bool last);
 /* Body bytes: of `out`, then of *span; both shrink by what was taken into `to` (the connection's

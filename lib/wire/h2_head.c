@@ -121,6 +121,27 @@ static struct str keep(struct h2_text *t, struct str s)
     return str_of(p, s.n);
 }
 
+/* Bytes of a lower-case token at the start of s[0..n); s[0..room) may be read. */
+static size_t token_bytes(const char *s, size_t n, size_t room)
+{
+    size_t i = 0;
+#if defined(__SSE2__)
+    if (room >= 16) { /* most names are letters and hyphens, and short */
+        const __m128i span = _mm_set1_epi8('z' - 'a');
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
+        __m128i from_a = _mm_sub_epi8(x, _mm_set1_epi8('a'));
+        __m128i letter = _mm_cmpeq_epi8(_mm_min_epu8(from_a, span), from_a);
+        __m128i plain = _mm_or_si128(letter, _mm_cmpeq_epi8(x, _mm_set1_epi8('-')));
+        i = (unsigned)__builtin_ctz(~(unsigned)_mm_movemask_epi8(plain));
+    }
+#else
+    (void)room;
+#endif
+    while (i < n && s[i] != '\0' && h1_token_lower[(uint8_t)s[i]] == (uint8_t)s[i])
+        i++;
+    return i < n ? i : n;
+}
+
 static bool all(struct str s, enum h1_class wanted)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -146,9 +167,29 @@ static void once(struct h2_text *t, enum seen bit, struct str value, struct str 
     *ret = keep(t, value);
 }
 
-static bool path_bytes(struct str s)
+#if defined(__SSE2__)
+static bool sixteen_visible(const char *p)
 {
-    for (size_t i = 0; i < s.n; i++)
+    const __m128i space = _mm_set1_epi8(' ');
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i odd = _mm_cmpeq_epi8(_mm_min_epu8(x, space), x);
+    odd = _mm_or_si128(odd, _mm_cmpeq_epi8(x, _mm_set1_epi8(0x7f)));
+    return _mm_movemask_epi8(odd) == 0;
+}
+#endif
+
+/* No control byte and no space. */
+static bool visible(struct str s)
+{
+    size_t i = 0;
+#if defined(__SSE2__)
+    for (; i + 16 <= s.n; i += 16)
+        if (!sixteen_visible(s.p + i))
+            return false;
+    if (i && i < s.n)
+        return sixteen_visible(s.p + s.n - 16);
+#endif
+    for (; i < s.n; i++)
         if ((uint8_t)s.p[i] <= ' ' || s.p[i] == 0x7f)
             return false;
     return s.n > 0;
@@ -162,27 +203,31 @@ static bool protocol_bytes(struct str s)
            all(version, H1_C_TOKEN);
 }
 
+#define IS(s, literal)                                                                             \
+    ((s).n == sizeof(literal) - 1 && bytes_eq((s).p, literal, sizeof(literal) - 1))
+
 static void request_pseudo(struct h2_text *t, struct str name, struct str value)
 {
-    if (str_eq(name, STR(":method"))) {
+    if (IS(name, ":method")) {
         once(t, SEEN_METHOD, value, &t->method);
         if (!t->error && (value.n == 0 || !all(value, H1_C_TOKEN)))
             fail(t, H2_E_METHOD);
-    } else if (str_eq(name, STR(":path"))) {
+    } else if (IS(name, ":path")) {
         once(t, SEEN_PATH, value, &t->path);
-        if (!t->error && !path_bytes(value))
+        if (!t->error && !visible(value))
             fail(t, H2_E_PATH);
-    } else if (str_eq(name, STR(":scheme"))) {
+    } else if (IS(name, ":scheme")) {
         if (t->seen & SEEN_SCHEME)
             fail(t, H2_E_PSEUDO_TWICE);
-        else if (!str_ieq(value, STR("https")) && !str_ieq(value, STR("http")))
+        else if (!IS(value, "https") && !IS(value, "http") && !str_ieq(value, STR("https")) &&
+                 !str_ieq(value, STR("http")))
             fail(t, H2_E_SCHEME);
         t->seen |= SEEN_SCHEME;
-    } else if (str_eq(name, STR(":authority"))) {
+    } else if (IS(name, ":authority")) {
         once(t, SEEN_AUTHORITY, value, &t->authority);
-        if (!t->error && !path_bytes(value))
+        if (!t->error && !visible(value))
             fail(t, H2_E_AUTHORITY);
-    } else if (str_eq(name, STR(":protocol"))) {
+    } else if (IS(name, ":protocol")) {
         once(t, SEEN_PROTOCOL, value, &t->protocol);
         if (!t->error && (!t->extended || !protocol_bytes(value)))
             fail(t, H2_E_PROTOCOL);
@@ -193,7 +238,7 @@ static void request_pseudo(struct h2_text *t, struct str name, struct str value)
 
 static void reply_pseudo(struct h2_text *t, struct str name, struct str value)
 {
-    if (!str_eq(name, STR(":status"))) {
+    if (!IS(name, ":status")) {
         fail(t, H2_E_PSEUDO_UNKNOWN);
         return;
     }
@@ -213,7 +258,7 @@ static void reply_pseudo(struct h2_text *t, struct str name, struct str value)
 
 static bool plain_connect(const struct h2_text *t)
 {
-    return str_eq(t->method, STR("CONNECT")) && !(t->seen & SEEN_PROTOCOL);
+    return IS(t->method, "CONNECT") && !(t->seen & SEEN_PROTOCOL);
 }
 
 static enum h2_error judge_request(const struct h2_text *t)
@@ -229,12 +274,12 @@ static enum h2_error judge_request(const struct h2_text *t)
     if ((t->seen & needed) != needed)
         return H2_E_PSEUDO_MISSING;
     if (t->seen & SEEN_PROTOCOL) {
-        if (!str_eq(t->method, STR("CONNECT")))
+        if (!IS(t->method, "CONNECT"))
             return H2_E_PROTOCOL;
         if (!(t->seen & SEEN_AUTHORITY))
             return H2_E_AUTHORITY;
     }
-    if (t->path.p[0] != '/' && !(str_eq(t->path, STR("*")) && str_eq(t->method, STR("OPTIONS"))))
+    if (t->path.p[0] != '/' && !(IS(t->path, "*") && IS(t->method, "OPTIONS")))
         return H2_E_PATH;
     return H2_OK;
 }
@@ -263,10 +308,9 @@ static void request_line(struct h2_text *t)
         put(t, end);
         t->authority.p = copy;
     }
-    if (str_eq(t->method, STR("POST")) || str_eq(t->method, STR("PUT")) ||
-        str_eq(t->method, STR("PATCH")))
+    if (IS(t->method, "POST") || IS(t->method, "PUT") || IS(t->method, "PATCH"))
         t->seen |= SEEN_BODY;
-    if (str_eq(t->method, STR("CONNECT")))
+    if (IS(t->method, "CONNECT"))
         t->seen |= SEEN_TUNNEL;
     if (!(t->seen & SEEN_PROTOCOL)) /* else :protocol waits for the end */
         t->tail = 0;
@@ -355,19 +399,16 @@ static void host(struct h2_text *t, struct str name, struct str value)
     t->seen |= SEEN_HOST;
 }
 
-static bool name_valid_h2(struct str name)
-{
-    for (size_t i = 0; i < name.n; i++)
-        if (h1_token_lower[(uint8_t)name.p[i]] != (uint8_t)name.p[i] || name.p[i] == '\0')
-            return false;
-    return name.n > 0 && name.n <= UINT16_MAX;
-}
-
 static bool value_valid(struct str value)
 {
     return h1_scan_control(value.p, 0, value.n) == value.n &&
            (value.n == 0 || !(blank(value.p[0]) || blank(value.p[value.n - 1])));
 }
+
+#define SPECIAL_IDS                                                                                \
+    (H1_BIT(FIELD_CONNECTION) | H1_BIT(FIELD_KEEP_ALIVE) | H1_BIT(FIELD_PROXY_CONNECTION) |        \
+        H1_BIT(FIELD_TRANSFER_ENCODING) | H1_BIT(FIELD_UPGRADE) | H1_BIT(FIELD_TE) |               \
+        H1_BIT(FIELD_HOST) | H1_BIT(FIELD_COOKIE) | H1_BIT(FIELD_CONTENT_LENGTH))
 
 /* The known fields that are more than a line. True when the field was dealt with. */
 static bool special(struct h2_text *t, enum field_id id, struct str name, struct str value)
@@ -404,6 +445,25 @@ static bool special(struct h2_text *t, enum field_id id, struct str name, struct
     }
 }
 
+/* A line whose name and value are judged where they stand then, sixteen bytes at a time: the scan
+ * of the value must end at the CR behind it. */
+static void judged_line(struct h2_text *t, struct str name, struct str value)
+{
+    const struct buf *b = t->b;
+    uint32_t at = b->end;
+    line(t, name, value);
+    if (t->error)
+        return;
+    size_t from = at + name.n + 2, to = from + value.n;
+    const char *data = b->data;
+    if (name.n == 0 || name.n > UINT16_MAX ||
+        token_bytes(data + at, name.n, b->size - at) != name.n)
+        fail(t, H2_E_FIELD_NAME);
+    else if (h1_scan_control(data, from, b->size) != to ||
+             (value.n && (blank(data[from]) || blank(data[to - 1]))))
+        fail(t, H2_E_FIELD_VALUE);
+}
+
 static void ordinary(struct h2_text *t, struct str name, struct str value)
 {
     if (!t->begun)
@@ -412,14 +472,12 @@ static void ordinary(struct h2_text *t, struct str name, struct str value)
         return;
     enum field_id id = field_id(name.p, name.n);
     bool crumb = id == FIELD_COOKIE && t->cookie_end && t->cookie_end + 2 == t->b->end;
-    if (!name_valid_h2(name))
-        fail(t, H2_E_FIELD_NAME);
-    else if (!value_valid(value))
+    if (SPECIAL_IDS >> id & 1 && !value_valid(value)) /* their names are valid */
         fail(t, H2_E_FIELD_VALUE);
     else if (!crumb && t->nfields++ >= t->max_fields)
         fail(t, H2_E_TOO_MANY);
-    else if (!special(t, id, name, value))
-        line(t, name, value);
+    else if (!(SPECIAL_IDS >> id & 1 || t->seen & SEEN_PROTOCOL) || !special(t, id, name, value))
+        judged_line(t, name, value);
 }
 
 void h2_text_field(struct h2_text *t, struct str name, struct str value)

@@ -44,6 +44,7 @@ static struct h2_stream *open_stream(struct h2 *h, int32_t id)
     st->id = id;
     list_append(&h->streams, &st->link);
     nghttp2_session_set_stream_user_data(h->ng, id, st);
+    h->recent = st;
     return st;
 }
 

@@ -3,7 +3,8 @@
  *   h2.c       making and freeing, bytes in and out, the stream's ends
  *   h2_in.c    callbacks of nghttp2 for what comes
  *   h2_out.c   heads, DATA and trailers going out
- *   h2_odd.c   frame headers watched, floods */
+ *   h2_odd.c   frame headers watched, floods
+ *   h2_mem.c   nghttp2's memory */
 #ifndef OFFSHOOT_WIRE_H2_INTERNAL_H
 #define OFFSHOOT_WIRE_H2_INTERNAL_H
 
@@ -53,14 +54,21 @@ struct h2 {
     uint64_t now_ms, filled_ms;
     struct h2_watch watch;
     struct h2_pull *pull;
+    struct buf *to;           /* h2_attach */
+    struct h2_stream *recent; /* looked up last, or NULL */
+    struct h2_pool *pool;
     struct h2_stream *block; /* whose block of fields is being read, NULL: nobody's */
     uint32_t block_bytes;    /* size of its list of fields so far, RFC 9113 section 6.5.2 */
     bool server;
+    bool preface_due;  /* client: nothing was said yet */
     bool settings_out; /* our SETTINGS are in the buffer */
     bool dead;         /* memory ran out */
     bool fault;        /* the connection ends because of the peer */
     bool closing;      /* no new streams of ours */
     bool room_asked;   /* the owner waits for room for a stream */
+    bool making;       /* the session is being made */
+    bool frame_shared; /* its frame buffer is the pool's */
+    bool cut;          /* a pump ended for want of room */
     bool paused;       /* mem_send came back to have the room judged */
     char reason[120];
 };
@@ -75,8 +83,17 @@ void h2_check(struct h2 *h, int rc);
 void h2_fault(struct h2 *h, uint32_t code, const char *what, const char *subject);
 /* n bytes of the connection's window may come back, or wait for others to drain. */
 void h2_credit_connection(struct h2 *h, uint32_t n);
-/* Frames into `to` while they fit. 0, 1, -ENOMEM. */
+/* Frames into `to` while they fit, and until the pull has ended. 0, 1 (no room), -ENOMEM. */
 int h2_pump(struct h2 *h, struct buf *to);
+/* Whether the frame submitted next will be the next one made, with room for it: what waits before
+ * it is made first. Then h2_pump_head makes it. */
+bool h2_pump_ready(struct h2 *h, struct buf *to);
+void h2_pump_head(struct h2 *h, struct buf *to);
+
+/* h2_mem.c */
+nghttp2_mem h2_mem(struct h2 *h);
+void h2_mem_join(struct h2 *h, struct h2_pool *p);
+void h2_mem_leave(struct h2 *h);
 
 /* h2_in.c, h2_out.c: their callbacks. */
 void h2_in_callbacks(nghttp2_session_callbacks *cbs);

@@ -48,17 +48,26 @@ static void fields_release(struct fields *f)
         mem_free(f->p);
 }
 
-static const nghttp2_nv *as_nv(struct fields *f, uint16_t n)
+/* borrow: the text stays until the frame is made. */
+static const nghttp2_nv *as_nv(struct fields *f, uint16_t n, bool borrow)
 {
+    const unsigned how = borrow ? NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE : 0;
     for (uint16_t i = 0; i < n; i++)
         f->nv[i] = (nghttp2_nv){
             .name = (uint8_t *)(uintptr_t)f->p[i].name.p,
             .value = (uint8_t *)(uintptr_t)f->p[i].value.p,
             .namelen = f->p[i].name.n,
             .valuelen = f->p[i].value.n,
-            .flags = f->p[i].secret ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE,
+            .flags = (uint8_t)(how | (f->p[i].secret ? NGHTTP2_NV_FLAG_NO_INDEX : 0)),
         };
     return f->nv;
+}
+
+/* Whether a head of n bytes can be made into a frame at once: nothing waits before it, and it is
+ * one frame for which there is room. It grows by less than 16 bytes a field. */
+static bool at_once(struct h2 *h, uint32_t n, uint16_t fields)
+{
+    return h->to && h->to->data && n + 16u * fields < H2_FRAME_MAX && h2_pump_ready(h, h->to);
 }
 
 static int submitted(struct h2 *h, int32_t rc)
@@ -68,6 +77,28 @@ static int submitted(struct h2 *h, int32_t rc)
     return rc == NGHTTP2_ERR_NOMEM ? h2_no_memory(h) : -EAGAIN;
 }
 
+/* The head's frame, at once when that goes. id -1: a new stream. */
+static int32_t submit(struct h2 *h, int32_t id, struct h2_stream *st, struct fields *f,
+    const struct h2_out_head *head, bool end)
+{
+    bool now = at_once(h, head->used, head->n);
+    if (id >= 0 && !st->h)
+        return NGHTTP2_ERR_STREAM_CLOSED;
+    int32_t rc = nghttp2_submit_headers(h->ng, end ? NGHTTP2_FLAG_END_STREAM : NGHTTP2_FLAG_NONE,
+        id, NULL, as_nv(f, head->n, now), head->n, id < 0 ? st : NULL);
+    if (rc < 0)
+        return rc;
+    if (id < 0) {
+        *st = (struct h2_stream){
+            .h = h, .id = rc, .head_out = true, .end_out = end, .connect = head->extended};
+        list_append(&h->streams, &st->link);
+        h->open++;
+    }
+    if (now)
+        h2_pump_head(h, h->to);
+    return rc;
+}
+
 static int request(struct h2 *h, struct h2_stream *st, struct buf *out, struct str scheme,
     bool last, struct fields *f)
 {
@@ -75,19 +106,11 @@ static int request(struct h2 *h, struct h2_stream *st, struct buf *out, struct s
     int rc = h2_from_request(buf_head(out), buf_len(out), scheme, f->p, f->room, &head);
     if (rc < 0)
         return rc == -ENOBUFS || rc == -EAGAIN ? -EINVAL : rc;
-    if (head.extended)
-        last = false;
-    int32_t id = nghttp2_submit_headers(h->ng, last ? NGHTTP2_FLAG_END_STREAM : NGHTTP2_FLAG_NONE,
-        -1, NULL, as_nv(f, head.n), head.n, st);
-    rc = submitted(h, id);
-    if (rc < 0)
-        return rc;
-    buf_consume(out, head.used);
-    *st = (struct h2_stream){
-        .h = h, .id = id, .head_out = true, .end_out = last, .connect = head.extended};
-    list_append(&h->streams, &st->link);
-    h->open++;
-    return 0;
+    bool end = last && !head.extended && head.used == buf_len(out);
+    rc = submitted(h, submit(h, -1, st, f, &head, end));
+    if (rc == 0)
+        buf_consume(out, head.used);
+    return rc;
 }
 
 int h2_request(struct h2 *h, struct h2_stream *st, struct buf *out, struct str scheme, bool last)
@@ -113,17 +136,18 @@ static int reply(struct h2_stream *st, struct buf *out, bool last, struct fields
     int rc = h2_from_reply(buf_head(out), buf_len(out), f->p, f->room, &head);
     if (rc < 0)
         return rc == -ENOBUFS ? -EINVAL : rc;
-    if (head.interim)
-        last = false;
-    rc = submitted(
-        h, nghttp2_submit_headers(h->ng, last ? NGHTTP2_FLAG_END_STREAM : NGHTTP2_FLAG_NONE, st->id,
-               NULL, as_nv(f, head.n), head.n, NULL));
-    if (rc < 0)
-        return rc;
-    buf_consume(out, head.used);
-    st->head_out = !head.interim;
-    st->end_out = last;
-    return 0;
+    bool end = last && !head.interim && head.used == buf_len(out);
+    st->head_out |= !head.interim;
+    st->end_out = end;
+    rc = submit(h, st->id, st, f, &head, end);
+    if (rc == NGHTTP2_ERR_STREAM_CLOSED)
+        return -EPIPE;
+    rc = submitted(h, rc);
+    if (rc == 0)
+        buf_consume(out, head.used);
+    else
+        st->head_out = st->end_out = false;
+    return rc;
 }
 
 int h2_reply(struct h2_stream *st, struct buf *out, bool last)
@@ -171,7 +195,8 @@ static int send_trailers(struct h2_stream *st)
     int rc = fields_init(&f, h);
     if (rc == 0) {
         int n = h2_from_trailers(st->trailers, st->trailers_n, f.p, f.room);
-        rc = submitted(h, nghttp2_submit_trailer(h->ng, st->id, as_nv(&f, (uint16_t)n), (size_t)n));
+        rc = submitted(
+            h, nghttp2_submit_trailer(h->ng, st->id, as_nv(&f, (uint16_t)n, false), (size_t)n));
     }
     fields_release(&f);
     mem_free(st->trailers);
@@ -237,7 +262,7 @@ static int on_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t
         *pull->span = str_from(*pull->span, n - first);
     }
     h2_earn_data(h, n);
-    if (buf_space(pull->to) >= H2_FRAME_ROOM)
+    if (buf_space(pull->to) >= H2_FRAME_ROOM && !pull->ended)
         return 0;
     h->paused = true;
     return NGHTTP2_ERR_PAUSE;
@@ -294,7 +319,7 @@ int h2_send(struct h2_stream *st, struct buf *to, struct buf *out, struct str *s
     if (rc == 0 && p.ended && st->h && st->trailers) {
         rc = send_trailers(st);
         if (rc == 0)
-            rc = pull(h, &p);
+            rc = h2_pump(h, to) < 0 ? -ENOMEM : 0;
     }
     if (rc < 0 && rc != -EAGAIN)
         return rc;
