@@ -30,6 +30,7 @@ struct provider {
     struct ejection ejection;
     /* Of the service's policy, as of epoch `learned` (budget.h). */
     uint64_t learned, health_id;
+    uint64_t disabled_ms; /* since when, as the sweep saw it; 0: it is not */
     uint32_t max_connections, max_pending, max_requests;
     struct list hungry; /* in worker->hungry: waits for room in a budget of the process */
 };

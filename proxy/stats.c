@@ -3,7 +3,7 @@
 static const char *const client_close_words[CLIENT_CLOSE_COUNT] = {"client", "idle",
     "client-in-head", "head-timeout", "bad-request", "half-close", "client-reset", "client-in-body",
     "body-timeout", "stalled", "early-reply", "done", "refused", "provider", "deadline", "drain",
-    "no-memory", "proxy-header", "too-large", "tls"};
+    "no-memory", "proxy-header", "too-large", "tls", "removed"};
 static const char *const provider_error_words[PROVIDER_ERROR_COUNT] = {"refused", "connect-timeout",
     "name", "pending-timeout", "pending-full", "closed", "closed-in-head", "closed-in-body",
     "malformed", "reply-timeout", "stalled", "extra-bytes", "tls"};

@@ -34,6 +34,7 @@ enum client_close {
     CLIENT_CLOSE_PROXY_HEADER,
     CLIENT_CLOSE_TOO_LARGE,
     CLIENT_CLOSE_TLS,
+    CLIENT_CLOSE_REMOVED, /* its environment is gone, or its endpoint disabled */
     CLIENT_CLOSE_COUNT
 };
 enum provider_error {

@@ -15,6 +15,7 @@
 #include "proxy/budget.h"
 #include "proxy/client.h"
 #include "proxy/h2link.h"
+#include "proxy/removed.h"
 #include "proxy/request.h"
 #include "proxy/tls_conn.h"
 #include <assert.h>
@@ -86,6 +87,7 @@ int worker_init(struct worker *w, unsigned id, struct shared *shared, struct err
     list_init(&w->clients);
     list_init(&w->ready);
     list_init(&w->hungry);
+    removed_init(w);
     list_init(&w->flush);
     list_init(&w->spares[0].conns);
     list_init(&w->spares[1].conns);
@@ -208,6 +210,7 @@ static void sweep(struct worker *w)
     if (w->now_ms - w->last_sweep_ms < SWEEP_MS)
         return;
     w->last_sweep_ms = w->now_ms;
+    removed_sweep(w);
     providers_sweep(w);
     bufpool_trim(&w->bufs);
     names_sweep(w);
@@ -353,6 +356,7 @@ void publication_run(struct message *m, void *worker)
     struct worker *w = worker;
     assert(w->magic == WORKER_MAGIC);
     slot_take(&w->slots, &p->table, p->serial);
+    removed_look(w);
     if (!p->back || !w->shared->control) {
         mem_free(p);
         return;

@@ -77,7 +77,8 @@ struct worker {
     struct request *free_requests;
     unsigned nfree_requests;
     struct providers providers;
-    struct list hungry; /* of provider.hungry */
+    struct timer removed; /* removed.h */
+    struct list hungry;   /* of provider.hungry */
     uint64_t hungry_ms; /* when they were looked at last */
     struct names names;
     struct accesslog log;

@@ -1,0 +1,108 @@
+#include "proxy/removed.h"
+#include "proxy/client.h"
+#include "proxy/request.h"
+#include "proxy/worker.h"
+
+static bool is_gone(const struct snapshot *s, struct str env)
+{
+    return env.n && snapshot_find_env(s, env) == NUMBER_NONE;
+}
+
+/* On its way to, at, or back from a provider. */
+static bool is_under_way(const struct request *r)
+{
+    return r && r->step > STEP_DECIDE && r->step != STEP_OWN && r->step != STEP_DONE;
+}
+
+static void end(struct request *r, enum proxy_stat stat, enum refusal why)
+{
+    counter_inc(&r->w->stats[stat]);
+    enum step next = r->replied || r->in_tunnel ? request_abort(r, CLIENT_CLOSE_REMOVED)
+                                                : request_refuse(r, why);
+    if (next == STEP_GONE)
+        return;
+    r->step = (uint8_t)next;
+    request_run(r);
+}
+
+/* Calls fn for every request under way; fn may end it. Ending one may close clients beside it, so
+ * that the place in the list is lost: then from the start again, which costs only when that
+ * happens, for what was ended is not met twice. */
+static void each(struct worker *w, void (*fn)(struct request *r))
+{
+    struct list *it = w->clients.next;
+    while (it != &w->clients) {
+        struct list *next = it->next;
+        struct request *r = list_entry(it, struct client, link)->req;
+        if (is_under_way(r))
+            fn(r);
+        it = next != &w->clients && list_empty(next) ? w->clients.next : next;
+    }
+}
+
+/* ---- environments ---- */
+
+static void look(struct request *r)
+{
+    struct worker *w = r->w;
+    const struct snapshot *s = w->slots.current;
+    bool gone = is_gone(s, r->answer.context.env) || is_gone(s, r->provider_env);
+    if (!gone)
+        r->ends_ms = 0;
+    else if (r->ends_ms == 0)
+        r->ends_ms = w->now_ms + w->set->timeout_removed;
+    if (r->ends_ms && (w->removed.deadline == 0 || r->ends_ms < w->removed.deadline))
+        worker_timer(w, &w->removed, r->ends_ms);
+}
+
+void removed_look(struct worker *w)
+{
+    worker_clock(w);
+    if (w->slots.current && counter_get(&w->stats[STAT_REQUESTS_NOW]) > 0)
+        each(w, look);
+}
+
+static void end_gone(struct request *r)
+{
+    if (r->ends_ms && r->ends_ms <= r->w->now_ms)
+        end(r, STAT_REMOVED, REFUSAL_UNKNOWN_ENVIRONMENT);
+}
+
+static void on_timer(struct timer *t)
+{
+    struct worker *w = list_entry(t, struct worker, removed);
+    each(w, end_gone);
+    each(w, look); /* those that came later have a time of their own */
+}
+
+void removed_init(struct worker *w)
+{
+    timer_init(&w->removed, on_timer);
+}
+
+/* ---- endpoints ---- */
+
+static void end_disabled(struct request *r)
+{
+    const struct provider *p = r->pconn ? r->pconn->provider : NULL;
+    if (p && p->disabled_ms && p->disabled_ms + r->w->set->timeout_removed <= r->w->now_ms)
+        end(r, STAT_DISABLED_ENDED, REFUSAL_UNHEALTHY);
+}
+
+void removed_sweep(struct worker *w)
+{
+    bool late = false;
+    for (unsigned i = 0; i < PROVIDER_BUCKETS; i++) {
+        for (struct provider *p = w->providers.bucket[i]; p; p = p->next) {
+            bool disabled = endpoint_state(&p->use) & ENDPOINT_DISABLED;
+            if (!disabled)
+                p->disabled_ms = 0;
+            else if (p->disabled_ms == 0)
+                p->disabled_ms = w->now_ms;
+            late |=
+                disabled && p->inflight && p->disabled_ms + w->set->timeout_removed <= w->now_ms;
+        }
+    }
+    if (late)
+        each(w, end_disabled);
+}

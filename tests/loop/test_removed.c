@@ -1,0 +1,164 @@
+/* An environment that is removed ends its own requests and streams within timeouts.removed, and
+ * nothing else; so does an endpoint that is disabled. */
+#include "proxy/removed.h"
+#include "tests/loop/loop.h"
+#include <unistd.h>
+
+static struct loop l;
+
+#define HEAD                                                                                       \
+    "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\nspec: {}\n---\n"          \
+    "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"                     \
+    "spec: {mode: baseline, providers: {cart: {endpoints: [\"127.0.0.1:9001\"]}}}\n---\n"          \
+    "apiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"                         \
+    "spec: {defaultEnvironment: main, select: [{header: x-env}], "                                 \
+    "routes: [{path: /, service: cart}]}\n"
+#define ENV(name)                                                                                  \
+    "---\napiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: " name "}\n"            \
+    "spec: {mode: overlay, parent: main, access: public}\n"
+
+static const char with_both[] = HEAD ENV("feat") ENV("other");
+static const char without[] = HEAD ENV("other");
+
+static void start(void)
+{
+    static const char *const sets[] = {"timeouts.removed", "3s", NULL};
+    loop_start(&l, with_both, sets);
+}
+
+static uint64_t epoch;
+
+static void publish(const char *graph)
+{
+    loop_stage(&l, graph, 100 + ++epoch);
+    slots_activate(&l.slots, 0);
+    loop_publish(&l);
+    removed_look(&l.w);
+}
+
+/* A client with a request in this environment. */
+static int ask(const char *env, const char *more)
+{
+    char request[256];
+    snprintf(
+        request, sizeof request, "GET / HTTP/1.1\r\nHost: shop\r\nx-env: %s\r\n%s\r\n", env, more);
+    int c = loop_client(&l, l.edge);
+    loop_send(&l, c, request);
+    return c;
+}
+
+static const char half[] = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf";
+static const char rest[] = "done";
+
+static void only_the_streams_of_what_is_gone_end(void **state)
+{
+    (void)state;
+    start();
+    int feat = ask("feat", ""), other = ask("other", ""), waiting = ask("feat", "");
+    assert_int_equal(l.nproviders, 3);
+    loop_send(&l, l.provider[0], half);
+    loop_send(&l, l.provider[1], half);
+    publish(without);
+    loop_advance(&l, 2900);
+    assert_false(loop_closed(&l, l.provider[0]));
+    assert_int_equal(loop_count(&l, STAT_REMOVED), 0);
+    loop_recv(&l, feat);
+    loop_recv(&l, l.provider[0]);
+    loop_advance(&l, 200);
+    assert_int_equal(loop_count(&l, STAT_REMOVED), 2);
+    assert_true(loop_closed(&l, l.provider[0]));
+    assert_true(loop_closed(&l, feat)); /* cut: eight bytes were announced, four came */
+    loop_assert_refused(&l, waiting, "404", "unknown-environment");
+    assert_int_equal(loop_count(&l, STAT_CLIENT_CLOSES + CLIENT_CLOSE_REMOVED), 1);
+    loop_send(&l, l.provider[1], rest);
+    assert_non_null(strstr(loop_recv(&l, other), "halfdone"));
+    close(feat);
+    close(waiting);
+    loop_end(&l, other);
+}
+
+static void what_ends_by_itself_in_time_is_whole(void **state)
+{
+    (void)state;
+    start();
+    int feat = ask("feat", "");
+    loop_send(&l, l.provider[0], half);
+    publish(without);
+    loop_advance(&l, 2000);
+    loop_send(&l, l.provider[0], rest);
+    assert_non_null(strstr(loop_recv(&l, feat), "halfdone"));
+    loop_advance(&l, 5000);
+    assert_int_equal(loop_count(&l, STAT_REMOVED), 0);
+    loop_end(&l, feat);
+}
+
+static void one_that_comes_back_goes_on(void **state)
+{
+    (void)state;
+    start();
+    int feat = ask("feat", "");
+    loop_send(&l, l.provider[0], half);
+    publish(without);
+    loop_advance(&l, 2000);
+    publish(with_both);
+    loop_advance(&l, 5000);
+    assert_int_equal(loop_count(&l, STAT_REMOVED), 0);
+    publish(without); /* and the time begins anew */
+    loop_advance(&l, 2000);
+    assert_false(loop_closed(&l, l.provider[0]));
+    loop_advance(&l, 1100);
+    assert_int_equal(loop_count(&l, STAT_REMOVED), 1);
+    loop_end(&l, feat);
+}
+
+static void a_tunnel_ends_too(void **state)
+{
+    (void)state;
+    start();
+    int feat = ask("feat", "Connection: Upgrade\r\nUpgrade: chat\r\n");
+    loop_send(&l, l.provider[0],
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n");
+    loop_send(&l, feat, "to");
+    assert_string_equal(loop_recv(&l, l.provider[0]) + strlen(l.in) - 2, "to");
+    publish(without);
+    loop_advance(&l, 2900);
+    loop_send(&l, l.provider[0], "fro");
+    assert_non_null(strstr(loop_recv(&l, feat), "\r\n\r\nfro"));
+    loop_advance(&l, 200);
+    assert_int_equal(loop_count(&l, STAT_REMOVED), 1);
+    assert_true(loop_closed(&l, feat));
+    assert_true(loop_closed(&l, l.provider[0]));
+    loop_end(&l, feat);
+}
+
+static void a_disabled_endpoint_ends_what_runs_there(void **state)
+{
+    (void)state;
+    struct addr a = {.kind = ADDR_IP4, .ip = {127, 0, 0, 1}, .port = 9001};
+    start();
+    int feat = ask("feat", ""), waiting = ask("main", "");
+    loop_send(&l, l.provider[0], half);
+    loop_recv(&l, feat);
+    assert_int_equal(endpoint_order(l.shared.endpoints, &a, ENDPOINT_DISABLE, "", 0, 0), 0);
+    loop_advance(&l, 1000);
+    loop_advance(&l, 2900);
+    assert_int_equal(loop_count(&l, STAT_DISABLED_ENDED), 0);
+    loop_advance(&l, 1100);
+    assert_int_equal(loop_count(&l, STAT_DISABLED_ENDED), 2);
+    assert_true(loop_closed(&l, feat));
+    loop_assert_refused(&l, waiting, "503", "unhealthy");
+    close(waiting);
+    loop_end(&l, feat);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_the_streams_of_what_is_gone_end),
+        cmocka_unit_test(what_ends_by_itself_in_time_is_whole),
+        cmocka_unit_test(one_that_comes_back_goes_on),
+        cmocka_unit_test(a_tunnel_ends_too),
+        cmocka_unit_test(a_disabled_endpoint_ends_what_runs_there),
+    };
+    return unit_run(tests);
+}
