@@ -188,7 +188,7 @@ class Exchange:
         self.stream = stream
         self.interim = []  # 1xx: lists of fields
         self.fields = None
-        self.body = b""
+        self.received = bytearray()
         self.pieces = []  # lengths of the DATA frames
         self.trailers = None
         self.ended = False  # END_STREAM came
@@ -199,6 +199,10 @@ class Exchange:
     def __repr__(self):
         state = "ended" if self.ended else "open" if self.reset is None else f"reset {self.reset}"
         return f"<stream {self.stream} {state} {self.fields} {self.body[:80]!r} {self.trailers}>"
+
+    @property
+    def body(self):
+        return bytes(self.received)
 
     @property
     def status(self):
@@ -235,7 +239,7 @@ class Exchange:
 
     def length_fits(self):
         length = self.get("content-length")
-        return length is None or int(length) == len(self.body)
+        return length is None or int(length) == len(self.received)
 
 
 # ---- a connection ----
@@ -305,11 +309,12 @@ class Peer:
         return self.exchanges[stream]
 
     def send_body(self, stream, body, end=True):
-        """As the other side's windows allow; reads while it waits for them."""
+        """As the other side's windows allow; reads while it waits for them. A client stops when
+        its reply is over."""
         x = self.exchange(stream)
         while body:
-            self.wait(lambda: self._room(x) > 0 or x.reset is not None, "window for the body")
-            if x.reset is not None:
+            self.wait(lambda: self._room(x) > 0 or self._stops(x), "window for the body")
+            if self._stops(x):
                 return
             n = min(len(body), self._room(x), self.peer[MAX_FRAME])
             x.send_window -= n
@@ -319,6 +324,9 @@ class Peer:
             end = end and bool(body)
         if end:
             self.send(data(stream, b"", end=True))
+
+    def _stops(self, x):
+        return x.reset is not None
 
     def _room(self, x):
         return min(x.send_window, self.send_window)
@@ -396,7 +404,7 @@ class Peer:
             return
         x.window -= n
         self._judge(x.window >= 0, f"{f}: above the stream's window")
-        x.body += f.content()
+        x.received += f.content()
         x.pieces.append(len(f.content()))
         x.ended |= f.has(END_STREAM)
         if self.opens and n:
@@ -527,6 +535,9 @@ class Client(Peer):
         self.next_stream = 1
         if greet:
             self.send(PREFACE, settings(self.announced))
+
+    def _stops(self, x):
+        return x.over
 
     def new_stream(self):
         self.next_stream += 2

@@ -3,6 +3,8 @@ one that does what the test says; clients of either protocol; and what a client 
 
 docs/internals/misbehaving-providers.md lists the kinds and names their tests."""
 
+import threading
+
 import http2
 from harness import BadMessage, Incomplete, ProxyCase, connect, eventually, request_bytes
 from http1 import reply_bytes
@@ -15,12 +17,12 @@ metadata: {name: good}
 apiVersion: offshoot.dev/v1
 kind: Service
 metadata: {name: bad}
-spec: {policy: {retries: {max: 0}}}
+spec: {policy: {retries: {max: 0}}, providerProtocol: %(protocol)s}
 ---
 apiVersion: offshoot.dev/v1
 kind: Service
 metadata: {name: hasty}
-spec: {policy: {timeout: %(hasty)s, retries: {max: 0}}}
+spec: {policy: {timeout: 300ms, retries: {max: 0}}, providerProtocol: %(protocol)s}
 ---
 apiVersion: offshoot.dev/v1
 kind: Gateway
@@ -88,6 +90,21 @@ class Http1Client:
             pass
         return method
 
+    def ask_long(self, method, target, body):
+        """With a body that is perhaps not taken: the reply is read while it is sent."""
+        sender = threading.Thread(target=self.begin, args=(method, target, (), body))
+        sender.start()
+        try:
+            return self.finish(method)
+        finally:
+            self.close()
+            sender.join()
+
+    def take(self, n):
+        """Reads n bytes of what comes."""
+        while n > 0:
+            n -= len(self.stream.sock.recv(1 << 20))
+
     def finish(self, method):
         interim = []
         try:
@@ -131,6 +148,16 @@ class Http2Client:
         lower += [("content-length", str(length))] if length else []
         return self.peer.request(method, target, "a", lower, body or None, end=not length)
 
+    def ask_long(self, method, target, body):
+        return self.finish(self.begin(method, target, (), body))
+
+    def take(self, n):
+        x = max(self.peer.exchanges.values(), key=lambda x: x.stream)
+        while n > 0:
+            self.peer.wait(lambda: x.received, "more of the body")
+            n -= len(x.received)
+            x.received.clear()
+
     def finish(self, stream):
         try:
             x = self.peer.reply(stream)
@@ -141,7 +168,7 @@ class Http2Client:
         error = x.get("x-offshoot-error")
         kind = "whole" if x.whole else "cut"
         interim = [int(fields[0][1]) for fields in x.interim]
-        if x.whole and x.body and not x.length_fits():
+        if x.whole and x.received and not x.length_fits():
             raise BadMessage(f"the length is not the body's: {x}")
         return Seen(kind, x.status, error, x.body, x.fields, interim)
 
@@ -153,7 +180,7 @@ class Misbehaving(ProxyCase):
 
     zero_gauges = ("offshoot_clients", "offshoot_requests", "offshoot_buffers")
     client_class = Http1Client
-    hasty = "300ms"
+    protocol = "http1"  # of the one that misbehaves
 
     def begin(self, *flags, conf=None):
         self.bad = self.accepted = None
@@ -164,7 +191,7 @@ class Misbehaving(ProxyCase):
             flags = ("-c", "conf.yaml", *flags)
         names = {"good": self.good_one, "bad": self.bad_one}
         names = {name: provider.address for name, provider in names.items()}
-        self.proxy = self.start_proxy(GRAPH % {**names, "hasty": self.hasty}, *flags)
+        self.proxy = self.start_proxy(GRAPH % {**names, "protocol": self.protocol}, *flags)
         self.innocent = self.closes(self.client_class(self.proxy.address))
         self.innocent_works()
 
