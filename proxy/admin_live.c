@@ -249,7 +249,7 @@ static void ask_free(struct live_ask *a)
     mem_free(a);
 }
 
-void live_part_back(struct message *m, void *control)
+static void part_back(struct message *m, void *control)
 {
     struct live_part *p = list_entry(m, struct live_part, message);
     struct live_ask *a = p->ask;
@@ -303,6 +303,7 @@ static struct live_ask *ask_new(struct control *c, const struct live_question *q
         p->size = room_for(q, p->w);
         p->row = mem_array(p->size, sizeof *p->row);
         p->message.run = live_part_run;
+        p->back = part_back;
         ok = ok && p->row;
     }
     a->timer = ok ? event_new(c->base, -1, 0, on_time, a) : NULL;

@@ -65,7 +65,7 @@ static void slice(struct worker *w)
         begin(w);
         mailbox_post(&w->mailbox, &next->message);
     }
-    p->message.run = live_part_back;
+    p->message.run = p->back;
     mailbox_post(w->shared->control, &p->message);
 }
 

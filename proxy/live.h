@@ -86,6 +86,7 @@ struct live_part {
     struct list link; /* in live_walk.queue */
     struct live_ask *ask;
     const struct live_question *question;
+    void (*back)(struct message *m, void *control); /* where the message's way ends */
     struct worker *w;
     struct live_row *row; /* room for `size`; once it is full a heap with the youngest on top */
     uint32_t n, size;
@@ -93,9 +94,8 @@ struct live_part {
     uint32_t budget, rows; /* left in this turn */
     bool home;             /* back at the control thread */
 };
-/* Worker: begins the walk, or queues it. The message comes back when it is done. */
+/* Worker: begins the walk, or queues it. When it is done, `back` gets the message. */
 void live_part_run(struct message *m, void *worker);
-void live_part_back(struct message *m, void *control);
 
 /* Worker: one row for a connection or a request, when it fits the question (live_rows.c). */
 void live_add_client(struct live_part *p, struct client *c);
