@@ -46,6 +46,9 @@ int described_init(struct described *d, struct str host, struct str path, bool t
     const char *const *headers, size_t nheaders, struct err *e)
 {
     memset(d, 0, sizeof *d);
+    bool https = str_starts(host, STR("https://"));
+    if (https)
+        host = str_from(host, 8);
     size_t bytes = host.n + path.n + 1;
     for (size_t i = 0; i < nheaders; i++)
         bytes += strlen(headers[i]);
@@ -61,6 +64,7 @@ int described_init(struct described *d, struct str host, struct str path, bool t
     d->scratch = (struct scratch){at + bytes, 0, bytes};
     d->ask.fields = d->fields;
     d->ask.trusted = trusted;
+    d->ask.https = https;
     d->ask.scratch = &d->scratch;
     for (size_t i = 0; i < nheaders; i++)
         if (put_header(d, &at, headers[i], e) != 0) {

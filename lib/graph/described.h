@@ -18,7 +18,8 @@ struct described {
     void *memory;
 };
 
-/* headers: "Name: value" each. host and path as in a request (path with query; empty: "/").
+/* headers: "Name: value" each. host and path as in a request (path with query; empty: "/"). A host
+ * that begins with "https://" says that the client came by TLS.
  * Everything is copied. -EINVAL with e names the header that is no header. */
 int described_init(struct described *d, struct str host, struct str path, bool trusted,
     const char *const *headers, size_t nheaders, struct err *e);

@@ -1,6 +1,7 @@
 /* Decisions as JSON and as text. The text answers in this order: what, why, what else was there. */
 #include "lib/graph/explain.h"
 #include "lib/base/parse.h"
+#include "lib/graph/explain_route.h"
 #include "lib/graph/pinned.h"
 #include "lib/graph/rejected.h"
 #include "lib/graph/words.h"
@@ -27,18 +28,21 @@ static void find_origin(const struct snapshot *s, const struct decision *d, stru
 static void json_decision(struct text *out, const struct snapshot *s, const struct decision *d,
     struct str env, struct str service, uint64_t epoch)
 {
-    bool refused = d->refusal != REFUSAL_NONE;
+    bool refused = d->refusal != REFUSAL_NONE, moved = !refused && d->cls == CLASS_NONE;
     struct origin origin;
     find_origin(s, d, &origin);
     text_add(out, STR("{\"environment\":"));
     json_str(out, env);
     text_add(out, STR(",\"service\":"));
     json_str(out, service);
-    text_fmt(out, ",\"outcome\":\"%s\",\"class\":", refused ? "refused" : "provider");
+    text_fmt(out, ",\"outcome\":\"%s\",\"class\":",
+        refused ? "refused"
+        : moved ? "redirect"
+                : "provider");
     json_str(out, refused ? none : word_or_null(decision_class_word(d->cls)));
     text_add(out, STR(",\"provider\":"));
     json_str(out, refused ? none : snapshot_env_name(s, d->provider));
-    if (refused)
+    if (refused || moved)
         text_add(out, STR(",\"distance\":null,\"origin\":"));
     else
         text_fmt(out, ",\"distance\":%d,\"origin\":", d->distance);
@@ -161,6 +165,11 @@ void explain_json(struct text *out, const struct snapshot *s, const struct ask *
         out, s, &r->decision, asked_env(&r->context), service_name(s, r->route.service), epoch);
     json_context(out, a, &r->context);
     json_route(out, s, a, &r->route);
+    if (r->moved) {
+        text_add(out, STR(",\"redirect\":"));
+        explain_moved_json(out, a, r);
+    }
+    explain_actions_json(out, a, r);
     text_add(out, STR(",\"skew\":"));
     json_str(out, word_or_null(skew_word(r->skew)));
     text_add(out, STR(",\"rejected\":["));
@@ -350,7 +359,7 @@ static void text_alternatives(struct text *out, const struct snapshot *s, const 
 static void text_facts(
     struct text *out, const struct snapshot *s, const struct decision *d, uint64_t epoch)
 {
-    if (d->refusal == REFUSAL_NONE) {
+    if (d->endpoints) {
         text_add(out, STR("  endpoints: "));
         text_endpoints(out, d->endpoints);
         text_add(out, STR("\n"));
@@ -417,15 +426,34 @@ static void text_route(struct text *out, const struct ask *a, const struct route
     text_add(out, STR("\n"));
 }
 
+static void text_moved(struct text *out, const struct snapshot *s, const struct ask *a,
+    const struct answer *r, uint64_t epoch)
+{
+    text_add(out, STR("redirected: "));
+    explain_moved_text(out, a, r);
+    text_add(out, r->moved == MOVED_HTTPS
+                      ? STR("\n  why: the route requires https, and the request came without\n")
+                      : STR("\n  why: the route redirects; no environment is asked for\n"));
+    text_context(out, a, &r->context);
+    text_route(out, a, &r->route);
+    explain_actions_text(out, a, r);
+    text_facts(out, s, &r->decision, epoch);
+}
+
 void explain_text(struct text *out, const struct snapshot *s, const struct ask *a,
     const struct answer *r, uint64_t epoch)
 {
     struct str env = asked_env(&r->context);
     struct str service = service_name(s, r->route.service);
+    if (r->moved) {
+        text_moved(out, s, a, r, epoch);
+        return;
+    }
     headline(out, s, &r->decision, env, service);
     text_why(out, s, &r->decision, env, service);
     text_context(out, a, &r->context);
     text_route(out, a, &r->route);
+    explain_actions_text(out, a, r);
     if (r->skew)
         text_fmt(out, "  skew: %s: the epoch that the pin asks for is not held here\n",
             skew_word(r->skew));

@@ -9,7 +9,7 @@
 #include "lib/graph/decide.h"
 
 /* One line, keys in this order, no newline:
- * {"environment","service","outcome":"provider"|"refused",
+ * {"environment","service","outcome":"provider"|"refused"|"redirect" (of explain only),
  * "class","provider","distance","origin":"file:line"|null,"epoch","endpoints":["a:p"],
  * "refusal":word|null,"status":int|null}. env and service: as asked for. */
 void decision_json(struct text *out, const struct snapshot *s, const struct decision *d,
@@ -18,7 +18,8 @@ void decision_json(struct text *out, const struct snapshot *s, const struct deci
 void decision_text(struct text *out, const struct snapshot *s, const struct decision *d,
     struct str env, struct str service, uint64_t epoch, int64_t now);
 /* The same object with "context":{"rule","source","environment","pin"}, "route":{"host","path",
- * "service"} and "rejected":[{"environment","class","reason","origin"}] added. */
+ * "service"} and "rejected":[{"environment","class","reason","origin"}] added; and for a route that
+ * does more "forward":{"path","host"} and "actions":{...}, or "redirect":{"status","location"}. */
 void explain_json(struct text *out, const struct snapshot *s, const struct ask *a,
     const struct answer *r, uint64_t epoch);
 void explain_text(struct text *out, const struct snapshot *s, const struct ask *a,
