@@ -17,6 +17,7 @@ struct choice {
     const struct endpoint_set *set;
     const struct name *name; /* of its addresses; NULL: of the set */
     uint16_t port;           /* of the name's endpoint */
+    struct provider_way way; /* how they are spoken to */
     struct provider *last;   /* the entry that was looked at last */
     bool again;              /* those that were tried do as well */
 };
@@ -25,6 +26,7 @@ static struct choice choice_of(struct request *r)
 {
     const struct service_info *info = snapshot_service(r->snapshot, r->answer.decision.service);
     return (struct choice){.w = r->w,
+        .way = {.http2 = r->http2, .tls = info->tls.on ? &info->tls : NULL},
         .r = r,
         .info = info,
         .policy = &info->policy,
@@ -44,7 +46,7 @@ static void item_at(const struct choice *c, uint32_t i, struct endpoint *ret)
 
 static struct provider *entry(const struct choice *c, const struct addr *a)
 {
-    return provider_get(c->w, a, c->r->http2);
+    return provider_get(c->w, a, &c->way);
 }
 
 /* ---- may it be used? ---- */
@@ -62,9 +64,12 @@ struct census {
     uint32_t all, usable, ejected;
 };
 
-static void count_one(const struct choice *c, const struct addr *a, struct census *n)
+static void count_one(
+    const struct choice *c, const struct addr *a, struct str host, struct census *n)
 {
-    const struct provider *p = provider_find(c->w, a, c->r->http2);
+    struct provider_way way = c->way;
+    way.host = host;
+    const struct provider *p = provider_find(c->w, a, &way);
     n->all++;
     if (p && ejection_now(&p->ejection, c->w->now_ms))
         n->ejected++;
@@ -79,14 +84,14 @@ static struct census take_census(const struct choice *c)
         struct endpoint e;
         endpoint_set_at(c->set, i, &e);
         if (e.addr.kind != ADDR_DNS) {
-            count_one(c, &e.addr, &n);
+            count_one(c, &e.addr, (struct str){0}, &n);
             continue;
         }
         const struct name *name = names_known(c->w, e.addr.name);
         for (uint32_t k = 0; name && k < name->naddrs; k++) {
             struct addr a = name->addrs[k];
             a.port = e.addr.port;
-            count_one(c, &a, &n);
+            count_one(c, &a, e.addr.name, &n);
         }
     }
     return n;
@@ -167,6 +172,7 @@ static void look_name(struct choice *c, const struct addr *a, struct pick_look *
         return;
     }
     inner.name = name;
+    inner.way.host = a->name;
     inner.port = a->port;
     for (uint32_t i = 0; i < name->naddrs; i++) {
         struct pick_look one;
@@ -284,6 +290,7 @@ static enum balanced choose_address(struct choice *c, struct provider **ret)
         return BALANCE_NO_NAME;
     struct choice inner = *c;
     inner.name = name;
+    inner.way.host = c->r->endpoint.name;
     inner.port = c->r->endpoint.port;
     uint32_t i = pick_one(&inner, name->naddrs, &name->turn);
     if (i == PICK_NONE)
@@ -323,8 +330,10 @@ enum balanced balance_choose(struct request *r, struct provider **ret)
 void balance_tried(struct request *r)
 {
     const struct provider *p = r->provider;
-    if (!p && r->endpoint.kind == ADDR_DNS) /* a name that was looked up in vain */
-        p = provider_find(r->w, &r->endpoint, r->http2);
+    if (!p && r->endpoint.kind == ADDR_DNS && r->holding) { /* a name that was looked up in vain */
+        struct choice c = choice_of(r);
+        p = provider_find(r->w, &r->endpoint, &c.way);
+    }
     if (p && r->ntried < BALANCE_TRIED)
         r->tried[r->ntried++] = (uint32_t)p->hash;
 }
@@ -354,7 +363,7 @@ uint32_t balance_retry_after(struct request *r)
     for (uint32_t i = 0; i < endpoint_set_count(c.set); i++) {
         struct endpoint e;
         endpoint_set_at(c.set, i, &e);
-        const struct provider *p = provider_find(c.w, &e.addr, r->http2);
+        const struct provider *p = provider_find(c.w, &e.addr, &c.way);
         if (p && ejection_now(&p->ejection, now) && p->ejection.until_ms - now < ms)
             ms = p->ejection.until_ms - now;
     }

@@ -2,7 +2,9 @@
 #include "lib/base/mem.h"
 #include "lib/net/sock.h"
 #include "proxy/budget.h"
+#include "proxy/provider_tls.h"
 #include "proxy/request.h"
+#include "proxy/tls_conn.h"
 #include "proxy/worker.h"
 #include <assert.h>
 #include <errno.h>
@@ -26,35 +28,48 @@ static void tell(struct provider *p)
     atomic_store_explicit(&u->inflight, p->inflight, memory_order_relaxed);
 }
 
-static struct provider *find(struct worker *w, const struct addr *a, uint64_t address, bool http2)
+static uint64_t hash_of(uint64_t address, const struct provider_way *way)
 {
-    uint64_t hash = address + http2;
+    return address + way->http2 + provider_tls_hash(way);
+}
+
+static struct provider *find(
+    struct worker *w, const struct addr *a, uint64_t address, const struct provider_way *way)
+{
+    uint64_t hash = hash_of(address, way);
     for (struct provider *p = w->providers.bucket[hash % PROVIDER_BUCKETS]; p; p = p->next)
-        if (p->hash == hash && p->http2 == http2 && addr_eq(&p->addr, a))
+        if (p->hash == hash && p->http2 == way->http2 && addr_eq(&p->addr, a) &&
+            provider_tls_same(p->tls, way))
             return p;
     return NULL;
 }
 
-struct provider *provider_find(struct worker *w, const struct addr *a, bool http2)
+struct provider *provider_find(
+    struct worker *w, const struct addr *a, const struct provider_way *way)
 {
-    return find(w, a, addr_hash(a), http2);
+    return find(w, a, addr_hash(a), way);
 }
 
-static struct provider *make(struct worker *w, const struct addr *a, uint64_t address, bool http2)
+static struct provider *make(
+    struct worker *w, const struct addr *a, uint64_t address, const struct provider_way *way)
 {
-    uint64_t hash = address + http2;
+    uint64_t hash = hash_of(address, way);
     struct provider **at = &w->providers.bucket[hash % PROVIDER_BUCKETS];
     struct provider *p = mem_zalloc(sizeof *p);
     char *name = p && a->name.n ? mem_dup(a->name.p, a->name.n) : NULL;
-    if (!p || (a->name.n && !name) ||
+    if (p && way->tls)
+        p->tls = provider_tls_new(way, a);
+    if (!p || (a->name.n && !name) || (way->tls && !p->tls) ||
         endpoint_attach(w->shared->endpoints, &p->use, a, address, w->now_ms) != 0) {
         mem_free(name);
+        if (p)
+            mem_free(p->tls);
         mem_free(p);
         return NULL;
     }
     p->hash = hash;
     p->used_ms = w->now_ms;
-    p->http2 = http2;
+    p->http2 = way->http2;
     p->retry_credit = RETRY_CREDIT_MAX;
     p->addr = *a;
     p->addr.name = (struct str){name, a->name.n};
@@ -67,11 +82,12 @@ static struct provider *make(struct worker *w, const struct addr *a, uint64_t ad
     return p;
 }
 
-struct provider *provider_get(struct worker *w, const struct addr *a, bool http2)
+struct provider *provider_get(
+    struct worker *w, const struct addr *a, const struct provider_way *way)
 {
     uint64_t address = addr_hash(a);
-    struct provider *p = find(w, a, address, http2);
-    return p ? p : make(w, a, address, http2);
+    struct provider *p = find(w, a, address, way);
+    return p ? p : make(w, a, address, way);
 }
 
 void provider_earn_retry(struct provider *p, uint32_t percent)
@@ -93,6 +109,8 @@ static void on_ready(struct conn *conn)
     struct pconn *c = from_conn(conn);
     if (c->req)
         request_run(c->req);
+    else if (tls_conn_is(conn) && !conn->hup && conn_read(conn) == IO_AGAIN)
+        return;                           /* tickets and the like are no bytes of a reply */
     else if (conn->readable || conn->hup) /* nothing may come now: neither bytes nor the end */
         pconn_close(c, PROVIDER_CLOSE_IDLE_READABLE);
 }
@@ -122,7 +140,16 @@ struct pconn *pconn_connect(struct worker *w, struct provider *p, uint8_t kind, 
     c->kind = kind;
     c->provider = p;
     c->pending = pending;
+    c->reached = !pending;
     list_init(&c->link);
+    int rc = p->tls ? provider_tls_begin(w, c) : 0;
+    if (rc != 0) {
+        budget_closed(p);
+        conn_close(&c->conn, false);
+        worker_bury(w, &c->conn);
+        *ret_errno = rc;
+        return NULL;
+    }
     p->nconns++;
     tell(p);
     counter_inc(&w->stats[STAT_PROVIDER_CONNECTS]);
@@ -196,7 +223,10 @@ enum acquire provider_acquire(struct worker *w, struct provider *p, struct reque
 
 int pconn_connected(struct pconn *c)
 {
-    int rc = sock_error(c->conn.fd);
+    int rc = c->reached ? 0 : sock_error(c->conn.fd);
+    c->reached = rc == 0;
+    if (rc == 0 && c->provider->tls)
+        rc = provider_tls_handshake(c);
     if (rc == 0)
         c->pending = false;
     return rc;
@@ -348,6 +378,7 @@ static void forget(struct worker *w, struct provider **at)
     list_remove(&p->hungry);
     endpoint_detach(w->shared->endpoints, &p->use);
     mem_free((void *)(uintptr_t)p->addr.name.p);
+    mem_free(p->tls);
     mem_free(p);
 }
 
@@ -369,11 +400,10 @@ void providers_sweep(struct worker *w)
 
 void providers_release_idle(struct worker *w, const struct addr *a)
 {
-    for (unsigned http2 = 0; http2 < 2; http2++) {
-        struct provider *p = provider_find(w, a, http2);
-        if (p)
-            close_idle(w, p, 0, PROVIDER_CLOSE_FULL);
-    }
+    for (unsigned i = 0; i < PROVIDER_BUCKETS; i++)
+        for (struct provider *p = w->providers.bucket[i]; p; p = p->next)
+            if (addr_eq(&p->addr, a))
+                close_idle(w, p, 0, PROVIDER_CLOSE_FULL);
 }
 
 void providers_drain(struct worker *w, bool all)

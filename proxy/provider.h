@@ -6,22 +6,32 @@
 #define OFFSHOOT_PROXY_PROVIDER_H
 
 #include "lib/base/addr.h"
+#include "lib/graph/policy.h"
 #include "proxy/conn.h"
 #include "proxy/ejection.h"
 #include "proxy/endpoints.h"
 #include "proxy/stats.h"
 
+struct provider_tls; /* provider_tls.h */
 struct request;
 
 #define PROVIDER_BUCKETS 1024
+
+/* How a provider is spoken to. */
+struct provider_way {
+    bool http2;
+    const struct service_tls *tls; /* NULL: without TLS */
+    struct str host;               /* with TLS: the endpoint's host name; empty: it has none */
+};
 
 struct provider {
     struct provider *next; /* in its bucket */
     uint64_t hash;
     struct addr addr; /* name is owned; ADDR_DNS: for what is said of the name, never connected */
     bool http2;       /* what is spoken to it */
-    struct list idle; /* of pconn.link, last used first; with HTTP/2: its connections */
-    struct list waiting; /* of request.wait */
+    struct provider_tls *tls; /* and how; NULL: without TLS; owned */
+    struct list idle;         /* of pconn.link, last used first; with HTTP/2: its connections */
+    struct list waiting;      /* of request.wait */
     uint32_t nconns, nidle, nwaiting;
     uint32_t inflight;       /* requests on its connections */
     uint32_t retry_credit;   /* hundredths of a retry that may follow a failed connect */
@@ -54,13 +64,16 @@ struct pconn {
     struct request *req; /* NULL while idle */
     uint64_t idle_ms;    /* since when */
     bool used;           /* carried a request before: its end may be a stale one */
-    bool pending;        /* connect in progress */
+    bool pending;        /* connect or TLS handshake in progress */
+    bool reached;        /* the connect is done */
 };
 
-/* The entry for an address and protocol, made when missing. NULL when memory is out. */
-struct provider *provider_get(struct worker *w, const struct addr *a, bool http2);
+/* The entry for an address and how it is spoken to, made when missing. NULL when memory is out. */
+struct provider *provider_get(
+    struct worker *w, const struct addr *a, const struct provider_way *way);
 /* The same, but NULL when there is none yet. */
-struct provider *provider_find(struct worker *w, const struct addr *a, bool http2);
+struct provider *provider_find(
+    struct worker *w, const struct addr *a, const struct provider_way *way);
 /* Retries are a share of the requests, so that a dead provider does not double the load: each
  * request earns `percent` hundredths, a retry costs a hundred; ten may be saved up. */
 #define RETRY_CREDIT_MAX 1000u
@@ -78,7 +91,8 @@ enum acquire {
 /* fresh: do not reuse a connection. */
 enum acquire provider_acquire(struct worker *w, struct provider *p, struct request *r, bool fresh,
     struct pconn **ret, int *ret_errno);
-/* The connect of a pending connection finished: 0 or negative errno. */
+/* The connect of a pending connection goes on: 0, -EINPROGRESS, -EACCES when TLS failed, or another
+ * negative errno. */
 int pconn_connected(struct pconn *c);
 /* The request is done with it: kept for reuse, or given to a waiting request. */
 void pconn_keep(struct pconn *c);

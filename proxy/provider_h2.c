@@ -123,7 +123,10 @@ static void session_ready(struct conn *conn)
     }
     if (!conn->writable && !conn->readable && !conn->hup)
         return;
-    if (pconn_connected(&s->p) != 0 || begin_session(s) != 0) {
+    int rc = pconn_connected(&s->p);
+    if (rc == -EINPROGRESS)
+        return;
+    if (rc != 0 || begin_session(s) != 0) {
         connect_failed(s);
         return;
     }

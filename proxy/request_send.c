@@ -151,7 +151,8 @@ static enum step connect_begin(struct request *r)
     case ACQUIRE_FAILED:
         break;
     }
-    return request_try_failed(r, PROVIDER_REFUSED, REFUSAL_CONNECT);
+    return request_try_failed(
+        r, error == -EACCES ? PROVIDER_TLS : PROVIDER_REFUSED, REFUSAL_CONNECT);
 }
 
 enum step request_step_connect(struct request *r)
@@ -169,8 +170,12 @@ enum step request_step_connect(struct request *r)
     struct conn *c = &r->pconn->conn;
     if (!c->writable && !c->readable && !c->hup)
         return STEP_WAIT;
-    if (pconn_connected(r->pconn) != 0)
-        return request_try_failed(r, PROVIDER_REFUSED, REFUSAL_CONNECT);
+    int rc = pconn_connected(r->pconn);
+    if (rc == -EINPROGRESS)
+        return STEP_WAIT;
+    if (rc != 0)
+        return request_try_failed(
+            r, rc == -EACCES ? PROVIDER_TLS : PROVIDER_REFUSED, REFUSAL_CONNECT);
     return connected(r);
 }
 

@@ -4,6 +4,7 @@
 #include "lib/base/parse.h"
 #include "proxy/control.h"
 #include "proxy/listener.h"
+#include "proxy/provider_tls.h"
 #include "proxy/tls_conn.h"
 #include <assert.h>
 #include <errno.h>
@@ -212,12 +213,41 @@ static int reload_one(struct tls_control *t, size_t index, struct err *e)
     return 0;
 }
 
+/* Authorities of providers are read when they are next needed. */
+static void forget_cas_run(struct message *m, void *worker)
+{
+    struct worker *w = worker;
+    assert(w->magic == WORKER_MAGIC);
+    provider_cas_release(w);
+    mem_free(m);
+}
+
+static void forget_cas_drop(struct message *m)
+{
+    mem_free(m);
+}
+
+static void forget_cas(struct control *c)
+{
+    for (unsigned i = 0; i < c->nworkers; i++) {
+        struct message *m = mem_zalloc(sizeof *m);
+        if (!m) {
+            log_error("out of memory: worker %u keeps its CA certificates", i);
+            continue;
+        }
+        m->run = forget_cas_run;
+        m->drop = forget_cas_drop;
+        mailbox_post(&c->workers[i].mailbox, m);
+    }
+}
+
 int tls_reload(struct control *c, struct err *e)
 {
     struct tls_control *t = c->tls;
     int rc = 0;
     if (!t)
         return 0;
+    forget_cas(c);
     for (size_t i = 0; i < t->n; i++) {
         struct err own = {0};
         int one = t->listener[i].spec.ntls ? reload_one(t, i, &own) : 0;

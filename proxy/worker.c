@@ -16,6 +16,7 @@
 #include "proxy/client.h"
 #include "proxy/h2link.h"
 #include "proxy/removed.h"
+#include "proxy/provider_tls.h"
 #include "proxy/request.h"
 #include "proxy/tls_conn.h"
 #include <assert.h>
@@ -173,6 +174,7 @@ void worker_release(struct worker *w)
     requests_release(w);
     accesslog_release(&w->log);
     signer_free(w->signer);
+    provider_cas_release(w);
     tls_worker_free(w->tls);
     usage_release(&w->by_env);
     usage_release(&w->by_service);

@@ -23,6 +23,7 @@
 #include <stdatomic.h>
 
 struct signer;
+struct provider_cas;
 struct tls_worker;
 struct traces;
 
@@ -82,9 +83,10 @@ struct worker {
     uint64_t hungry_ms; /* when they were looked at last */
     struct names names;
     struct accesslog log;
-    struct live_walk live;  /* listings */
-    struct signer *signer;  /* NULL: no keys; replaced by keys.c */
-    struct tls_worker *tls; /* NULL in tests without TLS; tls_conn.h */
+    struct live_walk live;    /* listings */
+    struct signer *signer;    /* NULL: no keys; replaced by keys.c */
+    struct tls_worker *tls;   /* NULL in tests without TLS; tls_conn.h */
+    struct provider_cas *cas; /* of provider_tls.c */
     struct {
         int64_t second;
         uint32_t said, unsaid; /* lines in it */

@@ -92,7 +92,7 @@ static void order(const char *address, enum endpoint_order o)
 static struct endpoint_entry *entry_of(uint16_t port)
 {
     struct addr a = {.kind = ADDR_IP4, .ip = {127, 0, 0, 1}, .port = port};
-    struct provider *p = provider_find(&l.w, &a, false);
+    struct provider *p = provider_find(&l.w, &a, &(struct provider_way){0});
     assert_non_null(p);
     return p->use.entry;
 }
