@@ -57,9 +57,11 @@ struct h2 {
     struct buf *to;           /* h2_attach */
     struct h2_stream *recent; /* looked up last, or NULL */
     struct h2_pool *pool;
+    void *kept;
     struct h2_stream *block; /* whose block of fields is being read, NULL: nobody's */
     uint32_t block_bytes;    /* size of its list of fields so far, RFC 9113 section 6.5.2 */
     bool server;
+    bool keeping;      /* h2_mem_keep */
     bool preface_due;  /* client: nothing was said yet */
     bool settings_out; /* our SETTINGS are in the buffer */
     bool dead;         /* memory ran out */
@@ -92,6 +94,10 @@ void h2_pump_head(struct h2 *h, struct buf *to);
 
 /* h2_mem.c */
 nghttp2_mem h2_mem(struct h2 *h);
+/* What nghttp2 frees in between stays. nghttp2_submit_data, when memory runs out, frees an object
+ * that its stream still has, and would free it again at the end: attached says so. */
+void h2_mem_keep(struct h2 *h);
+void h2_mem_keep_end(struct h2 *h, bool attached);
 void h2_mem_join(struct h2 *h, struct h2_pool *p);
 void h2_mem_leave(struct h2 *h);
 

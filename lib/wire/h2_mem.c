@@ -95,11 +95,20 @@ static void *pool_malloc(size_t size, void *arg)
     return b + 1;
 }
 
+/* True when ptr is to stay: see h2_mem_keep. */
+static bool kept(struct h2 *h, void *ptr)
+{
+    if (!h->keeping || !ptr)
+        return false;
+    h->kept = ptr;
+    return true;
+}
+
 static void pool_free(void *ptr, void *arg)
 {
     struct h2 *h = arg;
     struct h2_pool *p = h->pool;
-    if (!ptr || ptr == p->frame)
+    if (!ptr || ptr == p->frame || kept(h, ptr))
         return;
     union head *b = (union head *)ptr - 1;
     unsigned class = class_of(b->size);
@@ -141,8 +150,8 @@ static void *plain_malloc(size_t size, void *arg)
 
 static void plain_free(void *ptr, void *arg)
 {
-    (void)arg;
-    mem_free(ptr);
+    if (!kept(arg, ptr))
+        mem_free(ptr);
 }
 
 static void *plain_calloc(size_t n, size_t size, void *arg)
@@ -162,6 +171,23 @@ nghttp2_mem h2_mem(struct h2 *h)
     if (h->pool)
         return (nghttp2_mem){h, pool_malloc, pool_free, pool_calloc, pool_realloc};
     return (nghttp2_mem){h, plain_malloc, plain_free, plain_calloc, plain_realloc};
+}
+
+void h2_mem_keep(struct h2 *h)
+{
+    h->keeping = true;
+    h->kept = NULL;
+}
+
+void h2_mem_keep_end(struct h2 *h, bool attached)
+{
+    h->keeping = false;
+    if (!h->kept || attached)
+        return;
+    if (h->pool)
+        pool_free(h->kept, h);
+    else
+        mem_free(h->kept);
 }
 
 void h2_mem_join(struct h2 *h, struct h2_pool *p)

@@ -276,7 +276,9 @@ static int attach(struct h2_stream *st)
         return h->dead ? -ENOMEM : 0;
     }
     nghttp2_data_provider from = {.read_callback = on_read};
+    h2_mem_keep(h);
     int rc = nghttp2_submit_data(h->ng, NGHTTP2_FLAG_END_STREAM, st->id, &from);
+    h2_mem_keep_end(h, rc == NGHTTP2_ERR_NOMEM);
     if (rc == NGHTTP2_ERR_NOMEM)
         return h2_no_memory(h);
     if (rc != 0)
