@@ -10,9 +10,9 @@ bool edge_decided(struct request *r)
         return false;
     bool own = r->ask.signer && signer_signs(r->ask.signer);
     r->vary = gateway_vary(g, own);
+    r->is_private = context_is_private(&r->answer.context, g);
     if (r->vary.n == 0)
         return false;
-    r->is_private = context_is_private(&r->answer.context, g);
     if (r->head.method_id == H1_OPTIONS)
         r->allow_headers = cors_take_names(r->fields, r->head.nfields, g, own, &r->scratch);
     return share_decide(r);
@@ -102,7 +102,7 @@ static void put_private(struct request *r, struct out *o, const struct said *sai
 void edge_put_reply(struct request *r, struct out *o)
 {
     struct said said = hear(r);
-    if (!said.any_vary) {
+    if (!said.any_vary && r->vary.n) {
         PUT(o, "vary: ");
         put_str(o, r->vary);
         PUT(o, "\r\n");

@@ -314,7 +314,7 @@ int heads_reply(struct request *r, struct buf *b, uint8_t *ret_framing)
     heads_put_status(&o, r->reply.status, r->reply.reason);
     if (request_actions(r))
         actions_edit_reply(r);
-    if (r->vary.n)
+    if (r->vary.n || r->is_private)
         edge_put_reply(r, &o);
     put_reply_fields(r, &o);
     if (r->affinity.cookie.n)

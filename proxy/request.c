@@ -452,6 +452,12 @@ static void take_policy(struct request *r, const struct snapshot *s)
     r->tunnel_timeout_ms = p->idle_timeout_ms ? p->idle_timeout_ms : (uint32_t)set->timeout_tunnel;
 }
 
+static struct subjects subjects_of(const struct client *c)
+{
+    const struct tls_subjects *s = c->subjects;
+    return s ? (struct subjects){s->name, s->n} : (struct subjects){NULL, 0};
+}
+
 static enum step step_decide(struct request *r)
 {
     struct worker *w = r->w;
@@ -470,6 +476,7 @@ static enum step step_decide(struct request *r)
         .path = r->head.path,
         .trusted = r->client->listener->spec.trusted,
         .https = actions_by_tls(r->client),
+        .subjects = subjects_of(r->client),
         .refuse_missing = w->set->on_missing == ON_MISSING_REFUSE,
         .connect = r->tunnel == TUNNEL_CONNECT,
         .gateway = w->slots.gateway,

@@ -38,9 +38,26 @@ static void put_location(struct out *o, struct str path)
     PUT(o, "\r\n");
 }
 
-static void put_cleared(struct out *o)
+static void put_name(const struct request *r, struct out *o)
 {
-    PUT(o, "set-cookie: " SHARE_COOKIE "=; Max-Age=0" ATTRIBUTES);
+    if (r->client->tls)
+        PUT(o, "set-cookie: " SHARE_COOKIE_SECURE "=");
+    else
+        PUT(o, "set-cookie: " SHARE_COOKIE "=");
+}
+
+static void put_attributes(const struct request *r, struct out *o)
+{
+    if (r->client->tls)
+        PUT(o, "; Secure");
+    PUT(o, ATTRIBUTES);
+}
+
+static void put_cleared(const struct request *r, struct out *o)
+{
+    put_name(r, o);
+    PUT(o, "; Max-Age=0");
+    put_attributes(r, o);
 }
 
 int share_reply(struct request *r, struct buf *b)
@@ -50,12 +67,12 @@ int share_reply(struct request *r, struct buf *b)
     heads_put_status(&o, r->status, (struct str){0});
     put_location(&o, r->answer.path);
     if (r->share == SHARE_CLEAR) {
-        put_cleared(&o);
+        put_cleared(r, &o);
     } else {
         /* The name of an environment that exists, or a token that verified: both are plain. */
-        PUT(&o, "set-cookie: " SHARE_COOKIE "=");
+        put_name(r, &o);
         put_str(&o, r->answer.context.said);
-        PUT(&o, ATTRIBUTES);
+        put_attributes(r, &o);
     }
     PUT(&o, "cache-control: no-store\r\ncontent-length: 0\r\n");
     heads_put_connection(r, &o);
@@ -76,6 +93,6 @@ void share_put_expired(struct request *r, struct out *o)
     }
     if (!r->answer.context.by_cookie)
         return;
-    put_cleared(o);
+    put_cleared(r, o);
     counter_inc(&r->w->stats[STAT_SHARE_EXPIRED]);
 }

@@ -7,8 +7,8 @@
 #ifndef OFFSHOOT_PROXY_UPGRADE_H
 #define OFFSHOOT_PROXY_UPGRADE_H
 
-#include "lib/base/err.h"
 #include "lib/base/counters.h"
+#include "lib/base/err.h"
 #include <stdbool.h>
 
 struct admin_request;

@@ -15,8 +15,8 @@
 #include "proxy/budget.h"
 #include "proxy/client.h"
 #include "proxy/h2link.h"
-#include "proxy/removed.h"
 #include "proxy/provider_tls.h"
+#include "proxy/removed.h"
 #include "proxy/request.h"
 #include "proxy/tls_conn.h"
 #include <assert.h>

@@ -80,7 +80,7 @@ struct worker {
     struct providers providers;
     struct timer removed; /* removed.h */
     struct list hungry;   /* of provider.hungry */
-    uint64_t hungry_ms; /* when they were looked at last */
+    uint64_t hungry_ms;   /* when they were looked at last */
     struct names names;
     struct accesslog log;
     struct live_walk live;    /* listings */

@@ -1,5 +1,6 @@
 #include "lib/graph/access.h"
 #include "lib/graph/gateway.h"
+#include "lib/graph/pb.h"
 #include "lib/graph/snapshot_int.h"
 
 static enum access_kind own_access(const struct env_head *h, enum access_kind overlay)
@@ -35,9 +36,51 @@ enum access_kind access_of(const struct snapshot *s, uint32_t env, enum access_k
     return strictest;
 }
 
-static bool allows(enum access_kind access, const struct context *c)
+#define E_SUBJECTS 10 /* of Environment in proto/offshoot/v1/graph.proto */
+
+static bool is_one_of(struct str name, const struct subjects *who)
 {
-    return access == ACCESS_PUBLIC || (access == ACCESS_TOKEN && c->by_token);
+    for (uint32_t i = 0; i < who->n; i++)
+        if (str_eq(name, who->name[i]))
+            return true;
+    return false;
+}
+
+/* An environment by itself: it lists no subjects, or one of these. */
+static bool lists(const struct snapshot *s, uint32_t env, const struct subjects *who)
+{
+    const struct env_head *h = snapshot_head(s, env);
+    if (!h || h->access != ACCESS_SUBJECTS)
+        return true;
+    struct pb_in in = pb_in_of(record_extras(record_at(&s->chain->records, h->record)));
+    struct pb_field f;
+    while (pb_next(&in, &f) == 1)
+        if (f.number == E_SUBJECTS && f.wire == PB_BYTES && is_one_of(f.bytes, who))
+            return true;
+    return false;
+}
+
+static bool all_list(const struct snapshot *s, uint32_t env, const struct subjects *who)
+{
+    struct env_info i;
+    if (who->n == 0 || !snapshot_env(s, env, &i))
+        return false;
+    for (uint32_t k = 0; k < i.nlineage; k++)
+        if (!lists(s, i.lineage[k], who))
+            return false;
+    return true;
+}
+
+static bool allows(const struct snapshot *s, uint32_t env, enum access_kind overlay,
+    const struct subjects *who, struct context *c)
+{
+    enum access_kind access = access_of(s, env, overlay);
+    if (access == ACCESS_PUBLIC || (access == ACCESS_TOKEN && c->by_token))
+        return true;
+    if (access != ACCESS_SUBJECTS || !all_list(s, env, who))
+        return false;
+    c->by_subject = true;
+    return true;
 }
 
 /* The target of the `use` statement that decided, for or against; or NUMBER_NONE. */
@@ -51,13 +94,13 @@ static uint32_t used(const struct snapshot *s, const struct decision *d)
     return i.use;
 }
 
-bool access_judge(
-    const struct snapshot *s, const struct gateway *g, const struct context *c, struct decision *d)
+bool access_judge(const struct snapshot *s, const struct gateway *g, const struct subjects *who,
+    struct context *c, struct decision *d)
 {
     enum access_kind overlay = g ? g->overlay_access : ACCESS_TOKEN;
     uint32_t by_use = used(s, d);
-    if (allows(access_of(s, d->env, overlay), c) &&
-        (by_use == NUMBER_NONE || allows(access_of(s, by_use, overlay), c)))
+    if (allows(s, d->env, overlay, who, c) &&
+        (by_use == NUMBER_NONE || allows(s, by_use, overlay, who, c)))
         return true;
     *d = (struct decision){.env = d->env,
         .service = d->service,

@@ -10,7 +10,7 @@ struct pick {
     struct context *out;
     struct field *fields;
     unsigned nfields;
-    bool trusted;
+    bool trusted, secure;
     const struct gateway *gateway; /* may be NULL */
     struct str authority;
     struct str *path;

@@ -184,6 +184,7 @@ void context_pick(struct context *ret, const struct carried *from)
         .fields = from->fields,
         .nfields = from->nfields,
         .trusted = from->trusted,
+        .secure = from->secure,
         .gateway = g,
         .authority = from->authority,
         .path = from->path,

@@ -81,6 +81,7 @@ struct context {
     uint8_t fault;    /* enum context_fault; not NONE: refuse */
     int16_t selector; /* index into the gateway's selectors, -1 */
     bool by_token;    /* a signed edge token named the environment: what `access: token` asks for */
+    bool by_subject;  /* a name in the client's certificate opened it (access.h) */
     bool by_query;    /* the parameter of a query selector decided, or made the fault */
     bool by_cookie;   /* likewise the cookie that stands for it (edge.h); untrusted listeners */
     uint8_t foreign;  /* own carriers removed without being believed (untrusted listeners) */
@@ -105,6 +106,7 @@ struct carried {
     struct field *fields; /* edited */
     unsigned nfields;
     bool trusted;                  /* the listener */
+    bool secure;                   /* it has TLS: share links have another cookie (edge.h) */
     const struct gateway *gateway; /* may be NULL */
     struct str authority;
     struct str *path; /* moved into scratch when a parameter goes */

@@ -62,6 +62,7 @@ static enum refusal pick_context(const struct ask *a, struct answer *ret)
     context_pick(c, &(struct carried){.fields = a->fields,
                         .nfields = a->nfields,
                         .trusted = a->trusted,
+                        .secure = a->https,
                         .gateway = a->gateway,
                         .authority = a->authority,
                         .path = &ret->path,
@@ -98,7 +99,8 @@ static enum refusal resolve(const struct snapshot *s, const struct ask *a, struc
     struct decision *d = &ret->decision;
     uint32_t env = snapshot_find_env(s, ret->context.env);
     snapshot_resolve(s, env, ret->route.service, a->now, d);
-    if (!a->trusted && env != NUMBER_NONE && !access_judge(s, a->gateway, &ret->context, d))
+    if (!a->trusted && env != NUMBER_NONE &&
+        !access_judge(s, a->gateway, &a->subjects, &ret->context, d))
         return REFUSAL_FORBIDDEN;
     if (d->refusal != REFUSAL_NONE)
         return d->refusal;

@@ -11,6 +11,7 @@
 #define OFFSHOOT_GRAPH_DECIDE_H
 
 #include "lib/base/field.h"
+#include "lib/graph/access.h"
 #include "lib/graph/context.h"
 #include "lib/graph/route.h"
 #include "lib/graph/snapshot.h"
@@ -23,6 +24,7 @@ struct ask {
     struct str authority;          /* "" when there is none */
     struct str path;               /* with query */
     bool trusted;                  /* the listener */
+    struct subjects subjects;      /* of the client's verified certificate */
     bool https;                    /* the client came by TLS */
     bool refuse_missing;           /* onMissing: refuse (trusted listeners) */
     const struct gateway *gateway; /* may be NULL on trusted listeners */

@@ -121,7 +121,7 @@ struct str gateway_vary(const struct gateway *g, bool own)
 
 bool context_is_private(const struct context *c, const struct gateway *g)
 {
-    if (c->rule == RULE_EXPLICIT)
+    if (c->rule == RULE_EXPLICIT || c->by_subject)
         return true;
     return c->rule == RULE_SELECTOR && g->selectors[c->selector].as_written.kind != SELECT_HOST;
 }

@@ -198,9 +198,12 @@ static struct str query_of(struct str path)
 /* The cookie that a share link left. */
 static void read_share_cookie(struct pick *p, struct reading *r)
 {
-    static const struct selector share = {
+    static const struct selector plain = {
         .as_written = {.kind = SELECT_COOKIE, .key.s = {SHARE_COOKIE, sizeof(SHARE_COOKIE) - 1}}};
-    read_list_fields(p, &share, r);
+    static const struct selector secure = {
+        .as_written = {.kind = SELECT_COOKIE,
+            .key.s = {SHARE_COOKIE_SECURE, sizeof(SHARE_COOKIE_SECURE) - 1}}};
+    read_list_fields(p, p->secure ? &secure : &plain, r);
     p->out->by_cookie = r->present;
 }
 

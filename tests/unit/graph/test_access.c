@@ -23,19 +23,22 @@
 /* Each name says what access it and its lineage have. */
 #define GRAPH(access)                                                                              \
     "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\n"                         \
-    "---\napiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: shared}\n" /**/             \
-        ENV("main", "mode: baseline" CART)                                        /**/             \
-        ENV("hidden", "mode: baseline, access: {subjects: [x]}" CART)             /**/             \
-        ENV("locked", "mode: baseline, access: token" CART)                       /**/             \
-        ENV("unset", "mode: overlay, parent: main")                               /**/             \
-        ENV("open", "mode: overlay, parent: main, access: public")                /**/             \
-        ENV("by-token", "mode: overlay, parent: main, access: token")             /**/             \
-        ENV("by-subject", "mode: overlay, parent: main, access: {subjects: [x]}") /**/             \
-        ENV("open-in-locked", "mode: overlay, parent: locked, access: public")    /**/             \
-        ENV("open-in-hidden", "mode: overlay, parent: hidden, access: public")    /**/             \
-        ENV("d1", "mode: overlay, parent: by-token, access: public")              /**/             \
-        ENV("d2", "mode: overlay, parent: d1, access: public")                    /**/             \
-        ENV("d3", "mode: overlay, parent: d2, access: public")                    /**/             \
+    "---\napiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: shared}\n"           /**/   \
+        ENV("main", "mode: baseline" CART)                                                  /**/   \
+        ENV("hidden", "mode: baseline, access: {subjects: [x]}" CART)                       /**/   \
+        ENV("locked", "mode: baseline, access: token" CART)                                 /**/   \
+        ENV("unset", "mode: overlay, parent: main")                                         /**/   \
+        ENV("open", "mode: overlay, parent: main, access: public")                          /**/   \
+        ENV("by-token", "mode: overlay, parent: main, access: token")                       /**/   \
+        ENV("by-subject", "mode: overlay, parent: main, access: {subjects: [x]}")           /**/   \
+        ENV("by-two",                                                                       /**/   \
+            "mode: overlay, parent: hidden, access: {subjects: [y, spiffe://shop/z]}")      /**/   \
+        ENV("uses-two", "mode: overlay, parent: main, access: public, use: {cart: by-two}") /**/   \
+        ENV("open-in-locked", "mode: overlay, parent: locked, access: public")              /**/   \
+        ENV("open-in-hidden", "mode: overlay, parent: hidden, access: public")              /**/   \
+        ENV("d1", "mode: overlay, parent: by-token, access: public")                        /**/   \
+        ENV("d2", "mode: overlay, parent: d1, access: public")                              /**/   \
+        ENV("d3", "mode: overlay, parent: d2, access: public")                              /**/   \
         ENV("uses-hidden",                                                                         \
             "mode: overlay, parent: main, access: public, use: {cart: hidden}")            /**/    \
         ENV("uses-token", "mode: overlay, parent: main, access: public, use: {cart: d3}")  /**/    \
@@ -53,6 +56,7 @@ static struct {
     struct answer answer;
     struct signer *signer;
     bool trusted;
+    struct subjects subjects;
     char tokens[16][TOKEN_MAX];
     unsigned ntokens;
 } f;
@@ -72,6 +76,7 @@ static int setup(void **state)
     f.s = graph_compile(GRAPH(""));
     f.signer = signer_of(KEYS, "offshoot");
     f.trusted = false;
+    f.subjects = (struct subjects){0};
     f.ntokens = 0;
     request_init(&f.r, "x", "/cart");
     return 0;
@@ -92,6 +97,7 @@ static enum refusal decided(void)
         .authority = f.r.authority,
         .path = f.r.path,
         .trusted = f.trusted,
+        .subjects = f.subjects,
         .gateway = snapshot_only_gateway(f.s),
         .now = NOW,
         .scratch = &f.r.scratch,
@@ -292,6 +298,33 @@ static void access_is_the_strictest_of_the_lineage(void **state)
     }
 }
 
+/* x is listed by hidden, and by what inherits it; by-two wants a name of its own besides. */
+static void names_of_a_certificate_open_what_lists_them(void **state)
+{
+    static const struct str x[] = {{"x", 1}}, y[] = {{"y", 1}}, near[] = {{"X", 1}, {"x ", 2}},
+                            both[] = {{"else", 4}, {"spiffe://shop/z", 15}, {"x", 1}};
+    static const struct {
+        const char *env;
+        bool x, y, both;
+    } rows[] = {{"main", true, true, true}, {"hidden", true, false, true},
+        {"by-subject", true, false, true}, {"open-in-hidden", true, false, true},
+        {"uses-hidden", true, false, true}, {"pool", true, false, true},
+        {"by-two", false, false, true}, {"uses-two", false, false, true},
+        {"by-token", false, false, false}, {"unset", false, false, false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        f.subjects = (struct subjects){x, 1};
+        assert_int_equal(with_env(rows[i].env) != REFUSAL_FORBIDDEN, rows[i].x);
+        assert_int_equal(f.answer.context.by_subject, rows[i].x && i > 0);
+        f.subjects = (struct subjects){y, 1};
+        assert_int_equal(with_env(rows[i].env) != REFUSAL_FORBIDDEN, rows[i].y);
+        f.subjects = (struct subjects){near, 2};
+        assert_int_equal(with_env(rows[i].env) != REFUSAL_FORBIDDEN, i == 0);
+        f.subjects = (struct subjects){both, 3};
+        assert_int_equal(with_env(rows[i].env) != REFUSAL_FORBIDDEN, rows[i].both);
+    }
+}
+
 static void overlay_access_says_what_unset_means(void **state)
 {
     (void)state;
@@ -340,6 +373,7 @@ int main(void)
         TEST(two_edge_tokens_that_differ_are_refused_and_equal_ones_agree),
         TEST(a_query_or_a_cookie_may_be_an_edge_token_and_a_header_may_not),
         TEST(access_is_the_strictest_of_the_lineage),
+        TEST(names_of_a_certificate_open_what_lists_them),
         TEST(overlay_access_says_what_unset_means),
         TEST(forbidden_comes_before_anything_else_that_would_tell),
         TEST(a_pool_that_only_provides_is_not_judged),
