@@ -48,7 +48,7 @@ int screen_begin(struct screen *s, bool lines, struct err *e)
 {
     static const int which[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH};
     sigset_t set;
-    *s = (struct screen){.terminal = !lines && isatty(STDOUT_FILENO) == 1};
+    *s = (struct screen){.lines = lines, .terminal = !lines && isatty(STDOUT_FILENO) == 1};
     sigemptyset(&set);
     for (size_t i = 0; i < sizeof which / sizeof which[0]; i++)
         sigaddset(&set, which[i]);
@@ -96,7 +96,7 @@ int screen_draw(struct screen *s, const struct text *lines)
     struct text out = {0};
     if (s->terminal)
         compose(&out, str_of(lines->p, lines->n));
-    else if (s->drawn)
+    else if (s->drawn && !s->lines)
         text_add(&out, STR("\n"));
     if (!s->terminal)
         text_add(&out, str_of(lines->p, lines->n));

@@ -13,6 +13,7 @@
 struct screen {
     bool terminal; /* standard output is one */
     bool keys;     /* standard input is one: keys are read */
+    bool lines;    /* nothing between what is drawn */
     bool drawn;
     int signals; /* signalfd */
     sigset_t before;
@@ -21,8 +22,8 @@ struct screen {
 
 enum screen_event { SCREEN_TIME, SCREEN_REDRAW, SCREEN_QUIT };
 
-/* lines: one below the other, also on a terminal. 0, or negative errno with e. screen_end in any
- * case that is 0. */
+/* lines: one below the other with nothing in between, also on a terminal. 0, or negative errno with
+ * e. screen_end in any case that is 0. */
 int screen_begin(struct screen *s, bool lines, struct err *e);
 void screen_end(struct screen *s);
 /* Characters across and lines down; 0: no bound. */
