@@ -92,12 +92,19 @@ static void on_end(struct h2_stream *st)
     wake_strm(s);
 }
 
+/* What is read of the stream is whole, whatever becomes of it: for a client's that takes the reply
+ * too, for who gives a request up ends it. */
+static bool complete(const struct h2strm *s)
+{
+    return s->ended && (s->st.end_out || !s->l->server);
+}
+
 static void on_close(struct h2_stream *st, uint32_t code, bool unprocessed)
 {
     struct h2strm *s = strm_of(st);
     s->unprocessed = unprocessed;
-    /* Both ends ended is no failure: what came is still to be read. */
-    s->failed |= !(s->ended && st->end_out && code == H2_NO_ERROR);
+    (void)code;
+    s->failed |= !complete(s);
     s->conn->writable = true;
     wake_strm(s);
 }
@@ -193,7 +200,7 @@ void h2link_close(struct h2link *l)
     l->h2 = NULL;
     list_for_each (it, &l->streams) {
         struct h2strm *s = list_entry(it, struct h2strm, link);
-        s->failed |= !(s->ended && s->st.end_out);
+        s->failed |= !complete(s);
         unlink_strm(s);
         wake_strm(s);
     }
@@ -466,6 +473,10 @@ void h2strm_framing(const struct conn *c, struct h1_head *head)
     const struct h2strm *s = strm(c);
     head->keep_alive = true;
     bool none = s->head_only || (head->status && head->framing == H1_NO_BODY);
+    if (s->head_only && head->framing == H1_UNTIL_CLOSE && head->status >= 200) {
+        head->has_length = true; /* HTTP/1 has to say so */
+        head->length = 0;
+    }
     head->framing = none ? H1_NO_BODY : H1_UNTIL_CLOSE;
 }
 
