@@ -164,6 +164,8 @@ bool actions_may_edit(struct str name, const char **ret_why)
     case FIELD_X_FORWARDED_PROTO:
     case FIELD_X_FORWARDED_HOST:
     case FIELD_FORWARDED:
+    case FIELD_X_FORWARDED_PORT:
+    case FIELD_X_REQUEST_ID:
         *ret_why = "written by the proxy";
         return false;
     case FIELD_BAGGAGE:
@@ -179,7 +181,8 @@ bool actions_may_edit(struct str name, const char **ret_why)
         *ret_why = "a carrier of the context";
         return false;
     default:
-        return true;
+        *ret_why = "written by the proxy";
+        return !str_eq(name, STR("grpc-timeout"));
     }
 }
 

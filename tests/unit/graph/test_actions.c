@@ -277,6 +277,8 @@ static void headers_are_judged_by_name_and_value(void **state)
         {"replyHeaders: {set: {content-length: 5}}", "name 4:58"},
         {"requestHeaders: {remove: [Connection]}", "name 4:63"},
         {"requestHeaders: {set: {x-forwarded-for: a}}", "name 4:60"},
+        {"requestHeaders: {set: {x-request-id: a}}", "name 4:60"},
+        {"requestHeaders: {remove: [grpc-timeout]}", "name 4:63"},
         {"requestHeaders: {set: {\"a b\": c}}", "name 4:60"},
         {"requestHeaders: {set: {\":path\": c}}", "name 4:60"},
         {"requestHeaders: {set: {a: \"b\\r\\nc: d\"}}", "type 4:63"},
