@@ -159,6 +159,7 @@ static int make_session(struct h2 *h, const nghttp2_session_callbacks *cbs)
         return -ENOMEM;
     nghttp2_option_set_no_auto_window_update(o, 1);
     nghttp2_option_set_no_closed_streams(o, 1);
+    nghttp2_option_set_no_http_messaging(o, h->limits.checked_once);
     nghttp2_option_set_max_outbound_ack(o, ACKS_MAX);
     nghttp2_option_set_max_settings(o, SETTINGS_MAX);
     nghttp2_option_set_max_continuations(o, UINT32_MAX); /* it counts reads, h2_odd.c frames */

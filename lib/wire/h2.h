@@ -66,6 +66,7 @@ struct h2_limits {
     uint16_t fields;
     uint32_t odd, odd_refill;
     bool extended;        /* server: RFC 8441 is offered */
+    bool checked_once;    /* nghttp2 does not judge messages a second time */
     struct h2_pool *pool; /* or NULL */
 };
 
@@ -90,11 +91,13 @@ struct h2_stream {
     uint32_t trailers_n;
     /* Ours. */
     struct list link;
-    bool head_in;  /* client: the final head came */
-    bool attached; /* nghttp2 has an item of DATA for it */
-    bool blocked;  /* h2_send left something: `wake` is owed */
-    bool dropped;  /* what comes is of no use any more: bad_head was answered */
-    bool faulted;  /* its fault was counted */
+    int64_t expected, received; /* bytes of the peer's body; -1: any number */
+    bool head_method;           /* client: HEAD */
+    bool head_in;               /* the (final) head came */
+    bool attached;              /* nghttp2 has an item of DATA for it */
+    bool blocked;               /* h2_send left something: `wake` is owed */
+    bool dropped;               /* what comes is of no use any more: bad_head was answered */
+    bool faulted;               /* its fault was counted */
 };
 
 struct h2_events {

@@ -9,6 +9,8 @@
 #include "lib/base/field.h"
 #include "lib/wire/h1_internal.h"
 
+enum { LENGTH_DIGITS = 19 };
+
 enum seen {
     SEEN_METHOD = 1,
     SEEN_SCHEME = 2,
@@ -16,10 +18,10 @@ enum seen {
     SEEN_AUTHORITY = 8,
     SEEN_PROTOCOL = 16,
     SEEN_STATUS = 32,
-    SEEN_HOST = 64, /* the field */
-    SEEN_LENGTH = 128,
-    SEEN_BODY = 256, /* a method that has a body */
-    SEEN_TUNNEL = 512,
+    SEEN_HOST = 64,  /* the field */
+    SEEN_BODY = 128, /* a method that has a body */
+    SEEN_TUNNEL = 256,
+
 };
 
 static const struct {
@@ -42,6 +44,7 @@ static const struct {
     [H2_E_CONNECTION] = {"connection", "a field speaks about the connection"},
     [H2_E_TE] = {"te", "te is anything but trailers"},
     [H2_E_HOST_TWICE] = {"host-twice", "there is more than one host"},
+    [H2_E_LENGTH] = {"content-length", "content-length is no plain number, or given twice"},
     [H2_E_TOO_LARGE] = {"head-too-large", "the head is larger than the limit"},
     [H2_E_TOO_MANY] = {"too-many-fields", "the head has more fields than the limit"},
     [H2_E_MESSAGE] = {"message", "the frames do not make a message, or its length is not as told"},
@@ -66,6 +69,7 @@ void h2_text_init(struct h2_text *t, enum h2_kind kind, struct buf *b, uint32_t 
         .max_fields = max_fields,
         .kind = (uint8_t)kind,
         .extended = extended,
+        .length = -1,
         .begun = kind == H2_TRAILERS};
 }
 
@@ -405,6 +409,20 @@ static bool value_valid(struct str value)
            (value.n == 0 || !(blank(value.p[0]) || blank(value.p[value.n - 1])));
 }
 
+/* A tunnel has none, and behind the body it is too late. */
+static void content_length(struct h2_text *t, struct str value)
+{
+    uint64_t length = 0;
+    bool fine = value.n > 0 && value.n <= LENGTH_DIGITS && all(value, H1_C_DIGIT);
+    for (size_t i = 0; fine && i < value.n; i++)
+        length = length * 10 + (uint64_t)(value.p[i] - '0');
+    if (!fine || length > INT64_MAX || t->length >= 0 || t->seen & SEEN_TUNNEL ||
+        t->kind == H2_TRAILERS)
+        fail(t, H2_E_LENGTH);
+    else
+        t->length = (int64_t)length;
+}
+
 #define SPECIAL_IDS                                                                                \
     (H1_BIT(FIELD_CONNECTION) | H1_BIT(FIELD_KEEP_ALIVE) | H1_BIT(FIELD_PROXY_CONNECTION) |        \
         H1_BIT(FIELD_TRANSFER_ENCODING) | H1_BIT(FIELD_UPGRADE) | H1_BIT(FIELD_TE) |               \
@@ -436,9 +454,7 @@ static bool special(struct h2_text *t, enum field_id id, struct str name, struct
         cookie(t, name, value);
         return true;
     case FIELD_CONTENT_LENGTH:
-        if (t->seen & SEEN_TUNNEL)
-            fail(t, H2_E_MESSAGE);
-        t->seen |= SEEN_LENGTH;
+        content_length(t, value);
         return t->error != H2_OK;
     default:
         return t->seen & SEEN_PROTOCOL && str_eq(name, STR("sec-websocket-key"));
@@ -514,7 +530,7 @@ static void request_end(struct h2_text *t, bool end, const char *key24)
         fail(t, H2_E_AUTHORITY);
     else if (t->seen & SEEN_PROTOCOL)
         tunnel(t, key24);
-    else if (end && (t->seen & (SEEN_BODY | SEEN_LENGTH)) == SEEN_BODY)
+    else if (end && t->seen & SEEN_BODY && t->length < 0)
         line(t, STR("content-length"), STR("0"));
 }
 

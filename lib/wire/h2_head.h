@@ -33,9 +33,10 @@ enum h2_error {
     H2_E_CONNECTION,  /* connection, keep-alive, proxy-connection, transfer-encoding, upgrade */
     H2_E_TE,          /* anything but trailers */
     H2_E_HOST_TWICE,
+    H2_E_LENGTH,    /* content-length: not plain digits within 63 bits, twice, or no place for it */
     H2_E_TOO_LARGE, /* over limits.head_bytes, or the block given */
     H2_E_TOO_MANY,  /* over limits.fields */
-    H2_E_MESSAGE,   /* refused by nghttp2: content-length against DATA, order of frames */
+    H2_E_MESSAGE,   /* content-length against DATA, order of frames, or refused by nghttp2 */
     H2_ERROR_COUNT
 };
 const char *h2_error_word(enum h2_error e);
@@ -57,6 +58,7 @@ struct h2_text {
     bool begun;    /* the first line stands */
     uint16_t seen; /* which pseudo-fields came, and what else counts */
     uint16_t status;
+    int64_t length; /* content-length, -1: none came */
     /* Pseudo-fields until the first line can be written: behind the text, at the block's end. */
     struct str method, path, authority, protocol;
     /* The joined cookie line, from its name to behind its value; cookie_end 0: none yet. */

@@ -222,6 +222,37 @@ static void on_bad_text(struct h2 *h, struct h2_stream *st, enum h2_kind kind, e
         reset(h, st->id, H2_PROTOCOL_ERROR);
 }
 
+/* ---- the message as a whole: RFC 9113 section 8.1 ---- */
+
+/* How many bytes of body the head of a request or final reply calls for; -1: any number. */
+static int64_t body_of(const struct h2 *h, const struct h2_stream *st)
+{
+    unsigned status = st->text.status;
+    if (st->connect)
+        return -1;
+    if (!h->server && (st->head_method || status == 204 || status == 304))
+        return 0;
+    return st->text.length;
+}
+
+static enum h2_error judge_block(struct h2 *h, struct h2_stream *st, enum h2_kind kind, bool end)
+{
+    if (kind == H2_TRAILERS)
+        return end && (st->expected < 0 || st->received == st->expected) ? H2_OK : H2_E_MESSAGE;
+    if (kind == H2_REPLY && st->text.status < 200)
+        return end ? H2_E_MESSAGE : H2_OK;
+    st->head_in = true;
+    st->expected = body_of(h, st);
+    return end && st->expected > 0 ? H2_E_MESSAGE : H2_OK;
+}
+
+/* The body is not what the head told. `close` follows. */
+static void bad_body(struct h2_stream *st)
+{
+    st->dropped = true;
+    reset(st->h, st->id, H2_PROTOCOL_ERROR);
+}
+
 static void on_block(struct h2 *h, struct h2_stream *st, bool end)
 {
     char key[24 + 1] = "";
@@ -231,13 +262,16 @@ static void on_block(struct h2 *h, struct h2_stream *st, bool end)
         websocket_key(key);
     enum h2_error e = h2_text_end(&st->text, end, key);
     st->end_in |= end;
+    st->connect |= tunnel;
+    if (!e) {
+        e = judge_block(h, st, kind, end);
+        if (e)
+            st->text.b->end = st->text.mark;
+    }
     if (e) {
         on_bad_text(h, st, kind, e);
         return;
     }
-    st->connect |= tunnel;
-    if (kind == H2_REPLY)
-        st->head_in = st->text.status >= 200;
     h->ev->head(st, kind, end);
     if (kind == H2_TRAILERS)
         h->ev->end(st);
@@ -258,7 +292,11 @@ static void on_data_frame(struct h2 *h, const nghttp2_frame *frame)
     if (!st)
         return;
     st->end_in = true;
-    if (!st->dropped)
+    if (st->dropped)
+        return;
+    if (st->expected >= 0 && st->received != st->expected)
+        bad_body(st);
+    else
         h->ev->end(st);
 }
 
@@ -319,6 +357,12 @@ static int on_data(
     struct h2_stream *st = h2_stream_of(h, id);
     (void)flags;
     if (!st || st->dropped || h->fault) {
+        h2_check(h, nghttp2_session_consume(ng, id, n));
+        return verdict(h);
+    }
+    st->received += (int64_t)n;
+    if (!st->head_in || (st->expected >= 0 && st->received > st->expected)) {
+        bad_body(st);
         h2_check(h, nghttp2_session_consume(ng, id, n));
         return verdict(h);
     }

@@ -89,8 +89,12 @@ static int32_t submit(struct h2 *h, int32_t id, struct h2_stream *st, struct fie
     if (rc < 0)
         return rc;
     if (id < 0) {
-        *st = (struct h2_stream){
-            .h = h, .id = rc, .head_out = true, .end_out = end, .connect = head->extended};
+        *st = (struct h2_stream){.h = h,
+            .id = rc,
+            .head_out = true,
+            .end_out = end,
+            .connect = head->extended,
+            .head_method = head->head_method};
         list_append(&h->streams, &st->link);
         h->open++;
     }

@@ -249,7 +249,7 @@ static void and_back(
     for (unsigned i = 0; i < n; i++)
         h2_text_field(&t, out[i].name, out[i].value);
     enum h2_error e = h2_text_end(&t, false, KEY);
-    if (e == H2_E_MESSAGE || e == H2_E_PROTOCOL) /* a length or an odd word of a tunnel */
+    if (e == H2_E_LENGTH || e == H2_E_PROTOCOL) /* a length or an odd word of a tunnel */
         return;
     demand(e == H2_OK);
     h1_parser_reset(&p, &wide, again);

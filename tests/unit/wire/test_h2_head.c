@@ -105,6 +105,16 @@ static void lengths_are_told(void **state)
     snprintf(lines, sizeof(lines), "%scontent-length: 0\n", post);
     assert_reads(
         H2_REQUEST, lines, true, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+    const char *bad[] = {
+        "", "+1", "1 2", "1,1", "-1", "0x1", "9223372036854775808", "12345678901234567890"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        snprintf(lines, sizeof(lines), GET "content-length: %s\n", bad[i]);
+        assert_refused(H2_REQUEST, lines, H2_E_LENGTH);
+    }
+    assert_refused(H2_REQUEST, GET "content-length: 1\ncontent-length: 1\n", H2_E_LENGTH);
+    assert_refused(H2_TRAILERS, "content-length: 1\n", H2_E_LENGTH);
+    assert_reads(H2_REPLY, ":status: 200\ncontent-length: 9223372036854775807\n", false,
+        "HTTP/1.1 200 \r\ncontent-length: 9223372036854775807\r\n\r\n");
     assert_reads(H2_REQUEST, ":method: PATCH\n:scheme: http\n:path: /\n:authority: a\nx: y\n", true,
         "PATCH / HTTP/1.1\r\nhost: a\r\nx: y\r\ncontent-length: 0\r\n\r\n");
 }
@@ -140,7 +150,7 @@ static void tunnels(void **state)
         "GET /u HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: connect-udp/1\r\n\r\n");
     assert_refused(H2_REQUEST, socket, H2_E_PROTOCOL); /* not offered */
     snprintf(lines, sizeof(lines), "%scontent-length: 3\n", socket);
-    assert_int_equal(read_block(H2_REQUEST, lines, false, true), H2_E_MESSAGE);
+    assert_int_equal(read_block(H2_REQUEST, lines, false, true), H2_E_LENGTH);
     assert_int_equal(
         read_block(H2_REQUEST, GET ":protocol: websocket\n", false, true), H2_E_PROTOCOL);
     assert_int_equal(
