@@ -6,6 +6,7 @@
 #include "lib/net/sock.h"
 #include "proxy/admin_live.h"
 #include "proxy/inherit.h"
+#include "proxy/health.h"
 #include "proxy/keys.h"
 #include "proxy/logtail.h"
 #include "proxy/ratelimit.h"
@@ -199,6 +200,7 @@ int control_reopen(struct control *c, struct err *e)
 {
     int rc = open_log(c, e);
     int keys = keys_load(c, rc ? NULL : e);
+    health_reload(c->health);
     rc = rc ? rc : keys;
     int certs = tls_reload(c, rc ? NULL : e);
     rc = rc ? rc : certs;

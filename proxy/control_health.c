@@ -24,7 +24,8 @@ int control_endpoints(struct control *c, struct err *e)
         .rules = &c->rules,
         .targets = c->set->limit_health_targets,
         .checks = c->set->limit_health_checks,
-        .stats = c->stats};
+        .stats = c->stats,
+        .set = c->set};
     c->health = c->shared.endpoints ? health_new(&o) : NULL;
     return c->health ? 0 : err_set(e, -ENOMEM, "out of memory");
 }

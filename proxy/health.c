@@ -338,6 +338,6 @@ void health_free(struct health *h)
         return;
     list_for_each (it, &h->checks)
         check_free(list_entry(it, struct health_check, link));
-    health_tls_release(h);
+    health_reload(h);
     mem_free(h);
 }

@@ -19,6 +19,7 @@
 
 struct event_base;
 struct health;
+struct settings;
 
 /* How to check one address. One block: mem_free gives it back. */
 struct health_spec {
@@ -54,11 +55,14 @@ struct health_options {
     const struct endpoint_rules *rules; /* NULL: all pass */
     uint32_t targets, checks;           /* limits */
     counter_cell *stats;                /* of the control thread */
+    const struct settings *set;         /* for TLS; NULL: checks over TLS fail */
 };
 /* NULL when memory is out. The options' pointers are borrowed. */
 struct health *health_new(const struct health_options *o);
 /* Ends every check; the entries stay as they are. NULL is allowed. */
 void health_free(struct health *h);
+/* Files of certificates are read again when they are next needed. */
+void health_reload(struct health *h);
 /* Takes the order's entry and spec, not the order itself. */
 void health_take(struct health *h, struct health_order *o);
 

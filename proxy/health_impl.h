@@ -83,6 +83,5 @@ void health_grpc_free(struct health_probe *p);
 
 /* The context for these certificates, made when missing. NULL with e. */
 struct tls_client *health_tls(struct health *h, struct str ca, struct err *e);
-void health_tls_release(struct health *h);
 
 #endif

@@ -3,6 +3,7 @@
 #include "lib/net/sock.h"
 #include "lib/net/tls.h"
 #include "proxy/health_impl.h"
+#include "proxy/tls.h"
 #include <assert.h>
 #include <errno.h>
 #include <event2/bufferevent_ssl.h>
@@ -258,7 +259,8 @@ struct health_probe *health_probe_new(struct health *h, const struct health_spec
 
 struct tls_client *health_tls(struct health *h, struct str ca, struct err *e)
 {
-    static const struct tls_rules rules = {.min_version = TLS1_2_VERSION};
+    const struct settings *set = h->o.set;
+    struct tls_rules rules;
     for (unsigned i = 0; i < h->ncontexts; i++) {
         const struct health_context *c = &h->context[i];
         if (str_eq(ca, str_c(c->ca ? c->ca : "")))
@@ -268,12 +270,18 @@ struct tls_client *health_tls(struct health *h, struct str ca, struct err *e)
         err_set(e, -ENOBUFS, "too many different files of certificates");
         return NULL;
     }
+    if (!set) {
+        err_set(e, -ENOTSUP, "TLS is not set up");
+        return NULL;
+    }
     char *path = ca.n ? mem_dup(ca.p, ca.n) : NULL;
     if (ca.n && !path) {
         err_set(e, -ENOMEM, "out of memory");
         return NULL;
     }
-    struct tls_client *client = tls_client_new(path, NULL, NULL, &rules, e);
+    tls_settings(set, &rules);
+    struct tls_client *client = tls_client_new(path ? path : set->provider_tls_ca,
+        set->provider_tls_cert, set->provider_tls_key, &rules, e);
     if (!client) {
         mem_free(path);
         return NULL;
@@ -282,7 +290,8 @@ struct tls_client *health_tls(struct health *h, struct str ca, struct err *e)
     return client;
 }
 
-void health_tls_release(struct health *h)
+/* Connections that are up hold what they need. */
+void health_reload(struct health *h)
 {
     for (unsigned i = 0; i < h->ncontexts; i++) {
         tls_client_free(h->context[i].client);
