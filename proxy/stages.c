@@ -28,23 +28,28 @@ void stages_of(const struct request *r, struct stages *ret)
 
 static void observe(counter_cell *stats, enum stage s, uint64_t from, uint64_t to)
 {
-    if (from && to)
-        histogram_observe(&stats[STAT_STAGE_SECONDS + s * HISTOGRAM_CELLS], to - from);
+    histogram_observe(&stats[STAT_STAGE_SECONDS + s * HISTOGRAM_CELLS], to - from);
 }
 
+/* Each stage is reached only after the one before it. */
 void stages_count(struct worker *w, const struct request *r)
 {
-    static const uint8_t class_of[10] = {0, 1, 2, 3, 4, 5, 0, 0, 0, 0};
     counter_cell *stats = w->stats;
-    unsigned code = class_of[r->status / 100 % 10];
+    unsigned code = r->status < 600 ? r->status / 100 : 0;
     if (r->in_tunnel) /* its life says nothing about how fast we are */
         return;
     histogram_observe(
         &stats[STAT_REQUEST_SECONDS + code * HISTOGRAM_CELLS], w->now_us - r->t_start);
-    observe(stats, STAGE_ACCEPT, r->t_accept, r->t_start);
+    if (r->t_accept)
+        observe(stats, STAGE_ACCEPT, r->t_accept, r->t_start);
+    if (!r->t_head)
+        return;
     observe(stats, STAGE_HEAD, r->t_start, r->t_head);
+    if (!r->t_connected)
+        return;
     observe(stats, STAGE_CONNECT, r->t_decided, r->t_connected);
-    observe(stats, STAGE_FIRST_BYTE, r->t_connected, r->t_reply);
+    if (r->t_reply)
+        observe(stats, STAGE_FIRST_BYTE, r->t_connected, r->t_reply);
 }
 
 void stages_count_tls(struct worker *w, uint64_t us)

@@ -24,8 +24,8 @@
 /* The cell that counts a duration. */
 static inline unsigned histogram_bucket(uint64_t us)
 {
-    unsigned bits = 64 - (unsigned)__builtin_clzll(us | ((1u << HISTOGRAM_FIRST) - 1));
-    unsigned i = bits - HISTOGRAM_FIRST;
+    unsigned top = 63u ^ (unsigned)__builtin_clzll(us | ((1u << HISTOGRAM_FIRST) - 1));
+    unsigned i = top + 1 - HISTOGRAM_FIRST;
     return i < HISTOGRAM_BUCKETS ? i : HISTOGRAM_BUCKETS;
 }
 /* The upper edge of bucket i, us; i is below HISTOGRAM_BUCKETS. */
