@@ -78,6 +78,8 @@ static void status_json(struct control *c, struct text *t)
     keys_status(c, true, t);
     text_add(t, STR(","));
     tls_status(c, true, t);
+    text_add(t, STR(","));
+    overload_status(c, true, t);
     if (c->upgrade) {
         text_add(t, STR(","));
         upgrade_status(c->upgrade, true, t);
@@ -122,6 +124,7 @@ static void status_text(struct control *c, struct text *t)
         c->nworkers, epochs_current(c), (unsigned long long)sum(c, STAT_CLIENTS),
         (unsigned long long)sum(c, STAT_REQUESTS_NOW));
     keys_status(c, false, t);
+    overload_status(c, false, t);
     if (c->upgrade)
         upgrade_status(c->upgrade, false, t);
     for (size_t i = 0; i < c->nbound; i++) {

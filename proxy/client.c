@@ -1,6 +1,7 @@
 #include "proxy/client.h"
 #include "lib/base/mem.h"
 #include "proxy/h2link.h"
+#include "proxy/minrate.h"
 #include "proxy/ratelimit.h"
 #include "proxy/request.h"
 #include "proxy/tls.h"
@@ -230,7 +231,8 @@ void client_head_started(struct client *c)
 {
     struct worker *w = c->conn.w;
     c->since_ms = w->now_ms;
-    worker_timer(w, &c->timer, w->now_ms + w->set->timeout_head);
+    c->head_received = c->conn.received;
+    worker_timer(w, &c->timer, w->now_ms + minrate_wait(w, w->set->timeout_head));
 }
 
 /* The timer is set for the connection's life and moved only when it fires, or when something
@@ -266,11 +268,13 @@ static void on_timer(struct timer *t)
         }
     }
     if (c->req && c->req->step == STEP_HEAD) {
-        if (c->since_ms + w->set->timeout_head > w->now_ms) {
-            worker_timer(w, t, c->since_ms + w->set->timeout_head);
+        uint64_t deadline = c->since_ms + w->set->timeout_head;
+        bool slow = deadline > w->now_ms && minrate_head(c);
+        if (deadline > w->now_ms && !slow) {
+            worker_timer(w, t, w->now_ms + minrate_wait(w, deadline - w->now_ms));
             return;
         }
-        c->req->client_fault = CLIENT_CLOSE_HEAD_TIMEOUT + 1;
+        c->req->client_fault = (slow ? CLIENT_CLOSE_TOO_SLOW : CLIENT_CLOSE_HEAD_TIMEOUT) + 1;
         c->req->step = (uint8_t)request_refuse(c->req, REFUSAL_REQUEST_TIMEOUT);
         worker_timer(w, t, w->now_ms + w->set->timeout_idle);
         request_run(c->req);

@@ -32,9 +32,10 @@ struct client {
         struct h2client *h2;   /* CLIENT_HTTP2 */
         struct client *parent; /* CLIENT_STREAM: the connection; NULL once that is closed */
     };
-    uint64_t since_ms; /* of idling, of the head's first byte, or of lingering */
-    uint32_t dropped;  /* bytes read and dropped while lingering */
-    uint32_t tls_us;   /* from the accept to the end of the TLS handshake; 0: there was none */
+    uint64_t since_ms;      /* of idling, of the head's first byte, or of lingering */
+    uint64_t head_received; /* bytes before the head that has begun */
+    uint32_t dropped;       /* bytes read and dropped while lingering */
+    uint32_t tls_us;        /* from the accept to the end of the TLS handshake; 0: there was none */
     const struct tls_subjects *subjects; /* of its verified certificate, or NULL */
     uint16_t peer_port;                  /* of whom a PROXY header names, like peer_ip */
     uint16_t local_port;                 /* that it connected to; 0: a unix socket */
@@ -49,6 +50,13 @@ struct client {
     uint32_t limit_place; /* where its source is counted (ratelimit.h); 0: nowhere */
     bool tls;
 };
+
+/* On HTTP/1, or before it is known: no request runs or has begun. */
+static inline bool client_is_idle(const struct client *c)
+{
+    return !c->req && !c->lingering && !c->conn.in.data && !c->conn.readable &&
+           c->phase != CLIENT_HTTP2;
+}
 
 /* Takes fd. NULL (fd closed) when memory is out. */
 struct client *client_new(struct worker *w, struct listener *l, int fd, const struct addr *peer);

@@ -154,6 +154,23 @@ static void on_change(void *arg)
     control_reload(c);
 }
 
+/* Pages of the process that are in memory: the second number. */
+static void look_at_memory(struct control *c)
+{
+    char text[128] = "";
+    unsigned long long size, resident;
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0 || sscanf(text, "%llu %llu", &size, &resident) != 2)
+        return;
+    resident *= (unsigned long long)sysconf(_SC_PAGESIZE);
+    set_gauge(c, STAT_RESIDENT, resident);
+    if (c->set->limit_memory)
+        atomic_store_explicit(&c->shared.resident, resident, memory_order_relaxed);
+}
+
 /* Gives back snapshots that nobody uses any more, and publishes one that had to wait. */
 static void on_second(evutil_socket_t fd, short what, void *arg)
 {
@@ -168,6 +185,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
     if (c->sync)
         sync_second(c->sync);
     logtail_second(c);
+    look_at_memory(c);
     control_end_if_stopped(c);
 }
 

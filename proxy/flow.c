@@ -310,8 +310,10 @@ static enum flow_result pump(
             return finish(f, to);
         if (!f->discard) {
             enum io io = push(f, from, to);
-            if (io != IO_OK)
+            if (io != IO_OK) {
+                f->held = true;
                 return push_result(io);
+            }
             if (buf_len(&to->out) > 0)
                 continue; /* the end of a chunk */
         }

@@ -35,6 +35,7 @@ struct flow {
     bool begun; /* some of it, or of the head before it, has left for `to` */
     bool tap_lost;
     bool too_large;     /* there is more content than `cap` */
+    bool held;          /* `to` took nothing at some time; minrate.h begins anew then */
     bool trailers_lost; /* memory was out: the message cannot be ended rightly */
     struct buf *tap;    /* raw bytes are kept here too, for a retry; NULL: not */
     uint64_t taken;     /* raw bytes dropped from `from` */

@@ -21,7 +21,10 @@ static bool over_limit(struct listener *l, int fd, bool *ret_refuse)
     struct worker *w = l->w;
     uint32_t limit = w->set->limit_connections;
     uint32_t before = atomic_fetch_add_explicit(&w->shared->connections, 1, memory_order_relaxed);
-    *ret_refuse = before >= limit;
+    bool over = w->overload.step >= OVERLOAD_CONNECTIONS;
+    *ret_refuse = before >= limit || over;
+    if (over)
+        counter_inc(&w->stats[STAT_OVERLOAD_REFUSED + OVERLOAD_CONNECTIONS - 1]);
     if (before < limit)
         return false;
     if (before < limit + limit / 4 + 16) {
@@ -78,6 +81,7 @@ static void pause_accepting(struct listener *l, int error)
 {
     struct worker *w = l->w;
     counter_inc(&w->stats[STAT_ACCEPT_ERRORS]);
+    overload_starved(w);
     event_del(l->event);
     worker_timer(w, &l->pause, w->now_ms + PAUSE_MS);
     if (l->complained_ms && w->now_ms - l->complained_ms < COMPLAIN_MS) {

@@ -24,7 +24,9 @@ enum client_close {
     CLIENT_CLOSE_PROXY_HEADER,
     CLIENT_CLOSE_TOO_LARGE,
     CLIENT_CLOSE_TLS,
-    CLIENT_CLOSE_REMOVED, /* its environment is gone, or its endpoint disabled */
+    CLIENT_CLOSE_REMOVED,  /* its environment is gone, or its endpoint disabled */
+    CLIENT_CLOSE_TOO_SLOW, /* limits.minRate */
+    CLIENT_CLOSE_OVERLOAD, /* without a request while room is scarce */
     CLIENT_CLOSE_COUNT
 };
 enum provider_error {

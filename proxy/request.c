@@ -334,6 +334,10 @@ static enum step head_done(struct request *r)
         counter_inc(&r->w->stats[STAT_BUFFERS_REFUSED]);
         return request_refuse(r, REFUSAL_OVERLOAD);
     }
+    if (r->w->overload.step >= OVERLOAD_STREAMS) {
+        counter_inc(&r->w->stats[STAT_OVERLOAD_REFUSED + OVERLOAD_STREAMS - 1]);
+        return request_refuse(r, REFUSAL_OVERLOAD);
+    }
     if (c->refuse)
         return request_refuse(r, c->plain     ? REFUSAL_BAD_REQUEST
                                  : c->limited ? REFUSAL_RATE_LIMITED

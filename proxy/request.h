@@ -70,6 +70,7 @@ struct request {
     uint8_t offer_len;   /* bytes of offer */
     uint8_t tries;
     uint8_t interim;        /* 1xx passed on */
+    uint8_t pace_side;      /* minrate.c: who is measured since pace_ms */
     uint8_t refusal;        /* enum refusal of a reply of our own */
     uint8_t provider_fault; /* enum provider_error + 1 of the last failed try */
     uint8_t client_fault;   /* enum client_close + 1 */
@@ -81,6 +82,7 @@ struct request {
     struct list wait;
     struct timer timer; /* name, connect, reply and stream time-outs */
     uint64_t deadline_ms;
+    uint64_t pace_ms, pace_moved, pace_offered;
     uint64_t call_deadline_us; /* of a gRPC call: not later, whatever deadline_ms says; 0: none */
     uint64_t epoch;
     uint64_t pin;         /* stamped on what is sent to the provider; 0: none */

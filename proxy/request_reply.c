@@ -2,6 +2,7 @@
 #include "lib/base/mem.h"
 #include "proxy/h2link.h"
 #include "proxy/heads.h"
+#include "proxy/minrate.h"
 #include "proxy/request.h"
 #include "proxy/tunnel.h"
 #include "proxy/worker.h"
@@ -104,6 +105,10 @@ static enum step final_reply(struct request *r)
         r->provider_fault = PROVIDER_EXTRA_BYTES + 1;
         return request_refuse(r, REFUSAL_BAD_REPLY);
     }
+    if (w->overload.step && r->keep && !conn_is_stream(c)) {
+        r->keep = false;
+        counter_inc(&w->stats[STAT_OVERLOAD_REFUSED + OVERLOAD_KEEP_ALIVE - 1]);
+    }
     if (!r->up.decoded || r->half_closed || w->draining)
         r->keep = false; /* C13: whoever answers early cannot know what becomes of the request */
     if (buf_hold(&c->out, &w->bufs) != 0)
@@ -120,7 +125,7 @@ static enum step final_reply(struct request *r)
     r->down.stamp_us = w->now_us;
     buf_consume(&p->in, r->reply.size);
     request_drop_snapshot(r);
-    request_deadline(r, w->now_ms + r->stream_timeout_ms);
+    request_deadline(r, w->now_ms + minrate_wait(w, r->stream_timeout_ms));
     return STEP_RELAY;
 }
 

@@ -3,6 +3,7 @@
 #include "proxy/budget.h"
 #include "proxy/grpc_call.h"
 #include "proxy/heads.h"
+#include "proxy/minrate.h"
 #include "proxy/request.h"
 #include "proxy/tunnel.h"
 #include "proxy/worker.h"
@@ -217,7 +218,10 @@ enum step request_step_send(struct request *r)
     start_tap(r);
     r->up.stamp_us = w->now_us;
     h1_parser_reset(&r->reply_parser, &w->set->h1, r->reply_fields);
-    request_deadline(r, w->now_ms + (r->up.decoded ? reply_wait(r) : r->stream_timeout_ms));
+    if (!r->up.decoded)
+        minrate_begin(r);
+    request_deadline(
+        r, w->now_ms + (r->up.decoded ? reply_wait(r) : minrate_wait(w, r->stream_timeout_ms)));
     return STEP_REPLY;
 }
 
@@ -282,6 +286,14 @@ static enum step stalled(struct request *r)
     return request_refuse(r, REFUSAL_REQUEST_TIMEOUT);
 }
 
+static enum step too_slow(struct request *r)
+{
+    if (r->step == STEP_RELAY)
+        return request_abort(r, CLIENT_CLOSE_TOO_SLOW);
+    r->client_fault = CLIENT_CLOSE_TOO_SLOW + 1;
+    return request_refuse(r, REFUSAL_REQUEST_TIMEOUT);
+}
+
 static enum step timed_out(struct request *r)
 {
     switch ((enum step)r->step) {
@@ -327,17 +339,21 @@ void request_on_timer(struct timer *t)
     uint64_t last = r->up.stamp_us > r->down.stamp_us ? r->up.stamp_us : r->down.stamp_us;
     bool streaming = r->step == STEP_RELAY ||
                      (r->step == STEP_REPLY && !r->up.done && !r->send_failed && !r->is_call);
+    uint64_t look_ms = UINT64_MAX;
+    bool slow = streaming && minrate_look(r, &look_ms);
+    if (r->down.stamp_us > last)
+        last = r->down.stamp_us; /* what only the kernel saw */
     uint64_t deadline = streaming ? last / 1000 + r->stream_timeout_ms : r->deadline_ms;
     uint64_t call_ms = r->call_deadline_us / 1000 + 1;
     if (r->call_deadline_us && call_ms < deadline)
         deadline = call_ms;
     if (r->step == STEP_TUNNEL)
         deadline = last / 1000 + r->tunnel_timeout_ms;
-    if (deadline > w->now_ms) {
-        worker_timer(w, t, deadline);
+    if (deadline > w->now_ms && !slow) {
+        worker_timer(w, t, deadline < look_ms ? deadline : look_ms);
         return;
     }
-    enum step next = grpc_call_late(r) ? call_timed_out(r) : timed_out(r);
+    enum step next = grpc_call_late(r) ? call_timed_out(r) : slow ? too_slow(r) : timed_out(r);
     if (next >= STEP_COUNT)
         return;
     r->step = (uint8_t)next;

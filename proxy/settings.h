@@ -51,6 +51,9 @@ struct settings {
     uint64_t timeout_head, timeout_idle, timeout_connect, timeout_reply, timeout_stream;
     uint64_t timeout_provider_idle, timeout_linger, timeout_removed;
     uint64_t timeout_drain, timeout_drain_delay, timeout_drain_idle, timeout_upgrade;
+    uint64_t timeout_min_rate, limit_memory; /* memory 0: not judged */
+    uint32_t limit_min_rate;                 /* bytes a second; 0: off */
+    uint32_t overload_keep_alive, overload_streams, overload_connections; /* percent */
     uint64_t timeout_proxy_header, timeout_client_hello, timeout_tunnel;
     uint64_t timeout_agent_connect, timeout_agent_ping;
     uint64_t agent_backoff, agent_backoff_max, snapshot_ttl;

@@ -1,9 +1,10 @@
 #include "proxy/stats.h"
+#include "proxy/overload.h"
 
 static const char *const client_close_words[CLIENT_CLOSE_COUNT] = {"client", "idle",
     "client-in-head", "head-timeout", "bad-request", "half-close", "client-reset", "client-in-body",
     "body-timeout", "stalled", "early-reply", "done", "refused", "provider", "deadline", "drain",
-    "no-memory", "proxy-header", "too-large", "tls", "removed"};
+    "no-memory", "proxy-header", "too-large", "tls", "removed", "too-slow", "overload"};
 static const char *const provider_error_words[PROVIDER_ERROR_COUNT] = {"refused", "connect-timeout",
     "name", "pending-timeout", "pending-full", "closed", "closed-in-head", "closed-in-body",
     "malformed", "reply-timeout", "stalled", "extra-bytes", "tls"};
@@ -126,7 +127,26 @@ static const char *tls_label(unsigned i)
     return tls_failure_word(i);
 }
 
+static const char *overload_label(unsigned i)
+{
+    return overload_step_word(i + 1);
+}
+
+static const char *dribble_label(unsigned i)
+{
+    static const char *const words[] = {"head", "request", "reply"};
+    return words[i];
+}
+
 static const struct counter_family families[] = {
+    {STAT_OVERLOAD_ENTERED, OVERLOAD_STEPS, "offshoot_overload_steps_total", "step", overload_label,
+        "Times that a worker took a step of overload."},
+    {STAT_OVERLOAD_REFUSED, OVERLOAD_STEPS, "offshoot_overload_refused_total", "step",
+        overload_label,
+        "What overload was paid with: replies that ended their connections, requests refused, "
+        "connections refused."},
+    {STAT_DRIBBLED_HEADS, 3, "offshoot_dribbles_total", "direction", dribble_label,
+        "Clients cut because they were below limits.minRate."},
     {STAT_TLS_FAILURES, TLS_FAIL_COUNT, "offshoot_tls_failures_total", "reason", tls_label,
         "TLS connections of clients that failed, by reason."},
     {STAT_PROVIDER_TLS_FAILURES, TLS_FAIL_COUNT, "offshoot_provider_tls_failures_total", "reason",
@@ -436,6 +456,13 @@ static const struct counter_single singles[] = {
     {STAT_HEALTH_TARGETS, {"offshoot_health_targets", "", "Endpoints with a health check now.", 1}},
     {STAT_HEALTH_UNHEALTHY,
         {"offshoot_endpoints_unhealthy", "", "Endpoints that are unhealthy by their check.", 1}},
+    {STAT_OVERLOAD_NOW, {"offshoot_overload_workers", "step=\"keep-alive\"",
+                            "Workers that are at this step of overload, or above it.", 1}},
+    {STAT_OVERLOAD_NOW + 1, {"offshoot_overload_workers", "step=\"streams\"",
+                                "Workers that are at this step of overload, or above it.", 1}},
+    {STAT_OVERLOAD_NOW + 2, {"offshoot_overload_workers", "step=\"connections\"",
+                                "Workers that are at this step of overload, or above it.", 1}},
+    {STAT_RESIDENT, {"offshoot_resident_bytes", "", "Resident memory of the process.", 1}},
     {STAT_GENERATION,
         {"offshoot_generation", "", "Upgrades that led to this process; 0: started anew.", 1}},
     {STAT_DRAINING, {"offshoot_draining", "", "1 while this process drains.", 1}},

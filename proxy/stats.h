@@ -77,7 +77,12 @@ enum proxy_stat {
     STAT_HEALTH_LATE,
     STAT_HEALTH_LEFT_OUT,
     STAT_ENDPOINT_ORDERS,
-    STAT_ACCEPTS,
+    STAT_DRIBBLED_HEADS, /* limits.minRate, by direction */
+    STAT_DRIBBLED_REQUESTS,
+    STAT_DRIBBLED_REPLIES,
+    STAT_OVERLOAD_ENTERED,                             /* + enum overload_step - 1 */
+    STAT_OVERLOAD_REFUSED = STAT_OVERLOAD_ENTERED + 3, /* likewise */
+    STAT_ACCEPTS = STAT_OVERLOAD_REFUSED + 3,
     STAT_ACCEPT_ERRORS,
     STAT_ACCEPT_FOREIGN,      /* from outside from=CIDR */
     STAT_CONNECTIONS_REFUSED, /* over limits.connections, answered */
@@ -149,6 +154,8 @@ enum proxy_stat {
     STAT_WORKERS,
     STAT_HEALTH_TARGETS,
     STAT_HEALTH_UNHEALTHY,
+    STAT_OVERLOAD_NOW, /* + enum overload_step - 1 */
+    STAT_RESIDENT = STAT_OVERLOAD_NOW + 3,
     STAT_GENERATION,
     STAT_DRAINING,
     STAT_COUNT

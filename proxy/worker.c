@@ -99,6 +99,7 @@ int worker_init(struct worker *w, unsigned id, struct shared *shared, struct err
     if (getrandom(w->random, sizeof w->random, 0) != sizeof w->random)
         return err_set(e, -errno, "cannot get random bytes: %s", strerror(errno));
     w->random[0] |= 1;
+    overload_init(&w->overload, w->set);
 
     struct event_config *cfg = event_config_new();
     if (cfg) {
@@ -216,6 +217,7 @@ static void sweep(struct worker *w)
     providers_sweep(w);
     bufpool_trim(&w->bufs);
     names_sweep(w);
+    overload_sweep(w);
 }
 
 /* Connections without a request: each may have one more, which is answered with `Connection:
@@ -225,9 +227,7 @@ static void close_idle(struct worker *w)
     w->drain_looked_ms = w->now_ms;
     list_for_each (it, &w->clients) {
         struct client *c = list_entry(it, struct client, link);
-        bool idle = !c->req && !c->lingering && !c->conn.in.data && !c->conn.readable;
-        if (idle && c->phase != CLIENT_HTTP2 &&
-            c->since_ms + w->set->timeout_drain_idle <= w->now_ms)
+        if (client_is_idle(c) && c->since_ms + w->set->timeout_drain_idle <= w->now_ms)
             client_close(c, CLIENT_CLOSE_DRAIN, false);
     }
 }
@@ -295,6 +295,7 @@ void worker_turn(struct worker *w, bool block)
     if (!list_empty(&w->hungry))
         budget_turn(w);
     sweep(w);
+    overload_turn(w);
     obey(w);
     flush_links(w);
     check_drain(w);

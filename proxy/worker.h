@@ -13,6 +13,7 @@
 #include "proxy/live.h"
 #include "proxy/mailbox.h"
 #include "proxy/names.h"
+#include "proxy/overload.h"
 #include "proxy/pins.h"
 #include "proxy/provider.h"
 #include "proxy/settings.h"
@@ -43,6 +44,7 @@ struct shared {
     _Atomic uint32_t connections; /* client connections of all workers */
     bool pins;                    /* an agent feeds us: revisions are stamped and followed */
     _Atomic uint32_t stopped;     /* workers whose thread has ended */
+    _Atomic uint64_t resident;    /* bytes; 0 without limits.memory */
 };
 
 /* Objects of HTTP/2 streams that are over, for the next ones. */
@@ -95,6 +97,8 @@ struct worker {
     uint64_t random[2];
     uint64_t last_sweep_ms;
     uint32_t turns[1024]; /* round robin counters, by endpoint set */
+
+    struct overload overload;
 
     bool hold_accept; /* listeners are there, but accept nothing until WORKER_ACCEPT */
     bool draining;    /* no connection is kept behind the request that it has */

@@ -163,7 +163,10 @@ static void c8_eof_in_a_request_body_is_refused(void **state)
 static void c9_a_request_body_that_stops_is_refused(void **state)
 {
     (void)state;
-    int c = loop_begin(&l, POST);
+    const char *sets[] = {"limits.minRate", "0", NULL};
+    loop_start(&l, NULL, sets);
+    int c = loop_client(&l, l.trusted);
+    loop_send(&l, c, POST);
     loop_recv(&l, l.provider[0]);
     loop_advance(&l, 59000);
     loop_send(&l, c, "6");
