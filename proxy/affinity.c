@@ -46,6 +46,7 @@ static void by_cookie(struct request *r, struct str name)
         for (unsigned i = 0; i < AFFINITY_VALUE; i++, random >>= 4)
             a->value[i] = digits[random & 15];
         a->cookie = name;
+        r->is_private = true; /* a cache would hand the cookie to others */
         value = str_of(a->value, AFFINITY_VALUE);
         counter_inc(&r->w->stats[STAT_AFFINITY_COOKIES]);
     }
@@ -75,6 +76,6 @@ struct str affinity_cookie(const struct request *r, char *out, size_t size)
     if (a->cookie.n == 0)
         return (struct str){0};
     int n = snprintf(out, size, "%.*s=%.*s; Path=/; HttpOnly; SameSite=Lax%s", STR_ARG(a->cookie),
-        AFFINITY_VALUE, a->value, r->is_secure ? "; Secure" : "");
+        AFFINITY_VALUE, a->value, r->ask.https ? "; Secure" : "");
     return n < 0 || (size_t)n >= size ? (struct str){0} : str_of(out, (size_t)n);
 }

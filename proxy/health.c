@@ -10,6 +10,7 @@
 #include <time.h>
 #include <xxhash.h>
 
+#define BLOCK    65536u
 #define FIRST_MS 500u /* the first check of an address comes within this, or the interval */
 
 /* ---- what is wanted ---- */
@@ -92,7 +93,7 @@ bool health_want(struct mailbox *control, struct endpoint_table *t, struct endpo
 
 /* ---- time ---- */
 
-static uint64_t now_ms(void)
+uint64_t health_now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -149,7 +150,7 @@ static void check_free(struct health_check *c)
     h->nchecks--;
     count_unhealthy(h, c->entry, -1);
     c->entry->check = NULL;
-    endpoint_unchecked(c->entry, now_ms());
+    endpoint_unchecked(c->entry, health_now_ms());
     endpoint_release(h->o.table, c->entry);
     event_free(c->timer);
     mem_free(c->spec);
@@ -185,7 +186,7 @@ static void judge(struct health_check *c, const char *error)
         return;
     }
     count_unhealthy(h, e, -1);
-    endpoint_judge(e, healthy, error, now_ms(), e->checked_s);
+    endpoint_judge(e, healthy, error, health_now_ms(), e->checked_s);
     count_unhealthy(h, e, 1);
     if (healthy == was_bad) {
         counter_inc(&h->o.stats[healthy ? STAT_HEALTH_RECOVERED : STAT_HEALTH_LOST]);
@@ -326,7 +327,8 @@ struct health *health_new(const struct health_options *o)
     if (!h)
         return NULL;
     h->o = *o;
-    h->random = now_ms() ^ (uintptr_t)h;
+    h->random = health_now_ms() ^ (uintptr_t)h;
+    bufpool_init(&h->bufs, BLOCK, 4, 2 * o->checks + 4);
     list_init(&h->checks);
     list_init(&h->due);
     return h;
@@ -339,5 +341,6 @@ void health_free(struct health *h)
     list_for_each (it, &h->checks)
         check_free(list_entry(it, struct health_check, link));
     health_reload(h);
+    bufpool_release(&h->bufs);
     mem_free(h);
 }

@@ -1,9 +1,12 @@
-/* Inside the health checks: what the scheduler, the connection and the two exchanges share. */
+/* Inside the health checks: what the scheduler, the connection and the exchanges share. */
 #ifndef OFFSHOOT_PROXY_HEALTH_IMPL_H
 #define OFFSHOOT_PROXY_HEALTH_IMPL_H
 
+#include "lib/base/buf.h"
 #include "lib/base/list.h"
+#include "lib/net/tls.h"
 #include "lib/wire/h1.h"
+#include "lib/wire/h2.h"
 #include "proxy/health.h"
 #include <event2/bufferevent.h>
 #include <event2/event.h>
@@ -12,8 +15,6 @@
 #define HEALTH_PROBE_MAGIC 0x68507231u
 #define HEALTH_REPLY_MAX   16384u /* bytes read of one reply */
 #define HEALTH_FIELDS      100u
-
-struct tls_client;
 
 /* TLS contexts of this thread, one for each file of certificates. */
 #define HEALTH_CONTEXTS 64
@@ -28,6 +29,7 @@ struct health {
     struct list due;    /* of health_check.turn: they wait because o.checks are running */
     uint32_t nchecks, nrunning;
     uint64_t random;
+    struct bufpool bufs; /* of HTTP/2 */
     struct health_context context[HEALTH_CONTEXTS];
     unsigned ncontexts;
 };
@@ -56,12 +58,17 @@ struct health_probe {
     int fd; /* until bev has it; -1 then */
     struct event *connecting, *deadline;
     struct bufferevent *bev;       /* NULL before the connection is up */
-    void *ssl;                     /* of bev; NULL: plain */
+    SSL *ssl;                      /* of bev; NULL: plain */
     char early[ENDPOINT_TEXT_MAX]; /* failed at once: told by `deadline` */
     /* HTTP */
     struct h1_parser parser;
     struct field fields[HEALTH_FIELDS];
     uint32_t used; /* of interim replies */
+    /* HTTP/2 */
+    struct h2 *h2;
+    struct h2_stream stream;
+    struct buf in, out;
+    uint16_t status;
     /* gRPC */
     struct grpc_session *session;
     bool heard;    /* its message came */
@@ -80,6 +87,10 @@ void health_http_input(struct health_probe *p, bool closed);
 void health_grpc_begin(struct health_probe *p);
 void health_grpc_input(struct health_probe *p, bool closed);
 void health_grpc_free(struct health_probe *p);
+void health_h2_begin(struct health_probe *p);
+void health_h2_input(struct health_probe *p, bool closed);
+void health_h2_free(struct health_probe *p);
+uint64_t health_now_ms(void); /* monotonic */
 
 /* The context for these certificates, made when missing. NULL with e. */
 struct tls_client *health_tls(struct health *h, struct str ca, struct err *e);

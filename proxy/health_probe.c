@@ -28,6 +28,7 @@ void health_probe_free(struct health_probe *p)
     if (!p)
         return;
     health_grpc_free(p);
+    health_h2_free(p);
     if (p->bev) {
         if (p->ssl) { /* no close_notify is owed: the socket is closed next */
             SSL_set_shutdown(p->ssl, SSL_RECEIVED_SHUTDOWN);
@@ -91,6 +92,8 @@ static void begin(struct health_probe *p)
         probe_well(p);
     else if (p->spec->policy.kind == HEALTH_GRPC)
         health_grpc_begin(p);
+    else if (p->spec->http2)
+        health_h2_begin(p);
     else
         health_http_begin(p);
 }
@@ -99,6 +102,8 @@ static void input(struct health_probe *p, bool closed)
 {
     if (p->spec->policy.kind == HEALTH_GRPC)
         health_grpc_input(p, closed);
+    else if (p->spec->http2)
+        health_h2_input(p, closed);
     else
         health_http_input(p, closed);
 }
@@ -152,7 +157,7 @@ static int encrypt(struct health_probe *p, struct err *e)
     struct tls_client *c = health_tls(p->h, s->tls.ca, e);
     if (!c)
         return e->code;
-    bool h2 = s->policy.kind == HEALTH_GRPC;
+    bool h2 = s->policy.kind == HEALTH_GRPC || (s->policy.kind == HEALTH_HTTP && s->http2);
     SSL *ssl = tls_client_open(c, tls_name(p, name), s->tls.insecure, h2);
     if (!ssl)
         return err_set(e, -ENOMEM, "out of memory");

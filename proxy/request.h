@@ -59,7 +59,6 @@ struct request {
     bool is_call;        /* gRPC (grpc_call.h) */
     bool connect_failed; /* the connection that it waited for could not be made */
     uint8_t bad_head;    /* enum h2_error: an HTTP/2 head was refused */
-    bool is_secure;      /* it came encrypted */
     bool is_private;     /* a carrier chose the environment: no shared cache may keep the reply */
     uint8_t share;       /* enum share (share.h): answered as a share link */
     uint8_t tunnel;      /* enum tunnel: what it becomes if all goes well */

@@ -3,14 +3,14 @@
 import ssl
 import subprocess
 import threading
-import time
 import unittest
 from concurrent import futures
 from pathlib import Path
 
 import grpc
 from harness import (
-    Incomplete, ProxyCase, connect, eventually, fixed, free_port, http_script, reply_bytes, request_bytes,
+    Incomplete, ProxyCase, connect, eventually, fixed, free_port, http_script, reply_bytes,
+    request_bytes,
 )  # fmt: skip
 
 NGINX = next((p for p in ("/usr/sbin/nginx", "/usr/bin/nginx") if Path(p).exists()), None)

@@ -1,6 +1,7 @@
 /* Active health checks against listeners of the test's own, on one event base. */
 #include "lib/net/grpc.h"
 #include "lib/net/sock.h"
+#include "lib/wire/h2.h"
 #include "proxy/health.h"
 #include "proxy/stats.h"
 #include "tests/unit/unit.h"
@@ -371,6 +372,177 @@ static void grpc_is_told_from_other_bytes(void **state)
     stop(&f);
 }
 
+/* ---- HTTP/2 ---- */
+
+static struct {
+    const char *head;
+    struct h2 *h2;
+    struct h2_stream st;
+    struct bufpool bufs;
+    struct buf in, out;
+    bool asked;
+    char text[256];
+} peer;
+
+static struct h2_stream *peer_open(struct h2 *h, void *owner)
+{
+    (void)h;
+    (void)owner;
+    memset(&peer.st, 0, sizeof peer.st);
+    return &peer.st;
+}
+
+static struct buf *peer_block(struct h2_stream *st, enum h2_kind kind)
+{
+    (void)st;
+    (void)kind;
+    return buf_hold(&peer.in, &peer.bufs) == 0 ? &peer.in : NULL;
+}
+
+static void peer_head(struct h2_stream *st, enum h2_kind kind, bool end)
+{
+    (void)st;
+    (void)kind;
+    assert_true(end);
+    peer.asked = true;
+    snprintf(peer.text, sizeof peer.text, "%.*s", (int)buf_len(&peer.in), buf_head(&peer.in));
+}
+
+static bool peer_bad(struct h2_stream *st, enum h2_kind kind, enum h2_error error)
+{
+    (void)st;
+    (void)kind;
+    (void)error;
+    return false;
+}
+
+static void peer_end(struct h2_stream *st)
+{
+    (void)st;
+}
+
+static void peer_data(struct h2_stream *st, const char *bytes, size_t n)
+{
+    (void)st;
+    (void)bytes;
+    (void)n;
+}
+
+static void peer_close(struct h2_stream *st, uint32_t code, bool unprocessed)
+{
+    (void)st;
+    (void)code;
+    (void)unprocessed;
+}
+
+static void peer_wake(struct h2 *h, struct h2_stream *st)
+{
+    (void)h;
+    (void)st;
+}
+
+static void peer_odd(struct h2 *h, enum h2_odd kind)
+{
+    (void)h;
+    (void)kind;
+}
+
+static void peer_goaway(struct h2 *h, int32_t last, uint32_t code)
+{
+    (void)h;
+    (void)last;
+    (void)code;
+}
+
+/* Answers the one request of a connection. */
+static void peer_readable(evutil_socket_t fd, short what, void *arg)
+{
+    char bytes[4096];
+    struct event *self = arg;
+    (void)what;
+    ssize_t n = recv(fd, bytes, sizeof bytes, 0);
+    if (n <= 0) {
+        event_del(self);
+        return;
+    }
+    h2_input(peer.h2, bytes, (size_t)n, 1);
+    assert_int_equal(buf_hold(&peer.out, &peer.bufs), 0);
+    if (peer.asked) {
+        struct buf head = {0};
+        peer.asked = false;
+        assert_int_equal(buf_hold(&head, &peer.bufs), 0);
+        head.end = (uint32_t)snprintf(head.data, head.size, "%s", peer.head);
+        assert_int_equal(h2_reply(&peer.st, &head, true), 0);
+        buf_drop(&head, &peer.bufs);
+    }
+    assert_int_equal(h2_output(peer.h2, &peer.out), 0);
+    if (buf_len(&peer.out))
+        send(fd, buf_head(&peer.out), buf_len(&peer.out), MSG_NOSIGNAL);
+    peer.out.start = peer.out.end = 0;
+}
+
+static void speaks_http2(const char *head, const char *error)
+{
+    static const struct h2_limits limits = {.streams = 4,
+        .window = 65535,
+        .connection_hold = 65535,
+        .head_bytes = 8192,
+        .fields = 50,
+        .odd = 100,
+        .odd_refill = 10};
+    static const struct h2_events events = {peer_open, peer_block, peer_head, peer_bad, peer_data,
+        peer_end, peer_close, peer_wake, peer_odd, peer_goaway};
+    struct fixture f;
+    struct event *reading[3] = {0};
+    unsigned served = 0;
+    start(&f, NULL, 10);
+    f.policy.path = STR("/h2");
+    f.policy.interval_ms = 20;
+    f.policy.unhealthy_after = 1;
+    memset(&peer, 0, sizeof peer);
+    bufpool_init(&peer.bufs, 65536, 4, 64);
+    peer.head = head;
+    take(&f, &f.use, health_spec_new(&f.policy, &f.tls, true, &f.s.addr));
+    while (count(&f, STAT_HEALTH_WELL) + count(&f, STAT_HEALTH_FAILED) < 1) {
+        event_base_loop(f.base, EVLOOP_ONCE);
+        if (f.s.accepted == served)
+            continue;
+        assert_true(served < 1);
+        peer.h2 = h2_new(true, &limits, &events, NULL);
+        reading[served] = event_new(
+            f.base, f.s.peer[served], EV_READ | EV_PERSIST, peer_readable, event_self_cbarg());
+        event_add(reading[served++], NULL);
+    }
+    assert_string_equal(f.use.entry->error, error);
+    assert_non_null(strstr(peer.text, "GET /h2 "));
+    assert_non_null(strstr(peer.text, "\r\nuser-agent: offshoot-health\r\n"));
+    event_free(reading[0]);
+    h2_free(peer.h2);
+    buf_drop(&peer.in, &peer.bufs);
+    buf_drop(&peer.out, &peer.bufs);
+    bufpool_release(&peer.bufs);
+    stop(&f);
+}
+
+static void providers_of_http2_are_asked_in_http2(void **state)
+{
+    (void)state;
+    speaks_http2("HTTP/1.1 204 No Content\r\n\r\n", "");
+    speaks_http2("HTTP/1.1 500 Oh\r\n\r\n", "answered 500");
+}
+
+static void http2_is_told_from_http1(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f, NULL, 10);
+    f.s.reply = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    take(&f, &f.use, health_spec_new(&f.policy, &f.tls, true, &f.s.addr));
+    until(&f, STAT_HEALTH_LOST, 1);
+    assert_int_equal(strncmp(f.use.entry->error, "not HTTP/2: ", 12), 0);
+    stop(&f);
+}
+
 /* ---- memory ---- */
 
 static void without_memory_it_is_tried_again(void **state)
@@ -428,6 +600,8 @@ int main(void)
         cmocka_unit_test(checks_at_a_time_are_bounded),
         cmocka_unit_test(grpc_health_is_asked),
         cmocka_unit_test(grpc_is_told_from_other_bytes),
+        cmocka_unit_test(providers_of_http2_are_asked_in_http2),
+        cmocka_unit_test(http2_is_told_from_http1),
         cmocka_unit_test(without_memory_it_is_tried_again),
         cmocka_unit_test(specs_are_told_apart),
     };
