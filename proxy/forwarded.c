@@ -64,12 +64,6 @@ static struct str peer_ip(const struct request *r, char text[ADDR_TEXT_MAX])
     return peer.kind == ADDR_IP6 ? str_of(text + 1, n - 3) : str_of(text, n - 1);
 }
 
-static bool over_tls(const struct client *c)
-{
-    const struct client *on = c->phase == CLIENT_STREAM && c->parent ? c->parent : c;
-    return on->tls_us != 0;
-}
-
 /* RFC 7239 section 6: an IPv6 address in brackets and quotes. */
 static void put_node(struct out *o, struct str ip)
 {
@@ -134,7 +128,7 @@ static void say_rfc7239(const struct request *r, struct out *o, struct str ip)
         put_str(o, r->head.authority);
         PUT(o, "\"");
     }
-    if (over_tls(r->client))
+    if (r->client->tls)
         PUT(o, ";proto=https\r\n");
     else
         PUT(o, ";proto=http\r\n");
@@ -149,7 +143,7 @@ static void say(const struct request *r, struct out *o)
         put_str(o, ip);
         PUT(o, "\r\n");
     }
-    if (over_tls(r->client))
+    if (r->client->tls)
         PUT(o, "x-forwarded-proto: https\r\n");
     else
         PUT(o, "x-forwarded-proto: http\r\n");

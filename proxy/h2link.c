@@ -161,7 +161,7 @@ static const struct h2_events events = {.open = on_open,
     .odd = on_odd,
     .goaway = on_goaway};
 
-static struct h2_limits limits_of(const struct settings *set, uint32_t streams)
+static struct h2_limits limits_of(const struct settings *set, uint32_t streams, bool server)
 {
     return (struct h2_limits){.streams = streams,
         .window = (uint32_t)set->h2_window,
@@ -169,7 +169,8 @@ static struct h2_limits limits_of(const struct settings *set, uint32_t streams)
         .head_bytes = (uint32_t)set->limit_head,
         .fields = (uint16_t)set->limit_fields,
         .odd = set->h2_odd,
-        .odd_refill = set->h2_odd_refill};
+        .odd_refill = set->h2_odd_refill,
+        .extended = server};
 }
 
 int h2link_open(struct h2link *l, struct conn *conn, bool server, uint32_t streams,
@@ -178,7 +179,7 @@ int h2link_open(struct h2link *l, struct conn *conn, bool server, uint32_t strea
     *l = (struct h2link){.magic = H2LINK_MAGIC, .server = server, .conn = conn, .side = side};
     list_init(&l->streams);
     list_init(&l->flush);
-    l->limits = limits_of(conn->w->set, streams);
+    l->limits = limits_of(conn->w->set, streams, server);
     l->h2 = h2_new(server, &l->limits, &events, l);
     if (!l->h2)
         return -ENOMEM;
@@ -211,6 +212,16 @@ void h2link_mark(struct h2link *l)
 {
     if (list_empty(&l->flush))
         list_append(&l->conn->w->flush, &l->flush);
+}
+
+/* Those that wait for the peer's SETTINGS go on. */
+static void settle(struct h2link *l)
+{
+    if (l->settled || l->server || !h2_settled(l->h2))
+        return;
+    l->settled = true;
+    list_for_each (it, &l->streams)
+        wake_strm(list_entry(it, struct h2strm, link));
 }
 
 /* What the last bytes said is done; nothing may be read any more. */
@@ -248,6 +259,7 @@ void h2link_run(struct h2link *l)
         }
         if (rc != 0)
             end_session(l);
+        settle(l);
     }
     if (buf_len(&c->in) == 0)
         buf_drop(&c->in, &w->bufs);
@@ -388,8 +400,9 @@ static enum io strm_write(struct conn *c, struct str *span)
         if (io != IO_OK)
             return io;
     }
-    bool nothing = buf_len(&c->out) == 0 && !(span && span->n);
-    if (s->st.end_out || !s->st.head_out || (nothing && !c->last)) { /* also: interim heads only */
+    bool asks = s->st.connect && !s->tunnel && !l->server; /* its end is not the head's */
+    bool last = c->last && !asks, nothing = buf_len(&c->out) == 0 && !(span && span->n);
+    if (s->st.end_out || !s->st.head_out || (nothing && !last)) { /* also: interim heads only */
         if (nothing)
             buf_drop(&c->out, &c->w->bufs);
         return IO_OK;
@@ -400,12 +413,12 @@ static enum io strm_write(struct conn *c, struct str *span)
     if (!span)
         span = &none;
     h2link_mark(l);
-    int rc = h2_send(&s->st, to, &c->out, span, c->last);
+    int rc = h2_send(&s->st, to, &c->out, span, last);
     /* The buffer is full, the socket perhaps not. */
     while (rc == 1 && buf_space(to) < FRAME_BYTES && conn_write(l->conn, NULL) == IO_OK) {
         if (buf_hold(to, &c->w->bufs) != 0)
             return IO_NO_MEMORY;
-        rc = h2_send(&s->st, to, &c->out, span, c->last);
+        rc = h2_send(&s->st, to, &c->out, span, last);
     }
     if (rc == 1) {
         c->writable = false;
@@ -458,6 +471,23 @@ bool h2strm_unprocessed(const struct conn *c)
     return strm(c)->unprocessed;
 }
 
+bool h2strm_settled(const struct conn *c)
+{
+    const struct h2strm *s = strm(c);
+    return !s->l || s->l->settled;
+}
+
+bool h2strm_extended(const struct conn *c)
+{
+    const struct h2strm *s = strm(c);
+    return s->l && h2_peer_extended(s->l->h2);
+}
+
+void h2strm_tunnel(struct conn *c)
+{
+    strm(c)->tunnel = true;
+}
+
 bool h2strm_failed(const struct conn *c)
 {
     return strm(c)->failed;
@@ -472,6 +502,10 @@ void h2strm_framing(const struct conn *c, struct h1_head *head)
 {
     const struct h2strm *s = strm(c);
     head->keep_alive = true;
+    if (!head->status && (head->upgrade || head->method_id == H1_CONNECT)) {
+        head->framing = H1_NO_BODY; /* what follows is no body of the request */
+        return;
+    }
     bool none = s->head_only || (head->status && head->framing == H1_NO_BODY);
     if (s->head_only && head->framing == H1_UNTIL_CLOSE && head->status >= 200) {
         head->has_length = true; /* HTTP/1 has to say so */

@@ -44,6 +44,7 @@ struct h2link {
     bool goaway;  /* no new streams: the peer's or ours */
     bool closing; /* the session is over: closed once its last frames have left */
     bool more;    /* `room` is due */
+    bool settled; /* client: the peer's SETTINGS are here */
     struct conn *conn;
     struct h2 *h2;
     const struct h2link_side *side;
@@ -65,6 +66,7 @@ struct h2strm {
     bool ended;          /* END_STREAM came */
     bool head_only;      /* it came with the (final) head */
     bool failed;         /* reset, by whomever */
+    bool tunnel;         /* client: an extended CONNECT that was taken; until then it stays open */
     bool unprocessed;    /* nothing was done with it: may be said again elsewhere */
 };
 
@@ -95,6 +97,12 @@ bool h2strm_unprocessed(const struct conn *c);
 bool h2strm_failed(const struct conn *c);
 /* Why its head was refused (H2_OK: it was not). */
 enum h2_error h2strm_bad(const struct conn *c);
+/* Client: whether the peer takes extended CONNECT (RFC 8441), once its SETTINGS are here; on_ready
+ * is called when they come. */
+bool h2strm_settled(const struct conn *c);
+bool h2strm_extended(const struct conn *c);
+/* Client: an extended CONNECT was answered 2xx: from now on conn->last ends the stream. */
+void h2strm_tunnel(struct conn *c);
 /* Trailers that came behind the body, as HTTP/1 text "0" CRLF lines CRLF; "" without any. */
 struct str h2strm_trailers(const struct conn *c);
 /* Trailers to be sent behind the body: text lines. 0, -ENOMEM. */

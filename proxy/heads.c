@@ -11,6 +11,7 @@
 #include "proxy/share.h"
 #include "proxy/token.h"
 #include "proxy/trace.h"
+#include "proxy/tunnel.h"
 #include "proxy/worker.h"
 #include <errno.h>
 #include <stdio.h>
@@ -144,7 +145,7 @@ static void put_request_framing(const struct request *r, struct out *o)
     }
     if (r->tunnel == TUNNEL_UPGRADE) {
         PUT(o, "connection: upgrade\r\nupgrade: ");
-        put(o, r->offer, r->offer_len);
+        put_str(o, tunnel_offer(r));
         PUT(o, "\r\n");
     } else if (r->head.te_trailers) {
         PUT(o, "te: trailers\r\nconnection: te\r\n");
@@ -265,11 +266,16 @@ int heads_interim(const struct request *r, struct buf *b)
     return out_end(&o, b);
 }
 
-int heads_switching(const struct request *r, struct str protocol, struct buf *b)
+int heads_switching(const struct request *r, struct str protocol, struct str accept, struct buf *b)
 {
     struct out o = out_begin(b);
-    heads_put_status(&o, 101, r->reply.reason);
+    heads_put_status(&o, 101, r->reply.status == 101 ? r->reply.reason : (struct str){0});
     put_reply_fields(r, &o);
+    if (accept.n) {
+        PUT(&o, "sec-websocket-accept: ");
+        put_str(&o, accept);
+        PUT(&o, "\r\n");
+    }
     PUT(&o, "connection: upgrade\r\nupgrade: ");
     put_str(&o, protocol);
     PUT(&o, "\r\n\r\n");

@@ -11,8 +11,9 @@ void heads_trace(struct request *r);
 int heads_request(struct request *r, struct buf *b);
 /* An interim reply (1xx). */
 int heads_interim(const struct request *r, struct buf *b);
-/* The 101 by which a tunnel begins. protocol: which of those offered. */
-int heads_switching(const struct request *r, struct str protocol, struct buf *b);
+/* The 101 by which a tunnel begins. protocol: which of those offered; accept: a
+ * sec-websocket-accept that the reply lacks, or empty. */
+int heads_switching(const struct request *r, struct str protocol, struct str accept, struct buf *b);
 /* The final reply's head; *ret_framing: how the body is written. */
 int heads_reply(struct request *r, struct buf *b, uint8_t *ret_framing);
 /* A whole reply of our own: the refusal's statuses, x-offshoot-error, a body by Accept. */

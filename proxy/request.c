@@ -259,8 +259,10 @@ bool request_client_alive(struct request *r)
     char byte;
     if (c->phase == CLIENT_STREAM) { /* it cannot have ended: only have been reset */
         bool gone = h2strm_failed(&c->conn);
-        if (gone)
+        if (gone) {
+            r->tunnel_end = TUNNEL_END_CLIENT_RESET;
             client_close(c, CLIENT_CLOSE_RESET, false);
+        }
         return !gone;
     }
     if (r->step <= STEP_DECIDE || !r->up.decoded || r->half_closed)

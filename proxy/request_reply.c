@@ -148,6 +148,8 @@ enum step request_step_reply(struct request *r)
             if (st == H1_DONE) {
                 if (conn_is_stream(p))
                     h2strm_framing(p, &r->reply);
+                if (r->tunnel == TUNNEL_UPGRADE && conn_is_stream(p) && r->reply.status / 100 == 2)
+                    return tunnel_switched(r);
                 if (r->reply.status >= 200)
                     return final_reply(r);
                 enum step next = interim_reply(r);

@@ -209,6 +209,11 @@ enum step request_step_send(struct request *r)
 {
     struct worker *w = r->w;
     struct conn *c = &r->pconn->conn;
+    if (r->tunnel && conn_is_stream(c)) {
+        enum step next;
+        if (!tunnel_may_ask(r, &next))
+            return next;
+    }
     r->t_connected = w->now_us;
     r->up.framing = framing_to_provider(r);
     if (buf_hold(&c->out, &w->bufs) != 0)
@@ -302,6 +307,8 @@ static enum step timed_out(struct request *r)
     case STEP_CONNECT:
         return r->waiting_conn ? request_try_failed(r, PROVIDER_PENDING_TIMEOUT, REFUSAL_OVERLOAD)
                                : request_try_failed(r, PROVIDER_CONNECT_TIMEOUT, REFUSAL_CONNECT);
+    case STEP_SEND: /* waits for the SETTINGS of a provider */
+        return request_try_failed(r, PROVIDER_CONNECT_TIMEOUT, REFUSAL_CONNECT);
     case STEP_REPLY:
         return r->up.done || r->send_failed
                    ? request_try_failed(r, PROVIDER_REPLY_TIMEOUT, REFUSAL_TIMEOUT)

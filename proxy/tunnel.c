@@ -1,7 +1,9 @@
 #include "proxy/tunnel.h"
 #include "lib/base/mem.h"
 #include "lib/wire/upgrade.h"
+#include "proxy/h2link.h"
 #include "proxy/heads.h"
+#include "proxy/tls_conn.h"
 #include "proxy/worker.h"
 #include <sys/socket.h>
 
@@ -38,6 +40,8 @@ enum step tunnel_judge(struct request *r)
     if (r->head.method_id == H1_CONNECT)
         return judge_connect(r);
     int n = upgrade_offer(r->fields, r->head.nfields, r->offer);
+    if (n == 0 && r->client->phase == CLIENT_STREAM)
+        return request_refuse(r, REFUSAL_UNSUPPORTED); /* an extended CONNECT cannot be ignored */
     if (n == 0)
         return STEP_COUNT; /* nothing but what a server may ignore */
     r->keep = false;
@@ -46,6 +50,30 @@ enum step tunnel_judge(struct request *r)
     r->offer_len = (uint8_t)n;
     r->tunnel = TUNNEL_UPGRADE;
     return STEP_COUNT;
+}
+
+struct str tunnel_offer(const struct request *r)
+{
+    struct str offer = str_of(r->offer, r->offer_len);
+    if (r->pconn && conn_is_stream(&r->pconn->conn))
+        offer.n = str_find(offer, ',');
+    return offer;
+}
+
+bool tunnel_may_ask(struct request *r, enum step *ret_next)
+{
+    struct conn *p = &r->pconn->conn;
+    if (h2strm_failed(p)) {
+        *ret_next = request_try_failed(r, PROVIDER_CLOSED, REFUSAL_BAD_REPLY);
+    } else if (!h2strm_settled(p)) {
+        request_deadline(r, r->w->now_ms + r->connect_timeout_ms);
+        *ret_next = STEP_WAIT;
+    } else if (!h2strm_extended(p)) {
+        *ret_next = request_refuse(r, REFUSAL_UNSUPPORTED);
+    } else {
+        return true;
+    }
+    return false;
 }
 
 /* ---- the beginning ---- */
@@ -94,6 +122,8 @@ static enum step begin(struct request *r)
     if (!keep_words(r))
         return r->replied ? request_abort(r, CLIENT_CLOSE_NO_MEMORY)
                           : request_refuse(r, REFUSAL_OVERLOAD);
+    if (conn_is_stream(&r->pconn->conn))
+        h2strm_tunnel(&r->pconn->conn);
     flow_init(&r->up, &raw, &w->set->h1, H1_UNTIL_CLOSE, false);
     flow_init(&r->down, &raw, &w->set->h1, H1_UNTIL_CLOSE, false);
     r->up.stamp_us = r->down.stamp_us = w->now_us;
@@ -125,16 +155,56 @@ static enum step bad_reply(struct request *r)
     return request_try_failed(r, PROVIDER_MALFORMED, REFUSAL_BAD_REPLY);
 }
 
+static struct str named(const struct field *fields, unsigned n, struct str name)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (fields[i].id == FIELD_OTHER && str_eq(field_name(&fields[i]), name))
+            return field_value(&fields[i]);
+    return (struct str){0};
+}
+
+/* The answer to a handshake whose key we made ourselves: nobody else will look at it. */
+static bool proof_is_right(const struct request *r, struct str taken)
+{
+    char want[WEBSOCKET_ACCEPT_LEN];
+    if (r->client->phase != CLIENT_STREAM || !str_ieq(taken, STR("websocket")))
+        return true;
+    struct str key = named(r->fields, r->head.nfields, STR("sec-websocket-key"));
+    struct str have = named(r->reply_fields, r->reply.nfields, STR("sec-websocket-accept"));
+    return websocket_accept(key, want) && str_eq(have, str_of(want, sizeof want));
+}
+
+/* On a stream the status says it all. */
+static struct str taken_protocol(const struct request *r)
+{
+    struct str offer = tunnel_offer(r);
+    if (conn_is_stream(&r->pconn->conn))
+        return offer;
+    struct str taken = upgrade_taken(offer, r->reply_fields, r->reply.nfields);
+    return proof_is_right(r, taken) ? taken : (struct str){0};
+}
+
+/* What the client's handshake needs and a provider on HTTP/2 does not say. */
+static struct str missing_proof(
+    const struct request *r, struct str taken, char proof[WEBSOCKET_ACCEPT_LEN])
+{
+    struct str key = named(r->fields, r->head.nfields, STR("sec-websocket-key"));
+    bool missing = conn_is_stream(&r->pconn->conn) && r->client->phase != CLIENT_STREAM &&
+                   str_ieq(taken, STR("websocket"));
+    return missing && websocket_accept(key, proof) ? str_of(proof, WEBSOCKET_ACCEPT_LEN)
+                                                   : (struct str){0};
+}
+
 enum step tunnel_switched(struct request *r)
 {
     struct conn *c = &r->client->conn;
-    struct str offer = str_of(r->offer, r->offer_len);
-    struct str taken = upgrade_taken(offer, r->reply_fields, r->reply.nfields);
-    if (r->tunnel != TUNNEL_UPGRADE || taken.n == 0 || r->head.minor == 0)
+    char proof[WEBSOCKET_ACCEPT_LEN];
+    struct str taken = taken_protocol(r);
+    if (taken.n == 0)
         return bad_reply(r);
     if (buf_hold(&c->out, &r->w->bufs) != 0)
         return request_refuse(r, REFUSAL_OVERLOAD);
-    if (heads_switching(r, taken, &c->out) != 0)
+    if (heads_switching(r, taken, missing_proof(r, taken, proof), &c->out) != 0)
         return bad_reply(r);
     r->replied = true;
     r->status = 101;
@@ -146,10 +216,13 @@ enum step tunnel_switched(struct request *r)
 /* ---- the flows ---- */
 
 /* A stream of HTTP/2 has ended with its last frame. */
-static void end_sending(const struct conn *c)
+static void end_sending(struct conn *c)
 {
-    if (c->fd >= 0)
-        shutdown(c->fd, SHUT_WR);
+    if (c->fd < 0)
+        return;
+    if (tls_conn_is(c))
+        tls_conn_shut(c);
+    shutdown(c->fd, SHUT_WR);
 }
 
 /* What is closed next goes with a reset, so that the peer does not take it for an end. */

@@ -8,7 +8,11 @@
  * flows. An end of one side is passed on as an end, the other direction goes on; a reset is passed
  * on as a reset. A tunnel holds neither a snapshot nor the block of its head, counts in its own
  * gauge, and ends when no byte passed for timeouts.tunnel. docs/internals/close-table.md, rows T,
- * says what happens when. */
+ * says what happens when.
+ *
+ * On HTTP/2 an upgrade is an extended CONNECT (RFC 8441), and both forms meet in the middle as the
+ * HTTP/1 one: the key of a WebSocket handshake is made or its answer computed where one side has
+ * none. A stream's END_STREAM is the end of that side. */
 #ifndef OFFSHOOT_PROXY_TUNNEL_H
 #define OFFSHOOT_PROXY_TUNNEL_H
 
@@ -17,9 +21,15 @@
 /* The head is whole and asks for a tunnel, or seems to: judges it. STEP_COUNT: go on (r->tunnel
  * says as what), else the step that follows a refusal. */
 enum step tunnel_judge(struct request *r);
+/* The head of an upgrade is about to be sent on a stream of HTTP/2, where the provider must have
+ * said that it takes such (RFC 8441). False: *ret_next is the next step. */
+bool tunnel_may_ask(struct request *r, enum step *ret_next);
+/* What is offered to this provider: a list, on HTTP/2 the first of it alone. */
+struct str tunnel_offer(const struct request *r);
 /* The connection to the provider stands (CONNECT, tcp): no head is sent. */
 enum step tunnel_connected(struct request *r);
-/* The provider answered 101: a tunnel if it took what was offered, else a bad reply. */
+/* The provider answered 101, or 2xx on a stream: a tunnel if it took what was offered, else a bad
+ * reply. */
 enum step tunnel_switched(struct request *r);
 enum step request_step_tunnel(struct request *r);
 /* No byte for timeouts.tunnel. */
