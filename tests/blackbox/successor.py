@@ -5,10 +5,14 @@ that its end can be awaited and judged like that of any other."""
 
 import ctypes
 import os
+import queue
 import signal
 import socket
 import threading
 
+import grpc
+
+import http2
 from harness import SECONDS, connect, eventually, request_bytes
 from load import Load
 
@@ -31,8 +35,10 @@ class Adopted:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
             except ChildProcessError:
-                # Its parent still runs; gone is gone.
-                return None if os.path.exists(f"/proc/{self.pid}") else 0
+                # The process before it still runs, and reaps it: how it ended is told in its log.
+                if not os.path.exists(f"/proc/{self.pid}"):
+                    self.returncode = 0
+                return self.returncode
             if pid:
                 self.returncode = os.waitstatus_to_exitcode(status)
         return self.returncode
@@ -138,6 +144,51 @@ class Pulse(Repeated):
         pid = self.proxy.admin_json("/status")["pid"]
         if pid not in self.pids:
             self.pids.append(pid)
+
+
+class Streams(Repeated):
+    """HTTP/2: a request each time on a connection that is kept until it says GOAWAY."""
+
+    pause = 0.05
+
+    def __init__(self, address):
+        self.address, self.client = address, None
+        super().__init__()
+
+    def once(self):
+        self.client = self.client or http2.connect(self.address)
+        reply = self.client.ask(path="/streams", authority="shop")
+        if (reply.status, reply.body) != (200, b"/streams"):
+            raise AssertionError(f"{reply}")
+        if self.client.goaways:
+            self.client.close()
+            self.client = None
+
+    def close(self):
+        super().close()
+        if self.client:
+            self.client.close()
+
+
+class Talk:
+    """A bidirectional call of gRPC that stays open, said and heard one message at a time."""
+
+    def __init__(self, address):
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        self.channel = grpc.insecure_channel(address, own)
+        self.words = queue.Queue()
+        method = self.channel.stream_stream("/t.Echo/Echo", lambda m: m, lambda m: m)
+        self.replies = method(iter(self.words.get, None))
+
+    def ask(self, word):
+        self.words.put(word)
+        return next(self.replies)
+
+    def end(self):
+        self.words.put(None)
+        if list(self.replies) or self.replies.code() is not grpc.StatusCode.OK:
+            raise AssertionError(f"no clean end: {self.replies.code()}")
+        self.channel.close()
 
 
 class Slow(Repeated):

@@ -13,11 +13,48 @@ from pathlib import Path
 
 from harness import (BUILD, ONE_SHOP, Counters, Incomplete, Program, Provider, ProxyCase, connect,
                      eventually, fixed, free_ports, request_bytes, sanitized)
-from successor import Pulse, Slow, UpgradeLoad, adopt_orphans, follow, unused
+from successor import Pulse, Slow, Streams, Talk, UpgradeLoad, adopt_orphans, follow, unused
+from test_grpc_calls import Service
+
+import websocket
 
 REQUESTS = 8_000 if sanitized() else 110_000
 UPGRADES = 10
 CONNECTIONS = 48
+
+SHOP = """\
+apiVersion: offshoot.dev/v1
+kind: Service
+metadata: {name: shop}
+spec: {}
+---
+apiVersion: offshoot.dev/v1
+kind: Service
+metadata: {name: chat}
+spec: {}
+---
+apiVersion: offshoot.dev/v1
+kind: Service
+metadata: {name: calls}
+spec: {protocol: grpc}
+---
+apiVersion: offshoot.dev/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  defaultEnvironment: main
+  routes: [{path: /chat, service: chat}, {path: /t.Echo, service: calls}, {path: /, service: shop}]
+---
+apiVersion: offshoot.dev/v1
+kind: Environment
+metadata: {name: main}
+spec:
+  mode: baseline
+  providers:
+    shop: {endpoints: ["%s"]}
+    chat: {endpoints: ["%s"]}
+    calls: {endpoints: ["%s"]}
+"""
 
 NGINX = """worker_processes 1;
 daemon off;
@@ -124,19 +161,41 @@ class UnderLoad(UpgradeCase):
         return f"127.0.0.1:{port}"
 
     def configure(self, workers):
-        self.write("conf.yaml", f"workers: {workers}\ntimeouts: {{providerIdle: 1s}}\n")
+        self.write("conf.yaml", f"workers: {workers}\n"
+                   "timeouts: {providerIdle: 1s, drain: 10m, upgrade: 60s}\n")
+
+    def begin_shop(self):
+        """A shop behind nginx, a chat of WebSockets, and a gRPC service."""
+        chat, calls = self.provider(websocket.echo), self.closes(Service("main"))
+        self.configure(2)
+        graph = SHOP % (self.start_echo(), chat.address, f"127.0.0.1:{calls.port}")
+        self.begin((self.folder / "conf.yaml").read_text(), graph)
+
+    def open_streams(self):
+        """One of each, in use."""
+        opened = [websocket.Client(connect(self.proxy.address)), Talk(self.proxy.address)]
+        self.use(opened)
+        return opened
+
+    def use(self, streams):
+        for n, stream in enumerate(streams):
+            word = b"%d of %d" % (n, len(streams))
+            self.assertEqual(stream.ask(word), word)
 
     def test_ten_upgrades_lose_nothing(self):
-        echo = self.start_echo()
-        self.begin("workers: 2", ONE_SHOP % echo)
+        self.begin_shop()
+        through_all = self.open_streams()
+        eventually(lambda: self.proxy.counters().get("offshoot_clients") == 2)
         fds = self.proxy.fds()
         load = self.closes(UpgradeLoad(self.proxy.address, CONNECTIONS, 5))
         slow = [self.closes(Slow(self.proxy.address, 0.05 * (1 + n))) for n in range(8)]
+        slow += [self.closes(Streams(self.proxy.address)) for _ in range(4)]
         pulse = self.closes(Pulse(self.proxy))
         # Workers in each generation; sockets are never fewer than before.
         workers = {3: 4, 6: 1, 8: 2}
         for n in range(1, UPGRADES + 1):
             self.configure(workers.get(n, self.proxy.admin_json("/status")["workers"]))
+            through_one = self.open_streams()
             load.run(load.done + REQUESTS // (2 * UPGRADES))
             command = subprocess.Popen(
                 [BUILD / "offshootctl", "--socket", self.folder / "a.sock", "--json", "proxy",
@@ -146,6 +205,9 @@ class UnderLoad(UpgradeCase):
             self.assertEqual(command.returncode, 0, err)
             self.follow(json.loads(out))
             load.run(load.done + REQUESTS // (2 * UPGRADES))
+            self.use(through_one + through_all)
+            for stream in through_one:
+                stream.end()
         load.finish()
         load.close()
         for thread in [*slow, pulse]:
@@ -155,12 +217,15 @@ class UnderLoad(UpgradeCase):
         self.assertGreaterEqual(load.done, REQUESTS)
         self.assertEqual(load.done, load.sent)
         self.assertEqual(len(pulse.pids), UPGRADES + 1)
+        for stream in through_all:
+            stream.end()
         self.old_ones_end()
         self.assertEqual(processes_of(self.binary), [self.proxy.pid])
         status = self.proxy.admin_json("/status")
         self.assertEqual((status["upgrade"]["generation"], status["workers"]), (UPGRADES, 2))
         self.assertEqual(self.proxy.counters().get("offshoot_generation"), UPGRADES)
-        # Two sockets more than in the beginning: those of the four workers that there were.
+        # Two sockets more than in the beginning, those of the four workers that there were; there
+        # were streams then, and their providers.
         self.proxy.fds_at_start = fds + 2
 
 
