@@ -108,6 +108,7 @@ static uint64_t step_since(const struct request *r)
     case STEP_REPLY:
         return r->t_connected;
     case STEP_RELAY:
+    case STEP_TUNNEL:
         return r->t_reply;
     case STEP_OWN:
         return r->t_own;
@@ -156,6 +157,7 @@ static void add_request(struct live_part *p, const struct request *r)
     row.age_us = age;
     row.worker = (uint16_t)r->w->id;
     row.trusted = r->client->listener->spec.trusted;
+    row.tls = r->client->tls;
     row.protocol = logline_protocol(r);
     row.state = state.p;
     fill_request(r, &row);
@@ -173,6 +175,7 @@ static const char *client_state(const struct client *c)
     if (c->req)
         return step_word(c->req->step);
     return c->phase == CLIENT_PROXY ? "proxy-header"
+           : c->phase == CLIENT_TLS ? "handshake"
            : c->phase == CLIENT_TCP ? "server-name"
                                     : "idle";
 }
@@ -232,6 +235,7 @@ void live_add_pconn(struct live_part *p, const struct pconn *c)
     memset(&row, 0, sizeof row);
     put_addr(row.address, &c->provider->addr);
     row.side = LIVE_PROVIDER;
+    row.tls = c->conn.ops != NULL; /* the only other transport of a connection */
     row.worker = (uint16_t)w->id;
     row.protocol = spoken_word(c->kind == PCONN_SESSION ? SPOKEN_HTTP2 : SPOKEN_HTTP1);
     row.state = pconn_state(c);

@@ -162,6 +162,7 @@ static enum io fill(struct tls_conn *t)
     while (n < 0 && errno == EINTR);
     if (n > 0) {
         t->raw_in.end += (uint32_t)n;
+        c->received += (uint64_t)n;
         counter_add(
             &w->stats[c->magic == CLIENT_MAGIC ? STAT_CLIENT_BYTES_IN : STAT_PROVIDER_BYTES_IN],
             (uint64_t)n);
@@ -196,6 +197,7 @@ static enum io flush(struct tls_conn *t)
         counter_add(&c->w->stats[c->magic == CLIENT_MAGIC ? STAT_CLIENT_BYTES_OUT
                                                           : STAT_PROVIDER_BYTES_OUT],
             (uint64_t)n);
+        c->sent += (uint64_t)n;
         buf_consume(&t->raw_out, (uint32_t)n);
         c->unsure = false;
         if ((uint32_t)n < all)

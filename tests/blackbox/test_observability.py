@@ -163,7 +163,7 @@ class Connections(WatchCase):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         many = min(many, hard - 500)
-        config = self.write("proxy.yaml", f"limits: {{connections: {many + 100}}}\n")
+        config = self.write("proxy.yaml", f"limits: {{connections: {2 * many}}}\n")
         self.proxy = self.start_proxy(ONE_SHOP % self.provider().address, "-c", config)
         idle = contextlib.ExitStack()
         self.addCleanup(idle.close)
