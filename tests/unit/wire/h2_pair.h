@@ -104,8 +104,8 @@ static inline bool pair_bad_head(struct h2_stream *st, enum h2_kind kind, enum h
 static inline void pair_data(struct h2_stream *st, const char *p, size_t len)
 {
     struct seen *n = seen_of(st);
-    if (n->body_n + len <= sizeof(n->body))
-        memcpy(n->body + n->body_n, p, len);
+    size_t room = n->body_n < sizeof(n->body) ? sizeof(n->body) - n->body_n : 0;
+    memcpy(n->body + sizeof(n->body) - room, p, len < room ? len : room);
     n->body_n += len;
 }
 
