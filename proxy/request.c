@@ -37,7 +37,8 @@
 #include <sys/socket.h>
 
 #define FREE_REQUESTS_KEPT 256
-#define RETRY_PERCENT      20 /* retries among all requests, unless the policy says otherwise */
+#define HEAD_SMALL         2048u /* bytes of a head for which a small block leaves scratch enough */
+#define RETRY_PERCENT      20    /* retries among all requests, unless the policy says otherwise */
 
 static enum step step_head(struct request *r);
 static enum step step_decide(struct request *r);
@@ -215,7 +216,7 @@ static void request_release(struct request *r)
     request_drop_snapshot(r);
     ratelimit_done(r);
     tunnel_release(r);
-    buf_drop(&r->head_block, &w->bufs);
+    request_drop_head(r);
     buf_drop(&r->replay, &w->bufs);
 }
 
@@ -289,10 +290,49 @@ static enum step bad_request(struct request *r, enum h1_error e)
     return request_refuse(r, large ? REFUSAL_TOO_LARGE : REFUSAL_BAD_REQUEST);
 }
 
+/* Some views are of static text. */
+static void move_str(struct str *s, struct str from, const char *to)
+{
+    if (s->p >= from.p && s->p < from.p + from.n)
+        s->p = to + (s->p - from.p);
+}
+
+/* Many streams of one connection may wait at a time: a small head moves to a small block. False:
+ * it is not small, or there is no block. */
+static bool take_small_head(struct request *r, struct conn *c)
+{
+    struct h1_head *h = &r->head;
+    if (h->size > HEAD_SMALL || buf_hold(&r->head_block, &r->w->small) != 0)
+        return false;
+    const char *from = buf_head(&c->in), *to = r->head_block.data;
+    buf_put(&r->head_block, from, h->size);
+    for (struct field *f = r->fields, *end = f + h->nfields; f < end; f++) {
+        f->name = to + (f->name - from);
+        f->value = to + (f->value - from);
+    }
+    struct str head = str_of(from, h->size);
+    move_str(&h->method, head, to);
+    move_str(&h->target, head, to);
+    move_str(&h->path, head, to);
+    move_str(&h->authority, head, to);
+    buf_consume(&c->in, h->size);
+    if (buf_len(&c->in) == 0)
+        buf_drop(&c->in, &r->w->bufs);
+    r->scratch = (struct scratch){buf_tail(&r->head_block), 0, buf_space(&r->head_block)};
+    return true;
+}
+
+void request_drop_head(struct request *r)
+{
+    buf_drop(&r->head_block, r->head_block.size == SMALL_BYTES ? &r->w->small : &r->w->bufs);
+}
+
 /* The block with the head becomes the request's; what came behind it stays the connection's. */
 static bool take_head(struct request *r)
 {
     struct conn *c = &r->client->conn;
+    if (r->client->phase == CLIENT_STREAM && take_small_head(r, c))
+        return true;
     uint32_t end = c->in.start + r->head.size, rest = c->in.end - end;
     r->head_block = c->in;
     r->head_block.end = end;

@@ -144,6 +144,8 @@ void request_run(struct request *r);
 void request_abandon(struct request *r);
 /* Lets the snapshot go, names copied first. Idempotent. */
 void request_drop_snapshot(struct request *r);
+/* The head is of no use any more. Idempotent. */
+void request_drop_head(struct request *r);
 /* Free list at the end of a worker. */
 void requests_release(struct worker *w);
 

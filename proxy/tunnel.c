@@ -110,7 +110,7 @@ static bool keep_words(struct request *r)
     r->answer.context.said = r->answer.context.token = (struct str){0};
     r->vary = r->allow_headers = (struct str){0};
     r->scratch = (struct scratch){0};
-    buf_drop(&r->head_block, &r->w->bufs);
+    request_drop_head(r);
     return true;
 }
 

@@ -96,6 +96,7 @@ int worker_init(struct worker *w, unsigned id, struct shared *shared, struct err
     /* Some above the limit, so that what is refused for it can still be answered. */
     uint32_t limit = w->set->limit_buffers;
     bufpool_init(&w->bufs, BLOCK_BYTES, BLOCKS_KEPT, limit + limit / 8 + 16);
+    bufpool_init(&w->small, SMALL_BYTES, BLOCKS_KEPT, UINT32_MAX);
     if (getrandom(w->random, sizeof w->random, 0) != sizeof w->random)
         return err_set(e, -errno, "cannot get random bytes: %s", strerror(errno));
     w->random[0] |= 1;
@@ -180,6 +181,7 @@ void worker_release(struct worker *w)
     usage_release(&w->by_env);
     usage_release(&w->by_service);
     bufpool_release(&w->bufs);
+    bufpool_release(&w->small);
     event_free(w->tick);
     event_base_free(w->base);
     mailbox_release(&w->mailbox);
@@ -216,6 +218,7 @@ static void sweep(struct worker *w)
     removed_sweep(w);
     providers_sweep(w);
     bufpool_trim(&w->bufs);
+    bufpool_trim(&w->small);
     names_sweep(w);
     overload_sweep(w);
 }
@@ -303,7 +306,7 @@ void worker_turn(struct worker *w, bool block)
     if (w->log.dirty)
         accesslog_flush(w);
     counter_cell *buffers = &w->stats[STAT_BUFFERS];
-    atomic_store_explicit(buffers, w->bufs.nused, memory_order_relaxed);
+    atomic_store_explicit(buffers, w->bufs.nused + w->small.nused, memory_order_relaxed);
 }
 
 void worker_run(struct worker *w)

@@ -30,6 +30,7 @@ struct traces;
 
 #define WORKER_MAGIC 0x574f524bu
 #define BLOCK_BYTES  65536u
+#define SMALL_BYTES  8192u
 
 /* What all workers of a process share: read-only, but for the atomic. */
 struct shared {
@@ -71,6 +72,7 @@ struct worker {
     bool virtual_clock; /* tests set the three above themselves */
 
     struct bufpool bufs;
+    struct bufpool small; /* for the heads of streams */
     struct list listeners;
     struct list clients;     /* every client connection */
     struct list ready;       /* connections to resume before sleeping */
