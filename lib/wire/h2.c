@@ -140,6 +140,8 @@ static int on_close(nghttp2_session *ng, int32_t id, uint32_t code, void *user)
     h->open--;
     if (st) {
         h2_forget(st);
+        if (code == H2_NO_ERROR)
+            code = st->why;
         h->ev->close(st, code, code == H2_REFUSED_STREAM);
     }
     if (h->room_asked) {

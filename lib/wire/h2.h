@@ -98,6 +98,7 @@ struct h2_stream {
     bool blocked;               /* h2_send left something: `wake` is owed */
     bool dropped;               /* what comes is of no use any more: bad_head was answered */
     bool faulted;               /* its fault was counted */
+    uint32_t why;               /* our RST_STREAM says so, when both ends were ended before it */
 };
 
 struct h2_events {

@@ -21,9 +21,15 @@ static int verdict(const struct h2 *h)
     return h->dead ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
-static void reset(struct h2 *h, int32_t id, uint32_t code)
+static void refuse(struct h2 *h, int32_t id)
 {
-    h2_check(h, nghttp2_submit_rst_stream(h->ng, NGHTTP2_FLAG_NONE, id, code));
+    h2_check(h, nghttp2_submit_rst_stream(h->ng, NGHTTP2_FLAG_NONE, id, H2_REFUSED_STREAM));
+}
+
+static void reset(struct h2_stream *st, uint32_t code)
+{
+    st->why = code;
+    h2_check(st->h, nghttp2_submit_rst_stream(st->h->ng, NGHTTP2_FLAG_NONE, st->id, code));
 }
 
 /* ---- a block begins ---- */
@@ -37,7 +43,7 @@ static struct h2_stream *open_stream(struct h2 *h, int32_t id)
     else if (!h->fault)
         st = h->ev->open(h, h->owner);
     if (!st) {
-        reset(h, id, H2_REFUSED_STREAM);
+        refuse(h, id);
         return NULL;
     }
     st->h = h;
@@ -70,7 +76,7 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     struct buf *b = h->ev->block(st, kind);
     if (!b) {
         st->faulted = true;
-        reset(h, id, H2_INTERNAL_ERROR);
+        reset(st, H2_INTERNAL_ERROR);
         return verdict(h);
     }
     h2_text_init(&st->text, kind, b, h->limits.head_bytes, h->limits.fields, h->limits.extended);
@@ -219,7 +225,7 @@ static void on_bad_text(struct h2 *h, struct h2_stream *st, enum h2_kind kind, e
     if (answered && may_answer(h, kind, e))
         st->dropped = true;
     else if (st->h)
-        reset(h, st->id, H2_PROTOCOL_ERROR);
+        reset(st, H2_PROTOCOL_ERROR);
 }
 
 /* ---- the message as a whole: RFC 9113 section 8.1 ---- */
@@ -250,7 +256,7 @@ static enum h2_error judge_block(struct h2 *h, struct h2_stream *st, enum h2_kin
 static void bad_body(struct h2_stream *st)
 {
     st->dropped = true;
-    reset(st->h, st->id, H2_PROTOCOL_ERROR);
+    reset(st, H2_PROTOCOL_ERROR);
 }
 
 static void on_block(struct h2 *h, struct h2_stream *st, bool end)

@@ -165,6 +165,9 @@ static void on_frame(struct h2 *h)
     case NGHTTP2_SETTINGS:
         on_settings(h, ack);
         break;
+    case NGHTTP2_PUSH_PROMISE: /* our SETTINGS came before the request that it would belong to */
+        h2_fault(h, H2_PROTOCOL_ERROR, "nobody may send", "PUSH_PROMISE");
+        break;
     case NGHTTP2_PING:
         spend_above(h, ack ? &h->pongs : &h->free_pings, H2_ODD_PING);
         break;
