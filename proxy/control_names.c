@@ -35,7 +35,7 @@ static void on_answer(void *arg, const struct dns_answer *d)
     const struct endpoint_rules *rules = &l->control->rules;
     struct name_answer *a = answer_new(l, d->naddrs);
     if (a) {
-        const char *why; /* port 0 here: names_get judges again with the port */
+        const char *why; /* port 0 here: balance.c judges again with the port */
         for (uint32_t i = 0; i < d->naddrs; i++) {
             if (endpoint_allowed(rules, &d->addrs[i], &why))
                 a->addrs[a->naddrs++] = d->addrs[i];

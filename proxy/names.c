@@ -67,23 +67,6 @@ static bool ask(struct worker *w, struct name *n)
     return true;
 }
 
-/* The next of the addresses that the rules allow with this port. */
-static int pick(struct worker *w, struct name *n, uint16_t port, struct addr *ret)
-{
-    const struct endpoint_rules *rules = w->shared->rules;
-    for (uint32_t i = 0; i < n->naddrs; i++) {
-        struct addr a = n->addrs[n->turn++ % n->naddrs];
-        const char *why;
-        a.port = port;
-        if (!rules || endpoint_allowed(rules, &a, &why)) {
-            *ret = a;
-            return 0;
-        }
-        counter_inc(&w->stats[STAT_NAME_FORBIDDEN]);
-    }
-    return -ENOENT;
-}
-
 const struct name *names_known(struct worker *w, struct str text)
 {
     return *find(&w->names, hash_of(text), text);
@@ -109,13 +92,6 @@ int names_list(struct worker *w, const struct addr *a, struct request *r, struct
     list_append(&n->waiting, &r->wait);
     r->waiting_name = true;
     return -EINPROGRESS;
-}
-
-int names_get(struct worker *w, const struct addr *a, struct request *r, struct addr *ret)
-{
-    struct name *n;
-    int rc = names_list(w, a, r, &n);
-    return rc ? rc : pick(w, n, a->port, ret);
 }
 
 void names_unwait(struct request *r)

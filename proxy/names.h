@@ -34,10 +34,9 @@ struct names {
     uint32_t count;
 };
 
-/* 0: *ret is an address (port set). -EINPROGRESS: r waits and will be run when the answer is here.
- * -ENOENT: no such name. -ENOMEM. */
-int names_get(struct worker *w, const struct addr *a, struct request *r, struct addr *ret);
-/* The same, but *ret is the name with all its addresses, at least one; valid in this turn. */
+/* 0: *ret is the name with its addresses, at least one; valid in this turn. -EINPROGRESS: r waits
+ * and will be run when the answer is here. -ENOENT: no such name. -ENOMEM. The rules have not
+ * judged the addresses with a's port yet. */
 int names_list(struct worker *w, const struct addr *a, struct request *r, struct name **ret);
 /* What is known now, without asking. NULL: nothing. */
 const struct name *names_known(struct worker *w, struct str text);

@@ -8,6 +8,7 @@ from concurrent import futures
 from pathlib import Path
 
 import grpc
+import http2
 from harness import (
     Incomplete, ProxyCase, connect, eventually, fixed, free_port, http_script, reply_bytes,
     request_bytes,
@@ -352,6 +353,73 @@ class Orders(BalanceCase):
             self.assertEqual(400, proxy.admin(f"/endpoint{target}", "POST").status, target)
         self.assertEqual(405, proxy.admin("/endpoint?address=127.0.0.1:1&action=drain").status)
         self.assertEqual([], proxy.admin_json("/providers")["providers"])
+
+
+class Unprocessed(BalanceCase):
+    """HTTP/2 providers that say they have done nothing with a request."""
+
+    def begin(self, answer, policy="retries: {max: 1}"):
+        self.asked = []
+
+        def noting(server, x):
+            self.asked.append(x.body)
+            answer(server, x)
+
+        bad = self.provider(http2.http2_script(noting))
+        good = self.provider(http2.fixed2(b"good"))
+        spec = "providerProtocol: http2, "
+        self.good = good
+        return self.start_proxy(graph(policy, bad.address, good.address, spec=spec))
+
+    def test_a_refused_stream_goes_elsewhere_with_its_body(self):
+        proxy = self.begin(lambda server, x: server.send(
+            http2.rst_stream(x.stream, http2.REFUSED_STREAM)))
+        body = b"all of it" * 1000
+        for _ in range(4):
+            reply = self.ask(proxy, method="POST", body=body)
+            self.assertEqual((200, b"good"), (reply.status, reply.body))
+        self.assertEqual({body}, {x.body for x in self.good.requests})
+        self.assertEqual(4, len(self.good.requests))
+        self.assertGreater(len(self.asked), 0)
+        self.assertEqual(len(self.asked), proxy.counters().get("offshoot_retries_total"))
+
+    def test_goaway_below_the_stream_is_no_answer(self):
+        proxy = self.begin(lambda server, x: server.send(http2.goaway(0)))
+        for _ in range(4):
+            self.assertEqual(b"good", self.ask(proxy, method="POST", body=b"x").body)
+        self.assertEqual(4, len(self.good.requests))
+
+    def test_another_reset_is_not_said_again(self):
+        proxy = self.begin(lambda server, x: server.send(
+            http2.rst_stream(x.stream, http2.INTERNAL_ERROR)))
+        seen = {self.ask(proxy, method="POST", body=b"x").status for _ in range(4)}
+        self.assertEqual({200, 502}, seen)
+        self.assertEqual(0, proxy.counters().get("offshoot_retries_total"))
+
+
+class Budgets(BalanceCase):
+    def test_connections_hold_over_all_workers(self):
+        lock, now, most = threading.Lock(), [0], [0]
+
+        def script(stream):
+            with lock:
+                now[0] += 1
+                most[0] = max(most[0], now[0])
+            try:
+                fixed(b"ok")(stream)
+            finally:
+                with lock:
+                    now[0] -= 1
+
+        only = self.provider(script)
+        policy = "maxConnections: 2, connectTimeout: 20s"
+        proxy = self.start_proxy(graph(policy, only.address), "--workers=3")
+        load = self.load(proxy, clients=12)
+        load.more(300)
+        self.all_well(load)
+        self.assertLessEqual(most[0], 3)  # one may be closing while the next is accepted
+        reached = proxy.counters().get("offshoot_budget_reached_total", budget="connections")
+        self.assertGreater(reached, 0)
 
 
 class Removed(BalanceCase):
