@@ -94,6 +94,10 @@ static void broken(struct h2link *l, enum io io)
 static void room(struct h2link *l)
 {
     struct pconn *c = &of_link(l)->p;
+    if (l->goaway && l->nstreams == 0) {
+        l->closing = true;
+        h2link_mark(l);
+    }
     provider_h2_serve(c->conn.w, c->provider);
 }
 

@@ -100,9 +100,11 @@ static enum step final_reply(struct request *r)
     struct conn *p = &r->pconn->conn, *c = &r->client->conn;
     uint8_t framing;
     bool extra = buf_len(&p->in) > r->reply.size;
-    if (extra && h1_body_empty(&r->reply)) {
-        counter_inc(&w->stats[STAT_PROVIDER_ERRORS + PROVIDER_EXTRA_BYTES]);
-        r->provider_fault = PROVIDER_EXTRA_BYTES + 1;
+    bool broken = conn_is_stream(p) && h2strm_failed(p); /* by what came with the head */
+    if ((extra || broken) && h1_body_empty(&r->reply)) {
+        enum provider_error why = extra ? PROVIDER_EXTRA_BYTES : PROVIDER_CLOSED_IN_BODY;
+        counter_inc(&w->stats[STAT_PROVIDER_ERRORS + why]);
+        r->provider_fault = (uint8_t)(why + 1);
         return request_refuse(r, REFUSAL_BAD_REPLY);
     }
     if (w->overload.step && r->keep && !conn_is_stream(c)) {
