@@ -161,8 +161,9 @@ static const struct h2_events events = {.open = on_open,
     .odd = on_odd,
     .goaway = on_goaway};
 
-static struct h2_limits limits_of(const struct settings *set, uint32_t streams, bool server)
+static struct h2_limits limits_of(const struct worker *w, uint32_t streams, bool server)
 {
+    const struct settings *set = w->set;
     return (struct h2_limits){.streams = streams,
         .window = (uint32_t)set->h2_window,
         .connection_hold = (uint32_t)set->h2_hold,
@@ -170,6 +171,8 @@ static struct h2_limits limits_of(const struct settings *set, uint32_t streams, 
         .fields = (uint16_t)set->limit_fields,
         .odd = set->h2_odd,
         .odd_refill = set->h2_odd_refill,
+        .checked_once = true,
+        .pool = w->h2_pool,
         .extended = server};
 }
 
@@ -179,10 +182,11 @@ int h2link_open(struct h2link *l, struct conn *conn, bool server, uint32_t strea
     *l = (struct h2link){.magic = H2LINK_MAGIC, .server = server, .conn = conn, .side = side};
     list_init(&l->streams);
     list_init(&l->flush);
-    l->limits = limits_of(conn->w->set, streams, server);
+    l->limits = limits_of(conn->w, streams, server);
     l->h2 = h2_new(server, &l->limits, &events, l);
     if (!l->h2)
         return -ENOMEM;
+    h2_attach(l->h2, &conn->out);
     h2link_mark(l);
     return 0;
 }
@@ -365,21 +369,13 @@ static enum io strm_read(struct conn *c)
     return IO_AGAIN;
 }
 
-/* The final head of a message goes out with END_STREAM when nothing follows it. */
-static bool head_is_last(const struct conn *c, const struct str *span)
-{
-    if (!c->last || (span && span->n))
-        return false;
-    struct str text = str_of(buf_head(&c->out), buf_len(&c->out));
-    const char *end = memmem(text.p, text.n, "\r\n\r\n", 4);
-    return end && end + 4 == text.p + text.n;
-}
-
 static enum io put_head(struct h2strm *s, const struct str *span)
 {
     struct conn *c = s->conn;
-    bool last = head_is_last(c, span);
+    bool last = c->last && !(span && span->n);
     struct str scheme = s->l->conn->ops ? STR("https") : STR("http");
+    if (buf_hold(&s->l->conn->out, &c->w->bufs) != 0)
+        return IO_NO_MEMORY;
     int rc = s->l->server ? h2_reply(&s->st, &c->out, last)
                           : h2_request(s->l->h2, &s->st, &c->out, scheme, last);
     return rc == 0 ? IO_OK : rc == -ENOMEM ? IO_NO_MEMORY : IO_ERROR;

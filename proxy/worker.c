@@ -119,6 +119,7 @@ int worker_init(struct worker *w, unsigned id, struct shared *shared, struct err
     }
     worker_clock_read(w);
     wheel_init(&w->wheel, w->now_ms);
+    w->h2_pool = h2_pool_new();
     return 0;
 }
 
@@ -182,6 +183,7 @@ void worker_release(struct worker *w)
     usage_release(&w->by_service);
     bufpool_release(&w->bufs);
     bufpool_release(&w->small);
+    h2_pool_free(w->h2_pool);
     event_free(w->tick);
     event_base_free(w->base);
     mailbox_release(&w->mailbox);

@@ -72,7 +72,8 @@ struct worker {
     bool virtual_clock; /* tests set the three above themselves */
 
     struct bufpool bufs;
-    struct bufpool small; /* for the heads of streams */
+    struct h2_pool *h2_pool; /* NULL: memory was out, each session has its own */
+    struct bufpool small;    /* for the heads of streams */
     struct list listeners;
     struct list clients;     /* every client connection */
     struct list ready;       /* connections to resume before sleeping */
