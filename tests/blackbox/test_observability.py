@@ -212,13 +212,20 @@ class Connections(WatchCase):
 
 
 class Histograms(WatchCase):
+    def counted(self, requests):
+        """The counters once so many are over: that may be a moment after their replies came."""
+        def look():
+            found = self.proxy.counters()
+            return found.get("offshoot_request_seconds_count") == requests and found
+        return eventually(look)
+
     def test_buckets_are_those_of_prometheus(self):
         shop = self.provider()
         self.proxy = self.start_proxy(TWO % (shop.address, self.nobody().address))
         for _ in range(4):
             self.assertEqual(200, self.ask(self.proxy).status)
         self.assertEqual(502, self.ask_env("broken").status)
-        found = self.proxy.counters()
+        found = self.counted(5)
         for family in ("offshoot_request_seconds", "offshoot_request_stage_seconds"):
             self.assertEqual("histogram", found.kinds[family])
         by_code = {"2xx": 4, "5xx": 1, "4xx": 0, "none": 0}
@@ -246,7 +253,7 @@ class Histograms(WatchCase):
 
         self.proxy = self.start_proxy(ONE_SHOP % self.provider(script).address)
         self.assertEqual(200, self.ask(self.proxy).status)
-        found = self.proxy.counters()
+        found = self.counted(1)
         self.assertEqual(0, found.get("offshoot_request_stage_seconds_bucket",
                                       stage="first_byte", le="0.131072"))
         self.assertEqual(1, found.get("offshoot_request_seconds_bucket", code="2xx",
@@ -552,17 +559,18 @@ class Top(WatchCase):
         most = (after.get("offshoot_replies_total", code="2xx") -
                 before.get("offshoot_replies_total", code="2xx"))
         happened = frame["per_second"] * frame["seconds"]
-        self.assertTrue(0 < happened <= most + 1, (happened, most))
+        self.assertTrue(0 < happened <= 1.02 * most, (happened, most))
         self.assertEqual(["2xx"], list(frame["codes"]))
-        self.assertAlmostEqual(happened, frame["latency_us"]["count"], delta=2)
-        self.assertAlmostEqual(frame["per_second"], frame["classes"]["local"], delta=5)
+        # Counters go on while they are read, one after the other.
+        self.assertAlmostEqual(happened, frame["latency_us"]["count"], delta=most / 10)
+        self.assertAlmostEqual(frame["per_second"], frame["classes"]["local"], delta=most / 5)
         self.assertEqual("main", frame["environments"][0]["name"])
         self.assertEqual("shop", frame["services"][0]["name"])
         self.assertEqual(2, len(frame["workers"]))
         self.assertLessEqual(frame["latency_us"]["p50"], frame["latency_us"]["p99"])
         self.assertEqual({}, frame["refusals"])
         shop, broken = frame["providers"]
-        self.assertAlmostEqual(frame["per_second"], shop["per_second"], delta=5)
+        self.assertAlmostEqual(frame["per_second"], shop["per_second"], delta=most / 5)
         self.assertEqual(0, broken["per_second"])
         self.assertRegex(text, r"\nrequests +[\d.]+/s   2xx 100\.0 %\n")
         self.assertRegex(text, r"\nmain +[\d.]+  shop +[\d.]+\n")
