@@ -96,6 +96,7 @@ static struct push_bytes *encode_new(
         return NULL;
     }
     b->refs = 1;
+    b->routes = snapshot_needs_routes(target);
     b->bytes = pb_str(&out);
     return b;
 }

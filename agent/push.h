@@ -38,6 +38,7 @@ enum push_nack { /* numbers of NackReason */
 /* An encoded Difference, shared by all proxies that get it. */
 struct push_bytes {
     uint32_t refs;
+    bool routes; /* the proxy needs "routes.1" for it */
     struct str bytes;
 };
 

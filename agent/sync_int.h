@@ -14,6 +14,7 @@
 #define SYNC_CHUNK        (32u << 10) /* bytes of payload in a Stage; the contract allows 256 KiB */
 #define SYNC_QUEUE        (96u << 10) /* bytes waiting on a stream; chunks fill it to half and one */
 #define SYNC_FEATURE      "graph.1"   /* what our graphs need of a proxy */
+#define SYNC_FEATURE_MORE "routes.1"  /* and those that say more of routes and services */
 #define SYNC_BEATS_MISSED 3           /* heartbeats */
 
 struct event;

@@ -69,7 +69,7 @@ static int send_chunk(struct sync_stream *t)
     Offshoot__V1__AgentMessage m = OFFSHOOT__V1__AGENT_MESSAGE__INIT;
     Offshoot__V1__Stage stage = OFFSHOOT__V1__STAGE__INIT;
     Offshoot__V1__Follows follows = OFFSHOOT__V1__FOLLOWS__INIT;
-    char feature[] = SYNC_FEATURE, *features[] = {feature};
+    char feature[] = SYNC_FEATURE, more[] = SYNC_FEATURE_MORE, *features[] = {feature, more};
     struct str rest = str_from(t->bytes->bytes, t->sent);
     size_t n = rest.n < SYNC_CHUNK ? rest.n : SYNC_CHUNK;
     stage.nonce = t->nonce;
@@ -85,7 +85,7 @@ static int send_chunk(struct sync_stream *t)
     stage.epoch = t->epoch;
     stage.digest.data = t->digest;
     stage.digest.len = sizeof t->digest;
-    stage.n_features = 1;
+    stage.n_features = t->bytes->routes ? 2 : 1;
     stage.features = features;
     stage.chunk = t->chunk;
     stage.chunks = chunks_of(t->bytes->bytes.n);

@@ -12,7 +12,7 @@
 /* Fields of Difference (graph.proto) that Stage repeats. */
 enum { FIELD_BASE = 1, FIELD_EPOCH = 2 };
 
-const char *const stage_features[] = {"graph.1", NULL};
+const char *const stage_features[] = {"graph.1", "routes.1", NULL};
 
 struct stage_in {
     bool joining;

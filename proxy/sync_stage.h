@@ -20,7 +20,8 @@
 #define STAGE_HELD_MAX     9u  /* epochs held, and one that waits */
 #define NACK_TEXT_MAX      480 /* bytes of a Nack's text with its NUL */
 
-/* "graph.1": all that this proxy can serve. NULL-terminated. */
+/* All that this proxy can serve: "graph.1" and, with all that routes, limits, policies and TLS of
+ * services may say, "routes.1". NULL-terminated. */
 extern const char *const stage_features[];
 
 /* What the proxy holds at the moment, and what it may serve. All borrowed. */

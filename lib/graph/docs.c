@@ -129,6 +129,16 @@ static bool read_service_field(struct model_service *m, const struct pb_field *f
     }
 }
 
+static bool service_is_new(struct str bytes)
+{
+    struct pb_in in = pb_in_of(bytes);
+    struct pb_field f;
+    while (pb_next(&in, &f) > 0)
+        if (f.number > S_POLICY || (f.number == S_POLICY && policy_is_new(f.bytes)))
+            return true;
+    return false;
+}
+
 static int read_service(struct str bytes, struct model_service *m, struct err *e)
 {
     struct pb_in in = pb_in_of(bytes);
@@ -169,6 +179,7 @@ int service_doc_new(struct str bytes, uint32_t number, uint64_t changed, struct 
         service_doc_unref(d);
         return r;
     }
+    d->routes = service_is_new(d->bytes);
     const struct model_service *m = &d->model;
     d->info = (struct service_info){.name = m->name.s,
         .port = m->port,
@@ -298,6 +309,9 @@ static int compile_gateway(struct gateway_doc *d, const struct model_gateway *m,
             return err_set(e, -EBADMSG, "gateway '%.*s' routes to unknown service '%.*s'",
                 STR_ARG(m->name.s), STR_ARG(m->routes[i].service.s));
     d->name = m->name.s;
+    d->routes = limits_any(&m->limits);
+    for (uint32_t i = 0; i < m->nroutes; i++)
+        d->routes |= m->routes[i].actions != NULL;
     d->gateway = gateway_new(m, number, arg);
     return d->gateway ? 0 : err_set(e, -ENOMEM, "out of memory");
 }

@@ -12,6 +12,7 @@
 
 struct service_doc {
     uint32_t refs;
+    bool routes; /* uses what snapshot_needs_routes (snapshot.h) is about */
     uint32_t number;
     uint64_t changed; /* epoch */
     unsigned char hash[SHA_SIZE];
@@ -22,6 +23,7 @@ struct service_doc {
 
 struct gateway_doc {
     uint32_t refs;
+    bool routes;
     uint64_t changed;
     unsigned char hash[SHA_SIZE];
     struct str bytes;

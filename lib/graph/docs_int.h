@@ -25,6 +25,8 @@ uint32_t count_field(struct str bytes, uint32_t field);
 /* docs_policy.c. The read functions return false for what no model says. */
 void policy_write(struct pb_out *o, uint32_t field, const struct policy *p);
 bool policy_read(struct str bytes, struct policy *p); /* over policy_default */
+/* True when a Policy record has a field that the first format did not have. */
+bool policy_is_new(struct str bytes);
 void tls_write(struct pb_out *o, uint32_t field, const struct service_tls *t);
 bool tls_read(struct str bytes, struct service_tls *t);
 void affinity_write(struct pb_out *o, uint32_t field, const struct affinity *a);

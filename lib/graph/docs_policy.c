@@ -294,6 +294,16 @@ bool policy_read(struct str bytes, struct policy *p)
     return r == 0 && hashes == (p->hash.kind != AFFINITY_NONE);
 }
 
+bool policy_is_new(struct str bytes)
+{
+    struct pb_in in = pb_in_of(bytes);
+    struct pb_field f;
+    while (pb_next(&in, &f) > 0)
+        if (f.number > P_HEALTH_PATH)
+            return true; /* consistent hashing has P_HASH beside it */
+    return false;
+}
+
 /* ---- TLS ---- */
 
 void tls_write(struct pb_out *o, uint32_t field, const struct service_tls *t)

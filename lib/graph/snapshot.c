@@ -164,6 +164,16 @@ size_t snapshot_own_bytes(const struct snapshot *s)
 
 /* ---- names ---- */
 
+bool snapshot_needs_routes(const struct snapshot *s)
+{
+    bool needs = false;
+    for (uint32_t i = 0; i < s->services->limit && !needs; i++)
+        needs = s->services->docs[i] && s->services->docs[i]->routes;
+    for (uint32_t i = 0; i < s->gateways->count && !needs; i++)
+        needs = s->gateways->docs[i]->routes;
+    return needs;
+}
+
 uint32_t snapshot_find_env(const struct snapshot *s, struct str name)
 {
     uint64_t hash = intern_hash(name);

@@ -120,6 +120,10 @@ const unsigned char *snapshot_root(
     const struct snapshot *s); /* 32 bytes: content hash; NULL: no memory */
 const unsigned char *snapshot_digest(const struct snapshot *s); /* 32 bytes, see codec.h */
 
+/* True when it says something of routes, limits, policies or TLS that readers of the first format
+ * ("graph.1") do not know and refuse: they need "routes.1" (docs/push.md). */
+bool snapshot_needs_routes(const struct snapshot *s);
+
 uint32_t snapshot_find_env(const struct snapshot *s, struct str name); /* or NUMBER_NONE */
 uint32_t snapshot_find_service(const struct snapshot *s, struct str name);
 struct str snapshot_env_name(const struct snapshot *s, uint32_t env);

@@ -3,6 +3,7 @@
  * same digest. */
 #include "lib/graph/codec.h"
 #include "lib/graph/codec_int.h"
+#include "lib/graph/route.h"
 #include "lib/graph/snapshot.h"
 #include <stdint.h>
 #include <stdlib.h>
@@ -64,6 +65,44 @@ static void ask_everything(const struct snapshot *s)
     }
 }
 
+static void check_edits(const struct header_edits *e)
+{
+    const char *why;
+    if (e->nset > ACTION_HEADERS_MAX || e->nremove > ACTION_HEADERS_MAX)
+        abort();
+    for (uint32_t i = 0; i < e->nset; i++)
+        if (!token_valid(field_name(&e->set[i])) || !header_value_valid(field_value(&e->set[i])) ||
+            !actions_may_edit(field_name(&e->set[i]), &why))
+            abort();
+    for (uint32_t i = 0; i < e->nremove; i++)
+        if (!actions_may_edit(field_name(&e->remove[i]), &why))
+            abort();
+}
+
+/* Whatever the actions of a route are, they can be applied. */
+static void ask_routes(const struct snapshot *s)
+{
+    static const struct str paths[] = {STR("/"), STR("/api/x?y"), STR("/old"), STR("/up")};
+    const struct gateway *g = snapshot_only_gateway(s);
+    char out[8192];
+    for (unsigned i = 0; g && i < sizeof paths / sizeof *paths; i++) {
+        struct route r;
+        struct str location;
+        if (route_pick(g, NULL, STR("shop.example.com"), paths[i], &r) != 0 || !r.actions)
+            continue;
+        check_edits(&r.actions->request);
+        check_edits(&r.actions->reply);
+        struct str path = actions_path(r.actions, paths[i], out, sizeof out);
+        if (!path.p || path.p[0] != '/')
+            abort();
+        if (!r.actions->redirect.status)
+            continue;
+        actions_moved(r.actions, false, false, STR("a"), paths[i], &location, out, sizeof out);
+        if (!redirect_status_valid(r.actions->redirect.status) || !location.n)
+            abort();
+    }
+}
+
 static void send_on(const struct snapshot *s)
 {
     struct pb_out o = {0};
@@ -87,6 +126,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
     } else {
         ask_everything(s);
+        ask_routes(s);
         send_on(s);
         snapshot_unref(s);
     }

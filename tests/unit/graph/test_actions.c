@@ -411,6 +411,43 @@ static void all_of_it_arrives_and_is_canonical(void **state)
     snapshot_unref(b);
 }
 
+/* Who knows only the first format must not get a graph that says more. */
+static void graphs_say_what_they_need(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *graph;
+        bool needs;
+    } cases[] = {
+        {ROUTED, true},
+        {ROUTED_MAIN "kind: Service\nmetadata: {name: cart}\n---\n"
+                     "kind: Service\nmetadata: {name: sql}\n---\n"
+                     "kind: Service\nmetadata: {name: pay}\nspec: {policy: {balance: "
+                     "least-request, retries: {max: 1, budget: 5%}, health: {path: /h}}}\n",
+            false},
+        {ROUTED_MAIN "kind: Service\nmetadata: {name: cart}\n---\n"
+                     "kind: Service\nmetadata: {name: sql}\n---\n"
+                     "kind: Service\nmetadata: {name: pay}\nspec: {policy: {balance: "
+                     "consistent-hash}}\n",
+            true},
+        {ROUTED_MAIN "kind: Service\nmetadata: {name: cart}\nspec: {tls: {}}\n---\n"
+                     "kind: Service\nmetadata: {name: sql}\n---\n"
+                     "kind: Service\nmetadata: {name: pay}\n",
+            true},
+        {ROUTED_MAIN "kind: Service\nmetadata: {name: cart}\n---\n"
+                     "kind: Service\nmetadata: {name: sql}\n---\n"
+                     "kind: Service\nmetadata: {name: pay}\n---\n"
+                     "kind: Gateway\nmetadata: {name: edge}\n"
+                     "spec: {limits: {perSource: {connections: 3}}}\n",
+            true},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct snapshot *s = graph_of(cases[i].graph);
+        assert_int_equal(snapshot_needs_routes(s), cases[i].needs);
+        snapshot_unref(s);
+    }
+}
+
 static bool same_root(const char *a, const char *b)
 {
     struct snapshot *x = graph_of(a), *y = graph_of(b);
@@ -630,6 +667,7 @@ int main(void)
         cmocka_unit_test(headers_have_limits),
         cmocka_unit_test(messages_say_what_to_do),
         cmocka_unit_test(all_of_it_arrives_and_is_canonical),
+        cmocka_unit_test(graphs_say_what_they_need),
         cmocka_unit_test(the_root_covers_what_is_meant),
         cmocka_unit_test(the_root_is_the_same_for_the_same_meaning),
         cmocka_unit_test(old_graphs_keep_their_root),
