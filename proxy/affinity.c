@@ -77,5 +77,7 @@ struct str affinity_cookie(const struct request *r, char *out, size_t size)
         return (struct str){0};
     int n = snprintf(out, size, "%.*s=%.*s; Path=/; HttpOnly; SameSite=Lax%s", STR_ARG(a->cookie),
         AFFINITY_VALUE, a->value, r->ask.https ? "; Secure" : "");
-    return n < 0 || (size_t)n >= size ? (struct str){0} : str_of(out, (size_t)n);
+    if (n < 0 || (size_t)n >= size)
+        return (struct str){0};
+    return str_of(out, (size_t)n);
 }
