@@ -11,7 +11,7 @@ import time
 import unittest
 from pathlib import Path
 
-from harness import (BUILD, ONE_SHOP, Counters, Incomplete, Program, Provider, ProxyCase, connect,
+from harness import (BUILD, ONE_SHOP, AgentCase, Counters, Incomplete, Program, Provider, ProxyCase, connect,
                      eventually, fixed, free_ports, request_bytes, sanitized)
 from successor import Pulse, Slow, Streams, Talk, UpgradeLoad, adopt_orphans, follow, unused
 from test_grpc_calls import Service
@@ -146,6 +146,8 @@ class UpgradeCase(ProxyCase):
     def old_ones_end(self):
         for process in self.old:
             self.assertEqual(process.wait(60), 0, self.proxy.describe())
+            reports = list(self.proxy.reports.glob(f"*.{process.pid}"))
+            self.assertEqual([p.read_text(errors="replace") for p in reports], [])
 
     def script(self, name, text):
         path = self.write(name, text)
@@ -213,7 +215,7 @@ class UnderLoad(UpgradeCase):
         for thread in [*slow, pulse]:
             thread.close()
             self.assertEqual(thread.faults, [])
-            self.assertGreater(thread.count, UPGRADES)
+            self.assertGreater(thread.count, 3)
         self.assertGreaterEqual(load.done, REQUESTS)
         self.assertEqual(load.done, load.sent)
         self.assertEqual(len(pulse.pids), UPGRADES + 1)
@@ -429,6 +431,77 @@ class Takeover(UpgradeCase):
             self.proxy.signal(signal.SIGTERM)
             self.assertEqual(manager.recv(200), b"STOPPING=1\n")
             self.expect_exit(self.proxy, 0)
+
+
+class WithAgent(UpgradeCase, AgentCase):
+    """The agent knows one stream a node: the old process leaves before the new one comes."""
+
+    def begin_fed(self, *flags):
+        self.shop = self.provider(fixed())
+        self.agent = self.start_agent(ONE_SHOP % self.shop.address)
+        self.write("conf.yaml", "timeouts: {upgrade: 3s}\n")
+        self.proxy = self.start_copy("-c", "conf.yaml", "--agent", self.agent.listen, "--node", "gw-1",
+                                     "--admin", self.folder / "a.sock", "--listen",
+                                     "127.0.0.1:0,trusted", "--workers", "2", *flags)
+
+    def connected(self):
+        return self.agent.program.errors().count("proxy 'gw-1' connected")
+
+    def change(self, name):
+        """A change by command, which the agent's only proxy must have taken."""
+        answer = self.agent.post("/env/create", name=name, parent="main")
+        epoch = answer["epoch"]
+        eventually(lambda: self.proxy.admin_json("/status")["agent"]["acknowledged"] == epoch)
+        proxies = self.agent.get("/proxies")["proxies"]
+        self.assertEqual([(p["node"], p["connected"]) for p in proxies], [("gw-1", True)])
+        return epoch
+
+    def end(self):
+        """Before the agent is judged: it was started after the proxy."""
+        self.proxy.signal(signal.SIGTERM)
+        self.expect_exit(self.proxy, 0)
+
+    def check(self):
+        self.change("before")
+        self.refused("ended with status 1$", "/bin/false")
+        eventually(lambda: self.proxy.admin_json("/status")["agent"]["connected"])
+        self.change("between")
+        joined = self.connected()
+        for n in range(3):
+            self.upgrade()
+            self.change(f"after-{n}")
+            self.assertEqual(self.ask(self.proxy).status, 200)
+        self.old_ones_end()
+        self.assertEqual(self.connected(), joined + 3)
+
+    def test_with_a_state_folder(self):
+        self.begin_fed("--state", self.folder / "state")
+        self.check()
+
+    def test_without_a_state_folder(self):
+        self.begin_fed()
+        self.check()
+
+    def test_without_the_agent(self):
+        """The last good graph is what both have; without a state folder there is no upgrade."""
+        self.begin_fed("--state", self.folder / "state")
+        epoch = self.change("last")
+        self.agent.kill()
+        self.upgrade()
+        self.assertEqual(self.proxy.admin_json("/status")["epoch"], epoch)
+        self.assertEqual(self.ask(self.proxy).status, 200)
+        self.agent.restart()
+        self.change("again")
+        self.old_ones_end()
+        self.end()
+
+    def test_without_the_agent_and_a_state_folder(self):
+        self.begin_fed()
+        self.agent.kill()
+        self.refused("was not ready within timeouts.upgrade .*no agent at")
+        self.agent.restart()
+        self.change("again")
+        self.end()
 
 
 class Draining(UpgradeCase):
