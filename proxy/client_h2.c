@@ -84,6 +84,7 @@ void client_h2_begin(struct client *c)
     c->h2 = h;
     c->phase = CLIENT_HTTP2;
     counter_inc(&w->stats[STAT_H2_CLIENTS]);
+    client_head_started(c); /* SETTINGS are owed */
     c->conn.readable = true; /* the preface is here */
     if (w->draining)
         client_h2_drain(c);
