@@ -69,7 +69,7 @@ enum spoken { SPOKEN_HTTP1, SPOKEN_HTTP2, SPOKEN_TCP, SPOKEN_COUNT };
 enum stage { STAGE_ACCEPT, STAGE_TLS, STAGE_HEAD, STAGE_CONNECT, STAGE_FIRST_BYTE, STAGE_COUNT };
 
 enum tunnel_end {
-    TUNNEL_END_DRAIN,
+    TUNNEL_END_ABORTED, /* by us: draining, its environment removed */
     TUNNEL_END_CLOSED, /* both sides ended */
     TUNNEL_END_IDLE,
     TUNNEL_END_CLIENT_RESET,

@@ -64,6 +64,7 @@ struct request {
     uint8_t tunnel;      /* enum tunnel: what it becomes if all goes well */
     bool in_tunnel;      /* it has become one, counted in its gauge */
     bool down_lost;      /* tunnel: the client takes no more */
+    bool is_websocket;   /* tunnel: of that protocol */
     bool clean;          /* tunnel: nothing is lost by closing the provider connection */
     uint8_t tunnel_end;  /* enum tunnel_end */
     uint8_t offer_len;   /* bytes of offer */

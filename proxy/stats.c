@@ -111,7 +111,7 @@ static const char *tunnel_label(unsigned i)
 static const char *tunnel_end_label(unsigned i)
 {
     static const char *const words[TUNNEL_END_COUNT] = {
-        "drain", "closed", "idle", "client-reset", "provider-reset", "no-memory"};
+        "aborted", "closed", "idle", "client-reset", "provider-reset", "no-memory"};
     return words[i];
 }
 

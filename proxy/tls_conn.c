@@ -43,6 +43,7 @@ struct tls_conn {
     bool open;        /* the handshake is done */
     bool evicted;
     bool broken;
+    bool late; /* an end or a fault was met behind bytes: the next read tells it */
 };
 
 static struct tls_conn *of(const struct conn *c)
@@ -264,7 +265,7 @@ static enum io decrypt(struct tls_conn *t)
         if (got && SSL_want_read(t->ssl) && t->starved)
             break; /* half a record */
         if (got && !SSL_want_read(t->ssl)) {
-            c->readable = true; /* the end or the fault is told next time */
+            c->readable = t->late = true; /* the end or the fault is told next time */
             return IO_OK;
         }
         enum io io = nothing_read(t);
@@ -293,7 +294,7 @@ static enum io tls_read(struct conn *c)
     if (buf_space(&c->in) == 0)
         return IO_FULL;
     /* Otherwise OpenSSL would take a buffer only to find nothing for it. */
-    enum io io = buf_len(&t->raw_in) || SSL_pending(t->ssl) > 0 ? IO_OK : fill(t);
+    enum io io = buf_len(&t->raw_in) || SSL_pending(t->ssl) > 0 || t->late ? IO_OK : fill(t);
     if (io == IO_EOF)
         io = break_off(t, TLS_FAIL_CLOSED);
     if (io == IO_OK)

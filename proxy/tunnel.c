@@ -208,6 +208,7 @@ enum step tunnel_switched(struct request *r)
         return bad_reply(r);
     r->replied = true;
     r->status = 101;
+    r->is_websocket = str_ieq(taken, STR("websocket"));
     r->t_reply = r->w->now_us;
     buf_consume(&r->pconn->conn.in, r->reply.size);
     return begin(r);
@@ -241,6 +242,23 @@ static enum step broken(struct request *r, enum tunnel_end why, enum client_clos
     return STEP_GONE;
 }
 
+/* A side broke. WebSocket says by itself whether it has ended, and many close it without the
+ * close_notify of TLS: there what was said before counts more than that the end was none. */
+static enum step from_broken(struct request *r, bool up)
+{
+    enum tunnel_end why = up ? TUNNEL_END_CLIENT_RESET : TUNNEL_END_PROVIDER_RESET;
+    enum client_close reason = up ? CLIENT_CLOSE_RESET : CLIENT_CLOSE_PROVIDER;
+    if (!r->is_websocket)
+        return broken(r, why, reason);
+    conn_write(up ? &r->pconn->conn : &r->client->conn, NULL);
+    r->clean = true;
+    if (up)
+        return broken(r, why, reason);
+    r->tunnel_end = (uint8_t)why;
+    r->client_fault = (uint8_t)(reason + 1);
+    return STEP_DONE;
+}
+
 /* One pump of one direction. False: *ret_next says how the tunnel ended. */
 static bool pass(struct request *r, struct flow *f, bool *lost, enum step *ret_next)
 {
@@ -259,8 +277,7 @@ static bool pass(struct request *r, struct flow *f, bool *lost, enum step *ret_n
         *lost = to->readable = true;
         return true;
     case FLOW_FROM_ERROR:
-        *ret_next = up ? broken(r, TUNNEL_END_CLIENT_RESET, CLIENT_CLOSE_RESET)
-                       : broken(r, TUNNEL_END_PROVIDER_RESET, CLIENT_CLOSE_PROVIDER);
+        *ret_next = from_broken(r, up);
         return false;
     default:
         *ret_next = broken(r, TUNNEL_END_NO_MEMORY, CLIENT_CLOSE_NO_MEMORY);

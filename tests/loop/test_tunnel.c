@@ -247,10 +247,28 @@ static void t6_a_reset_of_the_client_ends_the_provider_connection(void **state)
 static void t7_a_reset_of_the_provider_ends_the_client_connection(void **state)
 {
     (void)state;
-    int c = begin_tunnel();
+    int c = loop_begin(&l, "GET / HTTP/1.1\r\nHost: shop\r\nUpgrade: raw\r\n"
+                           "Connection: upgrade\r\n\r\n");
+    loop_recv(&l, l.provider[0]);
+    loop_send(&l, l.provider[0], "HTTP/1.1 101 S\r\nUpgrade: raw\r\n\r\n");
+    loop_recv(&l, c);
     loop_send(&l, c, "unread");
     loop_close(&l, &l.provider[0]);
     assert_true(loop_closed(&l, c));
+    assert_int_equal(closes(CLIENT_CLOSE_PROVIDER), 1);
+    end_tunnel(c, TUNNEL_END_PROVIDER_RESET);
+}
+
+static void t7_of_a_websocket_what_was_said_before_arrives(void **state)
+{
+    (void)state;
+    int c = begin_tunnel();
+    loop_send(&l, c, "unread");
+    loop_send(&l, l.provider[0], "\x88\x02\x03\xe8");
+    loop_close(&l, &l.provider[0]);
+    assert_string_equal(loop_recv(&l, c), "\x88\x02\x03\xe8");
+    assert_true(loop_closed(&l, c));
+    loop_advance(&l, 1100);
     assert_int_equal(closes(CLIENT_CLOSE_PROVIDER), 1);
     end_tunnel(c, TUNNEL_END_PROVIDER_RESET);
 }
@@ -350,7 +368,7 @@ static void t11_draining_leaves_a_tunnel_until_the_deadline(void **state)
     assert_true(loop_closed(&l, c));
     assert_true(loop_closed(&l, l.provider[0]));
     assert_int_equal(closes(CLIENT_CLOSE_DRAIN), 1);
-    end_tunnel(c, TUNNEL_END_DRAIN);
+    end_tunnel(c, TUNNEL_END_ABORTED);
 }
 
 static void t12_connect_is_refused_unless_allowed(void **state)
@@ -432,6 +450,7 @@ int main(void)
         cmocka_unit_test(t5_an_end_of_the_provider_likewise),
         cmocka_unit_test(t6_a_reset_of_the_client_ends_the_provider_connection),
         cmocka_unit_test(t7_a_reset_of_the_provider_ends_the_client_connection),
+        cmocka_unit_test(t7_of_a_websocket_what_was_said_before_arrives),
         cmocka_unit_test(t8_what_a_provider_said_before_it_went_arrives),
         cmocka_unit_test(t9_an_idle_tunnel_ends),
         cmocka_unit_test(t10_who_takes_nothing_holds_the_other_back_in_bounded_memory),
