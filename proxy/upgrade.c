@@ -600,7 +600,7 @@ void upgrade_status(const struct upgrade *u, bool json, struct text *t)
     if (!u->why.code)
         return;
     format_rfc3339(u->why_s, when);
-    text_fmt(t, "              the last try failed at %s: ", when);
+    text_fmt(t, "%-14sthe last try failed at %s: ", c->generation ? "" : "upgrades", when);
     text_plain(t, str_c(u->why.text));
     text_add(t, STR("\n"));
 }
