@@ -23,6 +23,7 @@ import activation_parts
 import body_part
 import graph_parts
 import http_parts
+import protocol_parts
 import push_parts
 import token_parts
 from rig import HERE, Broken
@@ -32,6 +33,11 @@ PARTS = {
     "http": http_parts.http,
     "instructions": http_parts.instructions,
     "syscalls": http_parts.syscalls,
+    "http2": protocol_parts.http2,
+    "tls": protocol_parts.tls,
+    "grpc": protocol_parts.grpc,
+    "bodies": protocol_parts.bodies,
+    "idle2": protocol_parts.idle2,
     "resolve": graph_parts.resolve,
     "tokens": token_parts.tokens,
     "environments": graph_parts.environments,
