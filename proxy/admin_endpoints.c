@@ -186,16 +186,19 @@ void admin_providers(struct admin_request *r, void *arg)
 
 /* ---- orders ---- */
 
-static void answer(struct admin_request *r, const char *addr, enum endpoint_order o, bool changed)
+static void answer(
+    struct admin_request *r, const char *addr, enum endpoint_order o, bool changed, bool used)
 {
     static const char *const words[] = {"drained", "disabled", "enabled"};
     struct text t = {0};
     if (admin_wants_json(r)) {
         text_add(&t, STR("{\"address\":\""));
         text_json(&t, str_c(addr));
-        text_fmt(&t, "\",\"state\":\"%s\",\"changed\":%s}\n", words[o], changed ? "true" : "false");
+        text_fmt(&t, "\",\"state\":\"%s\",\"changed\":%s,\"used\":%s}\n", words[o],
+            changed ? "true" : "false", used ? "true" : "false");
     } else {
-        text_fmt(&t, "%s is %s%s\n", addr, words[o], changed ? "" : " already");
+        text_fmt(&t, "%s is %s%s%s\n", addr, words[o], changed ? "" : " already",
+            used ? "" : " (nothing goes there now)");
     }
     admin_reply_text(r, &t);
 }
@@ -226,7 +229,8 @@ void admin_endpoint(struct admin_request *r, void *arg)
         return;
     const char *reason = admin_param(r, "reason");
     reason = reason ? reason : "";
-    int rc = endpoint_order(c->shared.endpoints, &a, o, reason, control_now_ms(), now_s());
+    bool used;
+    int rc = endpoint_order(c->shared.endpoints, &a, o, reason, control_now_ms(), now_s(), &used);
     if (rc == -ENOBUFS) {
         admin_error(r, 409, "%u endpoints are drained or disabled already: enable some first",
             ENDPOINT_ORDERS_MAX);
@@ -245,5 +249,5 @@ void admin_endpoint(struct admin_request *r, void *arg)
             why.n ? ": " : "", why.n ? why.p : "");
         text_release(&why);
     }
-    answer(r, at, o, rc == 0);
+    answer(r, at, o, rc == 0, used);
 }

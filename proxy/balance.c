@@ -163,6 +163,7 @@ static void look_name(struct choice *c, const struct addr *a, struct pick_look *
     struct choice inner = *c;
     struct provider *p = entry(c, a);
     const struct name *name = names_known(c->w, a->name);
+    c->last = p;
     *ret = (struct pick_look){.share = PICK_WHOLE};
     if (!p || was_tried(c, p->hash) || (endpoint_state(&p->use) & ENDPOINT_CLOSED))
         return;
@@ -308,6 +309,7 @@ static enum balanced choose_endpoint(struct choice *c)
         return BALANCE_UNUSABLE;
     endpoint_set_at(c->set, i, &e);
     c->r->endpoint = e.addr;
+    c->r->name_hash = e.addr.kind == ADDR_DNS ? addr_hash(&e.addr) : 0;
     return BALANCE_READY;
 }
 

@@ -187,7 +187,7 @@ void endpoint_unchecked(struct endpoint_entry *e, uint64_t now_ms)
 }
 
 int endpoint_order(struct endpoint_table *t, const struct addr *a, enum endpoint_order o,
-    const char *reason, uint64_t now_ms, int64_t now_s)
+    const char *reason, uint64_t now_ms, int64_t now_s, bool *ret_used)
 {
     static const uint32_t sets[] = {ENDPOINT_DRAINED, ENDPOINT_DISABLED, 0};
     const uint32_t both = ENDPOINT_DRAINED | ENDPOINT_DISABLED;
@@ -196,6 +196,8 @@ int endpoint_order(struct endpoint_table *t, const struct addr *a, enum endpoint
     struct endpoint_entry **at = place(s, hash, a), *e = *at;
     bool before = e && ordered(e), after = sets[o] != 0;
     int rc = 0;
+    if (ret_used)
+        *ret_used = e && !list_empty(&e->uses);
     if (!e && !after)
         rc = -EALREADY;
     else if (after && !before && t->orders >= ENDPOINT_ORDERS_MAX)

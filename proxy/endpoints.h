@@ -120,9 +120,9 @@ enum endpoint_order { ENDPOINT_DRAIN, ENDPOINT_DISABLE, ENDPOINT_ENABLE, ENDPOIN
 const char *endpoint_order_word(enum endpoint_order o);
 bool endpoint_order_parse(const char *word, enum endpoint_order *ret);
 /* The address need not be in use yet. 0; -EALREADY: it was so; -ENOMEM; -ENOBUFS: too many
- * orders. reason is cut and may be empty. */
+ * orders. reason is cut and may be empty. ret_used (may be NULL): whether a worker uses it now. */
 int endpoint_order(struct endpoint_table *t, const struct addr *a, enum endpoint_order o,
-    const char *reason, uint64_t now_ms, int64_t now_s);
+    const char *reason, uint64_t now_ms, int64_t now_s, bool *ret_used);
 
 /* What there is to tell of one, summed over the workers. Strings and the address point into the
  * entry and live as long as the call. */

@@ -284,10 +284,10 @@ void pconn_detach(struct pconn *c)
     tell(c->provider);
 }
 
-/* Nobody should go there, or others of the process need the room. */
-static bool unwanted(const struct provider *p)
+/* By order: nobody should go there. */
+static bool is_closed(const struct provider *p)
 {
-    return (endpoint_state(&p->use) & (ENDPOINT_DRAINED | ENDPOINT_DISABLED)) || budget_wanted(p);
+    return endpoint_state(&p->use) & (ENDPOINT_DRAINED | ENDPOINT_DISABLED);
 }
 
 void pconn_keep(struct pconn *c)
@@ -317,8 +317,8 @@ void pconn_keep(struct pconn *c)
         counter_inc(&w->stats[STAT_PROVIDER_REUSES]);
         return;
     }
-    if (unwanted(p)) {
-        pconn_close(c, PROVIDER_CLOSE_FULL);
+    if (budget_wanted(p) || is_closed(p)) {
+        pconn_close(c, is_closed(p) ? PROVIDER_CLOSE_DRAIN : PROVIDER_CLOSE_FULL);
         return;
     }
     c->idle_ms = w->now_ms;
@@ -387,7 +387,7 @@ void providers_sweep(struct worker *w)
     for (unsigned i = 0; i < PROVIDER_BUCKETS; i++) {
         for (struct provider **at = &w->providers.bucket[i]; *at;) {
             struct provider *p = *at;
-            bool closed = endpoint_state(&p->use) & (ENDPOINT_DRAINED | ENDPOINT_DISABLED);
+            bool closed = is_closed(p);
             close_idle(w, p, closed ? 0 : w->set->timeout_provider_idle,
                 closed ? PROVIDER_CLOSE_DRAIN : PROVIDER_CLOSE_IDLE);
             if (p->nconns == 0 && p->nwaiting == 0 && p->used_ms + FORGET_MS <= w->now_ms)

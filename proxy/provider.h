@@ -41,6 +41,7 @@ struct provider {
     /* Of the service's policy, as of epoch `learned` (budget.h). */
     uint64_t learned, health_id;
     uint64_t disabled_ms; /* since when, as the sweep saw it; 0: it is not */
+    bool ended;           /* and what ran there was ended for it */
     uint32_t max_connections, max_pending, max_requests;
     struct list hungry; /* in worker->hungry: waits for room in a budget of the process */
 };

@@ -28,22 +28,23 @@ static void end(struct request *r, enum proxy_stat stat, enum refusal why)
 /* Calls fn for every request under way; fn may end it. Ending one may close clients beside it, so
  * that the place in the list is lost: then from the start again, which costs only when that
  * happens, for what was ended is not met twice. */
-static void each(struct worker *w, void (*fn)(struct request *r))
+static void each(struct worker *w, void (*fn)(struct request *r, const void *arg), const void *arg)
 {
     struct list *it = w->clients.next;
     while (it != &w->clients) {
         struct list *next = it->next;
         struct request *r = list_entry(it, struct client, link)->req;
         if (is_under_way(r))
-            fn(r);
+            fn(r, arg);
         it = next != &w->clients && list_empty(next) ? w->clients.next : next;
     }
 }
 
 /* ---- environments ---- */
 
-static void look(struct request *r)
+static void look(struct request *r, const void *arg)
 {
+    (void)arg;
     struct worker *w = r->w;
     const struct snapshot *s = w->slots.current;
     bool gone = is_gone(s, r->answer.context.env) || is_gone(s, r->provider_env);
@@ -59,11 +60,12 @@ void removed_look(struct worker *w)
 {
     worker_clock(w);
     if (w->slots.current && counter_get(&w->stats[STAT_REQUESTS_NOW]) > 0)
-        each(w, look);
+        each(w, look, NULL);
 }
 
-static void end_gone(struct request *r)
+static void end_gone(struct request *r, const void *arg)
 {
+    (void)arg;
     if (r->ends_ms && r->ends_ms <= r->w->now_ms)
         end(r, STAT_REMOVED, REFUSAL_UNKNOWN_ENVIRONMENT);
 }
@@ -71,8 +73,8 @@ static void end_gone(struct request *r)
 static void on_timer(struct timer *t)
 {
     struct worker *w = list_entry(t, struct worker, removed);
-    each(w, end_gone);
-    each(w, look); /* those that came later have a time of their own */
+    each(w, end_gone, NULL);
+    each(w, look, NULL); /* those that came later have a time of their own */
 }
 
 void removed_init(struct worker *w)
@@ -82,27 +84,35 @@ void removed_init(struct worker *w)
 
 /* ---- endpoints ---- */
 
-static void end_disabled(struct request *r)
+static void end_there(struct request *r, const void *provider)
 {
-    const struct provider *p = r->pconn ? r->pconn->provider : NULL;
-    if (p && p->disabled_ms && p->disabled_ms + r->w->set->timeout_removed <= r->w->now_ms)
+    const struct provider *p = provider;
+    bool named = p->addr.kind == ADDR_DNS && r->name_hash == p->use.entry->hash;
+    if (r->pconn && (r->pconn->provider == p || named))
         end(r, STAT_DISABLED_ENDED, REFUSAL_UNHEALTHY);
+}
+
+/* Since its order nothing new has gone to a name, so that one look is enough; to an address goes
+ * what waited for a connection. */
+static void sweep_one(struct worker *w, struct provider *p)
+{
+    if (!(endpoint_state(&p->use) & ENDPOINT_DISABLED)) {
+        p->disabled_ms = 0;
+        p->ended = false;
+        return;
+    }
+    if (p->disabled_ms == 0)
+        p->disabled_ms = w->now_ms;
+    if (p->disabled_ms + w->set->timeout_removed > w->now_ms)
+        return;
+    if (p->inflight || (p->addr.kind == ADDR_DNS && !p->ended))
+        each(w, end_there, p);
+    p->ended = true;
 }
 
 void removed_sweep(struct worker *w)
 {
-    bool late = false;
-    for (unsigned i = 0; i < PROVIDER_BUCKETS; i++) {
-        for (struct provider *p = w->providers.bucket[i]; p; p = p->next) {
-            bool disabled = endpoint_state(&p->use) & ENDPOINT_DISABLED;
-            if (!disabled)
-                p->disabled_ms = 0;
-            else if (p->disabled_ms == 0)
-                p->disabled_ms = w->now_ms;
-            late |=
-                disabled && p->inflight && p->disabled_ms + w->set->timeout_removed <= w->now_ms;
-        }
-    }
-    if (late)
-        each(w, end_disabled);
+    for (unsigned i = 0; i < PROVIDER_BUCKETS; i++)
+        for (struct provider *p = w->providers.bucket[i]; p; p = p->next)
+            sweep_one(w, p);
 }

@@ -95,8 +95,9 @@ struct request {
     uint8_t balance; /* enum balance */
     bool budgeted;   /* counts in the requests of its endpoint's budget */
     struct affinity_pick affinity;
-    uint64_t try_ms;  /* when this try began */
-    uint64_t ends_ms; /* its environment is gone: not later than this (removed.h); 0: it is not */
+    uint64_t name_hash; /* of the name that the endpoint is; 0: it is an address */
+    uint64_t try_ms;    /* when this try began */
+    uint64_t ends_ms;   /* its environment is gone: not later than this (removed.h); 0: it is not */
     uint32_t try_timeout_ms, retry_after_s;
     uint32_t reply_timeout_ms, connect_timeout_ms, retries_max, retry_percent;
     uint32_t stream_timeout_ms; /* while bodies flow: without a byte moved */

@@ -281,8 +281,10 @@ static enum step stalled(struct request *r)
                            ? asked && r->up.span.n == 0 && buf_len(&r->pconn->conn.out) == 0
                            : r->down.span.n > 0 || buf_len(&r->client->conn.out) > 0;
     if (r->step == STEP_RELAY) {
-        if (!client_slow)
+        if (!client_slow) {
             counter_inc(&w->stats[STAT_PROVIDER_ERRORS + PROVIDER_STALLED]);
+            balance_failed(r);
+        }
         return request_abort(r, client_slow ? CLIENT_CLOSE_STALLED : CLIENT_CLOSE_PROVIDER);
     }
     if (!client_slow)

@@ -86,7 +86,7 @@ static void order(const char *address, enum endpoint_order o)
 {
     struct addr a;
     assert_int_equal(addr_parse(str_c(address), false, &a, NULL), 0);
-    assert_int_equal(endpoint_order(l.shared.endpoints, &a, o, "", l.w.now_ms, 0), 0);
+    assert_int_equal(endpoint_order(l.shared.endpoints, &a, o, "", l.w.now_ms, 0, NULL), 0);
 }
 
 static struct endpoint_entry *entry_of(uint16_t port)

@@ -139,7 +139,7 @@ static void a_disabled_endpoint_ends_what_runs_there(void **state)
     int feat = ask("feat", ""), waiting = ask("main", "");
     loop_send(&l, l.provider[0], half);
     loop_recv(&l, feat);
-    assert_int_equal(endpoint_order(l.shared.endpoints, &a, ENDPOINT_DISABLE, "", 0, 0), 0);
+    assert_int_equal(endpoint_order(l.shared.endpoints, &a, ENDPOINT_DISABLE, "", 0, 0, NULL), 0);
     loop_advance(&l, 1000);
     loop_advance(&l, 2900);
     assert_int_equal(loop_count(&l, STAT_DISABLED_ENDED), 0);
@@ -151,6 +151,43 @@ static void a_disabled_endpoint_ends_what_runs_there(void **state)
     loop_end(&l, feat);
 }
 
+static void a_disabled_name_ends_what_runs_on_its_addresses(void **state)
+{
+    (void)state;
+    static const char graph[] =
+        "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\nspec: {}\n---\n"
+        "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"
+        "spec: {mode: baseline, providers: {cart: {endpoints: [\"cart.svc:80\"]}}}\n---\n"
+        "apiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"
+        "spec: {defaultEnvironment: main, routes: [{path: /, service: cart}]}\n";
+    static const char *const sets[] = {"timeouts.removed", "3s", NULL};
+    struct addr name = {.kind = ADDR_DNS, .name = STR("cart.svc"), .port = 80};
+    loop_start(&l, graph, sets);
+    int c = ask("main", "");
+    loop_assert_refused(&l, c, "502", "connect"); /* nobody looks names up here */
+    struct name_answer *a = mem_zalloc(sizeof *a + sizeof(struct addr));
+    a->len = strlen("cart.svc");
+    memcpy(a->text, "cart.svc", a->len);
+    a->ttl_s = 1000;
+    a->naddrs = 1;
+    a->addrs[0] = (struct addr){.kind = ADDR_IP4, .ip = {127, 0, 0, 9}};
+    name_answer_run(&a->message, &l.w);
+    loop_advance(&l, 1000);
+    close(c);
+    c = ask("main", "");
+    loop_send(&l, l.provider[0], half);
+    loop_recv(&l, c);
+    assert_int_equal(
+        endpoint_order(l.shared.endpoints, &name, ENDPOINT_DISABLE, "", 0, 0, NULL), 0);
+    loop_advance(&l, 1000);
+    loop_advance(&l, 2900);
+    assert_int_equal(loop_count(&l, STAT_DISABLED_ENDED), 0);
+    loop_advance(&l, 1100);
+    assert_int_equal(loop_count(&l, STAT_DISABLED_ENDED), 1);
+    assert_true(loop_closed(&l, c));
+    loop_end(&l, c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +196,7 @@ int main(void)
         cmocka_unit_test(one_that_comes_back_goes_on),
         cmocka_unit_test(a_tunnel_ends_too),
         cmocka_unit_test(a_disabled_endpoint_ends_what_runs_there),
+        cmocka_unit_test(a_disabled_name_ends_what_runs_on_its_addresses),
     };
     return unit_run(tests);
 }

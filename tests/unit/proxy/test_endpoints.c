@@ -20,7 +20,7 @@ static int attach(struct endpoint_table *t, struct endpoint_use *u, const char *
 static int order(struct endpoint_table *t, const char *text, enum endpoint_order o, const char *why)
 {
     struct addr a = address(text);
-    return endpoint_order(t, &a, o, why, 500, 1700000000);
+    return endpoint_order(t, &a, o, why, 500, 1700000000, NULL);
 }
 
 struct seen {
