@@ -88,10 +88,13 @@ static struct request *request_alloc(struct worker *w)
         return r;
     }
     uint32_t n = w->set->h1.fields;
-    r = mem_alloc(sizeof *r + (3 * n + ACTION_HEADERS_MAX) * sizeof(struct field));
-    if (!r)
+    struct field *fields = mem_array(3 * n + ACTION_HEADERS_MAX, sizeof *fields);
+    r = fields ? mem_alloc(sizeof *r) : NULL;
+    if (!r) {
+        mem_free(fields);
         return NULL;
-    r->fields = (struct field *)(void *)(r + 1);
+    }
+    r->fields = fields;
     r->reply_fields = r->fields + n;
     r->trailer_fields = r->reply_fields + n + ACTION_HEADERS_MAX;
     return r;
@@ -140,7 +143,8 @@ static void request_free(struct request *r)
     struct worker *w = r->w;
     counter_sub(&w->stats[STAT_REQUESTS_NOW], 1);
     r->magic = 0;
-    if (w->nfree_requests >= FREE_REQUESTS_KEPT) {
+    if (w->nfree_requests >= FREE_REQUESTS_KEPT || !r->fields) {
+        mem_free(r->fields);
         mem_free(r);
         return;
     }
@@ -179,6 +183,7 @@ void requests_release(struct worker *w)
     while (w->free_requests) {
         struct request *r = w->free_requests;
         w->free_requests = r->next_free;
+        mem_free(r->fields);
         mem_free(r);
     }
     w->nfree_requests = 0;

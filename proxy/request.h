@@ -130,7 +130,7 @@ struct request {
     char hop[TRACE_RECORD_MAX];    /* own hop record, when is_explain */
     char offer[UPGRADE_OFFER_MAX]; /* protocols of an upgrade that are passed on */
     char names[3 * 64];   /* service, environment and provider names once the snapshot is gone */
-    struct field *fields; /* limits.fields of the request */
+    struct field *fields; /* limits.fields of the request; owned, NULL in a tunnel */
     struct field *reply_fields; /* for reply heads and trailers: as many, and ACTION_HEADERS_MAX */
     struct field *trailer_fields; /* as many, for the request's trailers */
 };

@@ -87,8 +87,8 @@ static struct str keep(char **at, struct str s)
     return kept;
 }
 
-/* What the access log says of the head, copied out of its block, which is given back: a tunnel may
- * stay for hours. */
+/* What the access log says of the head, copied out of its block, which is given back with the room
+ * for fields: a tunnel may stay for hours. */
 static bool keep_words(struct request *r)
 {
     struct str path = r->answer.path.p ? r->answer.path : r->head.path;
@@ -107,6 +107,8 @@ static bool keep_words(struct request *r)
     if (id.n)
         r->request_id = keep(&at, id);
     r->head.nfields = r->reply.nfields = 0;
+    mem_free(r->fields);
+    r->fields = r->reply_fields = r->trailer_fields = NULL;
     r->answer.context.said = r->answer.context.token = (struct str){0};
     r->vary = r->allow_headers = (struct str){0};
     r->scratch = (struct scratch){0};

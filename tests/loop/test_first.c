@@ -386,6 +386,34 @@ static void r6_a_tcp_connection_never_takes_one_that_spoke_http(void **state)
     loop_end(&l, -1);
 }
 
+/* True: the nth allocation was asked for. Either it is relayed or it ends. */
+static bool relay_with_failure(unsigned long n)
+{
+    start("db");
+    l.w.bufs.keep = 0; /* each buffer is an allocation */
+    mem_fail_nth(n);
+    int c = loop_client(&l, l.edge);
+    send(c, HELLO, sizeof HELLO - 1, MSG_NOSIGNAL);
+    loop_turns(&l);
+    bool relayed = l.nproviders && *loop_recv(&l, l.provider[l.nproviders - 1]);
+    bool asked = mem_count() >= n;
+    mem_fail_nth(0);
+    assert_true(relayed || loop_closed(&l, c));
+    close(c);
+    loop_advance(&l, 2000);
+    loop_stop(&l);
+    return asked;
+}
+
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    unsigned long n = 1;
+    while (relay_with_failure(n))
+        n++;
+    assert_true(n > 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +434,7 @@ int main(void)
         cmocka_unit_test(r5_what_is_refused_is_closed_without_a_word),
         cmocka_unit_test(r5_over_the_limit_of_connections_it_is_closed),
         cmocka_unit_test(r6_a_tcp_connection_never_takes_one_that_spoke_http),
+        cmocka_unit_test(every_allocation_may_fail),
     };
     return unit_run(tests);
 }

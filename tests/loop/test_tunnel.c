@@ -435,6 +435,49 @@ static void t14_a_connect_that_fails_is_an_ordinary_refusal(void **state)
     loop_end(&l, c);
 }
 
+/* True: the nth allocation was asked for. Whatever fails: the client has an answer or an end, and
+ * nothing is left of it. */
+static bool tunnel_with_failure(const char *ask, const char *reply, unsigned long n)
+{
+    loop_start(&l, with_tcp, NULL);
+    l.trusted->spec.connect = true;
+    l.w.bufs.keep = 0; /* each buffer is an allocation */
+    mem_fail_nth(n);
+    int c = loop_client(&l, l.trusted);
+    loop_send(&l, c, ask);
+    /* a connection that failed is tried again: the last one counts */
+    unsigned last = l.nproviders - 1;
+    if (l.nproviders && *reply && *loop_recv(&l, l.provider[last]))
+        loop_send(&l, l.provider[last], reply);
+    bool told = *loop_recv(&l, c) != '\0';
+    loop_send(&l, c, "up");
+    if (l.nproviders) {
+        loop_recv(&l, l.provider[last]);
+        loop_send(&l, l.provider[last], "down");
+    }
+    bool said = *loop_recv(&l, c) != '\0';
+    bool asked = mem_count() >= n;
+    mem_fail_nth(0);
+    assert_true(told || said || loop_closed(&l, c));
+    close(c);
+    loop_advance(&l, 2000);
+    loop_stop(&l);
+    return asked;
+}
+
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    unsigned long n = 1;
+    while (tunnel_with_failure(HANDSHAKE, SWITCHING, n))
+        n++;
+    assert_true(n > 5);
+    n = 1;
+    while (tunnel_with_failure("CONNECT db:1 HTTP/1.1\r\nHost: db:1\r\n\r\n", "", n))
+        n++;
+    assert_true(n > 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -460,6 +503,7 @@ int main(void)
         cmocka_unit_test(t13_connect_leads_to_tcp_services_only),
         cmocka_unit_test(t14_connect_becomes_a_tunnel),
         cmocka_unit_test(t14_a_connect_that_fails_is_an_ordinary_refusal),
+        cmocka_unit_test(every_allocation_may_fail),
     };
     return unit_run(tests);
 }
