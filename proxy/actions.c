@@ -98,8 +98,11 @@ int actions_moved_reply(struct request *r, struct buf *b)
     location.p += before;
     r->status = (uint16_t)actions_moved(a, r->answer.moved == MOVED_HTTPS, ask_https(&r->ask),
         r->head.authority, r->head.path, &to, location.p, room - before);
-    if (!to.p)
-        return -ENOBUFS;
+    if (!to.p) {
+        r->refusal = r->head.authority.n ? REFUSAL_TOO_LARGE : REFUSAL_BAD_REQUEST;
+        counter_inc(&r->w->stats[STAT_REFUSALS + r->refusal]);
+        return heads_refusal(r, b);
+    }
     heads_put_status(&o, r->status, (struct str){0});
     PUT(&o, "location: ");
     if (to.n > (size_t)(o.end - o.p))

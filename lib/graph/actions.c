@@ -100,6 +100,8 @@ struct str actions_location(const struct route_actions *a, bool https, struct st
         return r->location;
     bool secure = r->scheme == REDIRECT_SAME_SCHEME ? https : r->scheme == REDIRECT_HTTPS;
     bool absolute = authority.n || r->host.n;
+    if (!absolute && (r->port || r->scheme != REDIRECT_SAME_SCHEME))
+        return (struct str){NULL, 0};
     if (absolute) {
         put(&s, secure ? STR("https://") : STR("http://"));
         put_authority(&s, r, authority);

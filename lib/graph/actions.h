@@ -89,8 +89,9 @@ static inline bool actions_rewrite_path(const struct route_actions *a)
 struct str actions_path(const struct route_actions *a, struct str path, char *out, size_t size);
 
 /* What Location says. https: how the request came, authority: its own (may be empty). path: as
- * actions_path gave it. In out[size]; p NULL when it does not fit. Never a reference that names
- * another host than the one meant ("//x"), whatever the path is. */
+ * actions_path gave it. In out[size]; p NULL when it does not fit, or when scheme or port are to
+ * change and neither names a host. Never a reference to another host than the one meant ("//x"),
+ * whatever the path is. */
 struct str actions_location(const struct route_actions *a, bool https, struct str authority,
     struct str path, char *out, size_t size);
 

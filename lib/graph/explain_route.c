@@ -26,8 +26,8 @@ static void moved(struct text *out, const struct ask *a, const struct answer *r,
     if (room)
         status = actions_moved(r->route.actions, r->moved == MOVED_HTTPS, ask_https(a),
             a->authority, a->path, &location, room, size);
-    if (location.p)
-        show(out, status, location);
+    if (room)
+        show(out, status, location.p ? location : STR("(nowhere: the request names no host)"));
     else
         out->failed = true;
     mem_free(room);

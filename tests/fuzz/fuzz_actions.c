@@ -66,6 +66,9 @@ static void check_location(
     struct str to;
     unsigned status = actions_moved(a, false, https, authority, path, &to, out, sizeof out);
     demand(status == a->redirect.status);
+    bool nowhere = !authority.n && !a->redirect.host.n;
+    if (nowhere && (a->redirect.port || a->redirect.scheme != REDIRECT_SAME_SCHEME))
+        demand(!to.p);
     if (!to.p)
         return;
     if (!authority.n && !a->redirect.host.n) {
@@ -76,6 +79,8 @@ static void check_location(
     size_t scheme = to.p[4] == 's' ? 8 : 7;
     if (a->redirect.host.n)
         demand(str_starts(str_from(to, scheme), a->redirect.host));
+    if (!authority.n)
+        return;
     demand(actions_moved(a, true, https, authority, path, &to, out, sizeof out) == 308);
     demand(!to.p || str_starts(to, STR("https://")));
 }

@@ -49,7 +49,7 @@ static int client_from(const uint8_t ip[16], enum addr_kind kind)
     return loop_client(&l, l.edge);
 }
 
-static void a_source_has_a_rate(void **state)
+static void c19_a_source_has_a_rate(void **state)
 {
     (void)state;
     loop_start(&l, GRAPH("perSource: {requestsPerSecond: 10, burst: 3}"), NULL);
@@ -228,7 +228,7 @@ static void aborted_requests_are_not_in_flight(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_source_has_a_rate),
+        cmocka_unit_test(c19_a_source_has_a_rate),
         cmocka_unit_test(a_slow_rate_says_when_to_come_again),
         cmocka_unit_test(a_source_is_an_address_or_a_64),
         cmocka_unit_test(trusted_listeners_have_no_limits),

@@ -159,7 +159,7 @@ static void a_private_reply_stays_private(void **state)
 
 #define CAPPED GATE("", "{path: /up, service: cart, maxBody: 10}")
 
-static void a_body_of_known_length_is_refused_at_once(void **state)
+static void c16_a_body_of_known_length_is_refused_at_once(void **state)
 {
     (void)state;
     int c = begin(CAPPED, "POST /up HTTP/1.1\r\nHost: s\r\nContent-Length: 11\r\n\r\n");
@@ -183,7 +183,7 @@ static void a_body_at_the_cap_passes(void **state)
     end(c);
 }
 
-static void a_chunked_body_is_cut_where_it_passes_the_cap(void **state)
+static void c17_a_chunked_body_is_cut_where_it_passes_the_cap(void **state)
 {
     (void)state;
     int c = begin(
@@ -199,7 +199,7 @@ static void a_chunked_body_is_cut_where_it_passes_the_cap(void **state)
     end(c);
 }
 
-static void a_chunked_body_over_the_cap_in_one_piece_is_never_whole(void **state)
+static void c17_a_chunked_body_over_the_cap_in_one_piece_is_never_whole(void **state)
 {
     (void)state;
     int c = begin(CAPPED, "POST /up HTTP/1.1\r\nHost: s\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -209,7 +209,7 @@ static void a_chunked_body_over_the_cap_in_one_piece_is_never_whole(void **state
     end(c);
 }
 
-static void a_cap_after_the_reply_ends_the_connection(void **state)
+static void c18_a_cap_after_the_reply_ends_the_connection(void **state)
 {
     (void)state;
     int c = begin(
@@ -282,6 +282,29 @@ static void plain_http_is_sent_to_https(void **state)
     end(c);
 }
 
+static void https_needs_a_host(void **state)
+{
+    (void)state;
+    int c =
+        begin(GATE("", "{path: /a, service: cart, requireHttps: true}"), "GET /a HTTP/1.0\r\n\r\n");
+    loop_assert_refused(&l, c, "400", "bad-request");
+    assert_int_equal(loop_count(&l, STAT_REFUSALS + REFUSAL_BAD_REQUEST), 1);
+    end(c);
+}
+
+static void a_location_that_is_too_long_is_refused(void **state)
+{
+    (void)state;
+    static char ask[33000], path[32600];
+    memset(path, 'x', sizeof path - 1);
+    snprintf(ask, sizeof ask, "GET /old/%s HTTP/1.1\r\nHost: s\r\n\r\n", path);
+    int c = begin(GATE("", "{path: /old, stripPrefix: true, redirect: {port: 81}}"), ask);
+    const char *got = loop_recv(&l, c);
+    if (!strstr(got, "HTTP/1.1 431 ") && !strstr(got, "HTTP/1.1 302 "))
+        fail_msg("%.200s", got);
+    end(c);
+}
+
 /* ---- times, upgrades ----------------------------------------------------------------------- */
 
 static void a_route_has_a_time_out_of_its_own(void **state)
@@ -347,15 +370,17 @@ int main(void)
         cmocka_unit_test(headers_of_replies_are_edited),
         cmocka_unit_test(a_full_reply_has_room_for_what_is_set),
         cmocka_unit_test(a_private_reply_stays_private),
-        cmocka_unit_test(a_body_of_known_length_is_refused_at_once),
+        cmocka_unit_test(c16_a_body_of_known_length_is_refused_at_once),
         cmocka_unit_test(a_body_at_the_cap_passes),
-        cmocka_unit_test(a_chunked_body_is_cut_where_it_passes_the_cap),
-        cmocka_unit_test(a_chunked_body_over_the_cap_in_one_piece_is_never_whole),
-        cmocka_unit_test(a_cap_after_the_reply_ends_the_connection),
+        cmocka_unit_test(c17_a_chunked_body_is_cut_where_it_passes_the_cap),
+        cmocka_unit_test(c17_a_chunked_body_over_the_cap_in_one_piece_is_never_whole),
+        cmocka_unit_test(c18_a_cap_after_the_reply_ends_the_connection),
         cmocka_unit_test(a_redirect_is_answered_here),
         cmocka_unit_test(a_redirect_needs_no_environment),
         cmocka_unit_test(a_long_path_is_redirected_whole),
         cmocka_unit_test(plain_http_is_sent_to_https),
+        cmocka_unit_test(https_needs_a_host),
+        cmocka_unit_test(a_location_that_is_too_long_is_refused),
         cmocka_unit_test(a_route_has_a_time_out_of_its_own),
         cmocka_unit_test(a_route_has_an_idle_time_of_its_own),
         cmocka_unit_test(the_policy_has_an_idle_time_too),

@@ -637,9 +637,9 @@ static void locations_are_made_of_parts(void **state)
         {{.port = 1}, false, "a.b:8080", "/y", "http://a.b:1/y"},
         {{.scheme = REDIRECT_HTTPS}, false, "[::1]:8080", "/y", "https://[::1]/y"},
         {{.path = STR("/p")}, false, "", "//evil.example/?z", "/p?z"},
-        {{.port = 1}, false, "", "//evil.example/?z", "/evil.example/?z"},
-        {{.port = 1}, false, "", "/\\evil.example/", "/"},
-        {{.port = 1}, false, "", "*", "/"},
+        {{.status = 301}, false, "", "//evil.example/?z", "/evil.example/?z"},
+        {{.status = 301}, false, "", "/\\evil.example/", "/"},
+        {{.status = 301}, false, "", "*", "/"},
         {{.scheme = REDIRECT_HTTPS}, false, "a", "//evil.example", "https://a//evil.example"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -652,6 +652,17 @@ static void locations_are_made_of_parts(void **state)
         if (!a.redirect.location.n)
             assert_null(actions_location(&a, cases[i].https, authority, path, out, have.n - 1).p);
     }
+}
+
+static void another_scheme_or_port_needs_a_host(void **state)
+{
+    (void)state;
+    struct route_actions a = actions_none();
+    char out[64];
+    a.redirect.scheme = REDIRECT_HTTPS;
+    assert_null(actions_location(&a, false, STR(""), STR("/"), out, sizeof out).p);
+    a.redirect = (struct redirect){.port = 1};
+    assert_null(actions_location(&a, false, STR(""), STR("/"), out, sizeof out).p);
 }
 
 int main(void)
@@ -675,6 +686,7 @@ int main(void)
         cmocka_unit_test(every_failed_allocation_is_survived),
         cmocka_unit_test(paths_are_rewritten),
         cmocka_unit_test(locations_are_made_of_parts),
+        cmocka_unit_test(another_scheme_or_port_needs_a_host),
     };
     return unit_run(tests);
 }
