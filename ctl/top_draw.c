@@ -88,17 +88,14 @@ static void title(struct canvas *c, const json_t *f)
     next_line(c);
 }
 
-static void rate_line(struct canvas *c, const char *label, const json_t *rates, const char *none)
+static void rate_line(struct canvas *c, const char *label, json_t *rates, const char *none)
 {
     struct text *t = &c->line;
-    const char *word;
-    json_t *value;
     text_fmt(t, "%-10s ", label);
-    json_object_foreach((json_t *)rates, word, value)
-    {
-        text_clean(t, str_c(word));
+    for (void *it = json_object_iter(rates); it; it = json_object_iter_next(rates, it)) {
+        text_clean(t, str_c(json_object_iter_key(it)));
         text_add(t, STR(" "));
-        put_rate(t, json_number_value(value));
+        put_rate(t, json_number_value(json_object_iter_value(it)));
         text_add(t, STR("/s   "));
     }
     if (json_object_size(rates) == 0)
@@ -110,14 +107,15 @@ static void requests_line(struct canvas *c, const json_t *f)
 {
     struct text *t = &c->line;
     double all = number(f, "per_second");
-    const json_t *codes = json_object_get(f, "codes");
-    const char *word;
-    json_t *value;
+    json_t *codes = json_object_get(f, "codes");
     text_fmt(t, "%-10s ", "requests");
     put_rate(t, all);
     text_add(t, STR("/s   "));
-    json_object_foreach((json_t *)codes, word, value)
-        text_fmt(t, "%s %.1f %%   ", word, all > 0 ? 100 * json_number_value(value) / all : 0);
+    for (void *it = json_object_iter(codes); it; it = json_object_iter_next(codes, it)) {
+        double rate = json_number_value(json_object_iter_value(it));
+        text_clean(t, str_c(json_object_iter_key(it)));
+        text_fmt(t, " %.1f %%   ", all > 0 ? 100 * rate / all : 0);
+    }
     next_line(c);
 }
 

@@ -37,25 +37,22 @@ struct span {
 /* {"word": total} of both → {"word": per second}, without what stood still. */
 static json_t *rates(const struct span *s, const char *key)
 {
-    const json_t *was = json_object_get(s->before, key), *is = json_object_get(s->now, key);
-    json_t *ret = json_object();
-    const char *word;
-    json_t *value;
-    json_object_foreach((json_t *)is, word, value)
-    {
-        double n = grown(number(was, word), json_number_value(value));
+    const json_t *was = json_object_get(s->before, key);
+    json_t *is = json_object_get(s->now, key), *ret = json_object();
+    for (void *it = json_object_iter(is); it; it = json_object_iter_next(is, it)) {
+        const char *word = json_object_iter_key(it);
+        double n = grown(number(was, word), json_number_value(json_object_iter_value(it)));
         if (n > 0)
             set_real(ret, word, n / s->seconds);
     }
     return ret;
 }
 
-static double sum_of(const json_t *rates)
+static double sum_of(json_t *rates)
 {
     double sum = 0;
-    const char *word;
-    json_t *value;
-    json_object_foreach((json_t *)rates, word, value) sum += json_number_value(value);
+    for (void *it = json_object_iter(rates); it; it = json_object_iter_next(rates, it))
+        sum += json_number_value(json_object_iter_value(it));
     return sum;
 }
 
@@ -84,13 +81,13 @@ static json_t *quantiles(const json_t *was, const json_t *is)
 
 static json_t *stages(const struct span *s)
 {
-    const json_t *was = json_object_get(s->before, "stages"),
-                 *is = json_object_get(s->now, "stages");
-    json_t *ret = json_object();
-    const char *word;
-    json_t *cells;
-    json_object_foreach((json_t *)is, word, cells)
-        json_object_set_new(ret, word, quantiles(json_object_get(was, word), cells));
+    const json_t *was = json_object_get(s->before, "stages");
+    json_t *is = json_object_get(s->now, "stages"), *ret = json_object();
+    for (void *it = json_object_iter(is); it; it = json_object_iter_next(is, it)) {
+        const char *word = json_object_iter_key(it);
+        json_object_set_new(
+            ret, word, quantiles(json_object_get(was, word), json_object_iter_value(it)));
+    }
     return ret;
 }
 

@@ -2,6 +2,7 @@
  * asks takes differences. Made from counters alone: no worker is asked. */
 #include "lib/base/histogram.h"
 #include "lib/base/mem.h"
+#include "lib/base/parse.h"
 #include "lib/net/admingraph.h"
 #include "proxy/admin_live.h"
 #include "proxy/control.h"
@@ -34,13 +35,18 @@ static uint64_t clock_us(clockid_t id)
 /* Resident memory of the process; 0: the kernel does not tell. */
 static uint64_t resident(void)
 {
-    unsigned long long all = 0, here = 0;
+    char line[128] = "";
+    uint64_t pages = 0;
     FILE *f = fopen("/proc/self/statm", "re");
     if (!f)
         return 0;
-    int got = fscanf(f, "%llu %llu", &all, &here);
+    size_t n = fread(line, 1, sizeof line - 1, f);
     fclose(f);
-    return got == 2 ? here * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+    struct str rest = str_of(line, n);
+    rest = str_from(rest, str_find(rest, ' '));
+    rest = str_from(rest, rest.n > 0);
+    rest.n = str_find(rest, ' ');
+    return parse_u64(rest, &pages) == 0 ? pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 /* {"word":total} of those that are not zero; words come from the labels of the cells. */
@@ -66,10 +72,11 @@ static void put_family(
 static void put_protocols(struct text *t, const struct control *c)
 {
     text_add(t, STR(",\"protocols\":{"));
-    for (unsigned i = 0; i < SPOKEN_COUNT; i++)
-        text_fmt(t, "%s\"%s\":%llu", i ? "," : "", spoken_word(i),
-            (unsigned long long)(sum(c, STAT_PROTOCOL_REQUESTS + 2 * i) +
-                                 sum(c, STAT_PROTOCOL_REQUESTS + 2 * i + 1)));
+    for (unsigned i = 0; i < SPOKEN_COUNT; i++) {
+        uint64_t n = sum(c, STAT_PROTOCOL_REQUESTS + 2 * i);
+        n += sum(c, STAT_PROTOCOL_REQUESTS + 2 * i + 1);
+        text_fmt(t, "%s\"%s\":%llu", i ? "," : "", spoken_word(i), (unsigned long long)n);
+    }
     text_add(t, STR("}"));
 }
 

@@ -23,7 +23,7 @@ struct logline {
     struct stages took;
 };
 
-void logline_gather(const struct request *r, struct logline *ret);
+void logline_gather(const struct request *r, struct logline *l);
 /* What its conditions are judged by; costs little. */
 void logline_facts(const struct request *r, struct log_facts *ret);
 /* Appends the line with its line feed. format: enum log_format. */

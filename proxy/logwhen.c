@@ -188,7 +188,7 @@ int log_when_parse(struct log_when *ret, const char *const *rules, size_t n, str
         return err_set(e, -EINVAL, "conditions of more than %u bytes", LOG_TEXT_MAX);
     struct log_when w = {mem_array(LOG_TERMS_MAX, sizeof *w.terms), 0, mem_alloc(size)};
     int rc = w.terms && w.text ? 0 : err_set(e, -ENOMEM, "out of memory");
-    for (size_t i = 0; i < n && rc == 0; i++) {
+    for (size_t i = 0; w.text && i < n && rc == 0; i++) {
         struct str rule = {w.text + at, strlen(rules[i])};
         memcpy(w.text + at, rules[i], rule.n + 1);
         at += rule.n + 1;

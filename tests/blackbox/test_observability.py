@@ -1,5 +1,5 @@
-"""What a proxy tells while it works: listings of requests and connections, the log as it is made and
-by condition, histograms, and `offshootctl top` on a screen of its own."""
+"""What a proxy tells while it works: listings of requests and connections, the log as it is made
+and by condition, histograms, and `offshootctl top` on a screen of its own."""
 
 import contextlib
 import fcntl
@@ -205,7 +205,7 @@ class Connections(WatchCase):
         self.assertEqual(many + 2, found["total"])
         self.assertEqual(min(many + 2, 10000), len(found["connections"]))
         self.assertEqual(1000, len(self.proxy.admin_json("/connections")["connections"]))
-        # The listing itself is made by another thread and takes a processor: the comparison is wide.
+        # The listing is made by another thread, which takes a processor: the comparison is wide.
         self.assertLess(min(busy), 10 * max(quiet) + 0.02)
         idle.close()
         eventually(lambda: self.proxy.admin_json("/status")["clients"] == 1, 60)

@@ -253,7 +253,7 @@ static void a_walk_goes_in_slices_while_connections_come_and_go(void **state)
     }
     bool seen[MANY] = {0}, late = false;
     for (unsigned i = 0; i < part.n; i++) {
-        unsigned port = (unsigned)atoi(strchr(part.row[i].address, ':') + 1);
+        unsigned port = (unsigned)strtoul(strchr(part.row[i].address, ':') + 1, NULL, 10);
         late |= port == 5000;
         if (port == 5000)
             continue;

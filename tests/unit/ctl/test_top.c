@@ -87,7 +87,7 @@ static double at(const json_t *f, const char *way)
         size_t n = strcspn(way, ".");
         memcpy(key, way, n);
         key[n] = '\0';
-        f = json_is_array(f) ? json_array_get(f, (size_t)atoi(key)) : json_object_get(f, key);
+        f = json_is_array(f) ? json_array_get(f, strtoul(key, NULL, 10)) : json_object_get(f, key);
         way += n + (way[n] == '.');
     }
     return json_is_number(f) ? json_number_value(f) : -1;
