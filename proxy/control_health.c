@@ -3,6 +3,7 @@
 #include "lib/base/mem.h"
 #include "proxy/control.h"
 #include "proxy/health.h"
+#include "proxy/inherit.h"
 #include <assert.h>
 #include <errno.h>
 #include <time.h>
@@ -16,6 +17,22 @@ void health_order_run(struct message *m, void *control)
     mem_free(o);
 }
 
+/* The operator's orders outlive a binary upgrade. */
+static int inherit_orders(struct control *c, struct err *e)
+{
+    uint32_t number;
+    struct str text;
+    for (size_t n = 0; inherit_order(c->inherit, n, &number, &text); n++) {
+        int rc =
+            endpoint_order_again(c->shared.endpoints, text, number, control_now_ms(), time(NULL));
+        if (rc == -EINVAL)
+            return err_set(e, rc, "hand-over: no order about an endpoint: '%.*s'", STR_ARG(text));
+        if (rc == -ENOMEM)
+            return err_set(e, rc, "out of memory");
+    }
+    return 0;
+}
+
 int control_endpoints(struct control *c, struct err *e)
 {
     c->shared.endpoints = endpoint_table_new();
@@ -27,7 +44,7 @@ int control_endpoints(struct control *c, struct err *e)
         .stats = c->stats,
         .set = c->set};
     c->health = c->shared.endpoints ? health_new(&o) : NULL;
-    return c->health ? 0 : err_set(e, -ENOMEM, "out of memory");
+    return c->health ? inherit_orders(c, e) : err_set(e, -ENOMEM, "out of memory");
 }
 
 void control_endpoints_release(struct control *c)

@@ -51,6 +51,11 @@ void endpoint_table_free(struct endpoint_table *t)
     mem_free(t);
 }
 
+static uint32_t load(const _Atomic uint32_t *n)
+{
+    return atomic_load_explicit(n, memory_order_relaxed);
+}
+
 /* ---- finding ---- */
 
 static struct endpoint_shard *lock_shard(struct endpoint_table *t, uint64_t hash)
@@ -219,12 +224,58 @@ int endpoint_order(struct endpoint_table *t, const struct addr *a, enum endpoint
     return rc;
 }
 
-/* ---- what there is ---- */
+/* ---- orders as text ---- */
 
-static uint32_t load(const _Atomic uint32_t *n)
+size_t endpoint_orders(const struct endpoint_table *t)
 {
-    return atomic_load_explicit(n, memory_order_relaxed);
+    return t->orders;
 }
+
+static void order_text(const struct endpoint_entry *e, char *text, size_t size)
+{
+    char at[ADDR_TEXT_MAX];
+    addr_format(&e->addr, at);
+    snprintf(text, size, "%s%s%s", at, e->reason[0] ? " " : "", e->reason);
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 127)
+            *c = '?';
+}
+
+bool endpoint_ordered_at(
+    struct endpoint_table *t, size_t n, enum endpoint_order *ret, char *text, size_t size)
+{
+    bool found = false;
+    for (unsigned i = 0; i < ENDPOINT_SHARDS && !found; i++) {
+        struct endpoint_shard *s = lock_shard(t, i);
+        for (unsigned k = 0; k < ENDPOINT_BUCKETS && !found; k++) {
+            for (const struct endpoint_entry *e = s->bucket[k]; e && !found; e = e->next) {
+                if (!ordered(e) || n-- > 0)
+                    continue;
+                bool disabled = load(&e->state) & ENDPOINT_DISABLED;
+                *ret = disabled ? ENDPOINT_DISABLE : ENDPOINT_DRAIN;
+                order_text(e, text, size);
+                found = true;
+            }
+        }
+        pthread_mutex_unlock(&s->lock);
+    }
+    return found;
+}
+
+int endpoint_order_again(struct endpoint_table *t, struct str text, enum endpoint_order o,
+    uint64_t now_ms, int64_t now_s)
+{
+    char reason[ENDPOINT_TEXT_MAX];
+    struct addr a;
+    size_t n = str_find(text, ' ');
+    struct str why = n < text.n ? str_from(text, n + 1) : str_of("", 0);
+    if (o > ENDPOINT_DISABLE || addr_parse(str_of(text.p, n), false, &a, NULL) != 0)
+        return -EINVAL;
+    snprintf(reason, sizeof reason, "%.*s", STR_ARG(why));
+    return endpoint_order(t, &a, o, reason, now_ms, now_s, NULL);
+}
+
+/* ---- what there is ---- */
 
 static struct endpoint_view view_of(const struct endpoint_entry *e, uint64_t now_ms)
 {

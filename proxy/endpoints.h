@@ -124,6 +124,15 @@ bool endpoint_order_parse(const char *word, enum endpoint_order *ret);
 int endpoint_order(struct endpoint_table *t, const struct addr *a, enum endpoint_order o,
     const char *reason, uint64_t now_ms, int64_t now_s, bool *ret_used);
 
+/* Addresses with an order; the n-th of them in no certain order, as "ADDRESS REASON" (printable,
+ * cut at size) with what was ordered. False past the end. */
+size_t endpoint_orders(const struct endpoint_table *t);
+bool endpoint_ordered_at(
+    struct endpoint_table *t, size_t n, enum endpoint_order *ret, char *text, size_t size);
+/* Such a text back into an order. 0 or as endpoint_order; -EINVAL. */
+int endpoint_order_again(struct endpoint_table *t, struct str text, enum endpoint_order o,
+    uint64_t now_ms, int64_t now_s);
+
 /* What there is to tell of one, summed over the workers. Strings and the address point into the
  * entry and live as long as the call. */
 struct endpoint_view {

@@ -19,6 +19,7 @@ static const struct {
 } kinds[HANDOVER_KINDS] = {
     [HANDOVER_HELLO] = {"hello", THREE_NUMBERS, false},
     [HANDOVER_LISTEN] = {"listen", NUMBER_KEY, true},
+    [HANDOVER_ENDPOINT] = {"endpoint", NUMBER_KEY, false},
     [HANDOVER_ADMIN] = {"admin", KEY, true},
     [HANDOVER_METRICS] = {"metrics", KEY, true},
     [HANDOVER_LOCK] = {"lock", BARE, true},

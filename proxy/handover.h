@@ -4,6 +4,7 @@
  *                                          ←   hello VERSION 0 PID
  *   hello VERSION GENERATION PID           →
  *   listen N ADDRESS + descriptor …        →
+ *   endpoint N ADDRESS [REASON] …          →
  *   admin PATH + descriptor                →
  *   metrics ADDRESS + descriptor           →
  *   lock + descriptor                      →
@@ -39,11 +40,12 @@
 
 enum handover_kind {
     HANDOVER_HELLO,
-    HANDOVER_LISTEN,  /* key: the address as configured, port 0 as 0; number: which listener */
-    HANDOVER_ADMIN,   /* key: path of the unix socket */
-    HANDOVER_METRICS, /* key: the address as configured */
-    HANDOVER_LOCK,    /* of the state folder: the open file that holds the lock */
-    HANDOVER_ERRORS,  /* standard error; until `ready` the new one has a pipe there */
+    HANDOVER_LISTEN,   /* key: the address as configured, port 0 as 0; number: which listener */
+    HANDOVER_ENDPOINT, /* an order: number 0: drained, 1: disabled; key: address, reason */
+    HANDOVER_ADMIN,    /* key: path of the unix socket */
+    HANDOVER_METRICS,  /* key: the address as configured */
+    HANDOVER_LOCK,     /* of the state folder: the open file that holds the lock */
+    HANDOVER_ERRORS,   /* standard error; until `ready` the new one has a pipe there */
     HANDOVER_END,
     HANDOVER_STATE,
     HANDOVER_READY, /* number: 1 when the admin socket was taken, 0 when its path is given up */

@@ -146,7 +146,7 @@ static int grow(struct inherit *i)
 /* Takes fd. */
 static int keep(struct inherit *i, const struct handover *m, int fd, struct err *e)
 {
-    int rc = judge_socket(m, fd, e);
+    int rc = m->kind == HANDOVER_ENDPOINT ? 0 : judge_socket(m, fd, e);
     if (rc == 0 && (i->nitems == HANDOVER_SOCKETS_MAX || m->number >= HANDOVER_ORDERS_MAX))
         rc = err_set(e, -EPROTO, "hand-over: too many sockets");
     if (rc == 0 && i->nitems == i->room && grow(i) != 0)
@@ -155,7 +155,8 @@ static int keep(struct inherit *i, const struct handover *m, int fd, struct err 
     if (rc == 0 && !key)
         rc = err_set(e, -ENOMEM, "out of memory");
     if (rc != 0) {
-        close(fd);
+        if (fd >= 0)
+            close(fd);
         return rc;
     }
     i->items[i->nitems++] = (struct item){m->kind, m->number, key, fd};
@@ -183,6 +184,7 @@ static int collect(struct inherit *i, struct err *e)
             return rc;
         switch (m.kind) {
         case HANDOVER_LISTEN:
+        case HANDOVER_ENDPOINT:
         case HANDOVER_ADMIN:
         case HANDOVER_METRICS:
             rc = keep(i, &m, fd, e);
@@ -319,6 +321,18 @@ int inherit_socket(struct inherit *i, enum handover_kind kind, uint32_t number, 
         return fd;
     }
     return -1;
+}
+
+bool inherit_order(const struct inherit *i, size_t n, uint32_t *ret_number, struct str *ret_key)
+{
+    for (size_t k = 0; i && k < i->nitems; k++) {
+        if (i->items[k].kind != HANDOVER_ENDPOINT || n-- > 0)
+            continue;
+        *ret_number = i->items[k].number;
+        *ret_key = str_c(i->items[k].key);
+        return true;
+    }
+    return false;
 }
 
 int inherit_lock(struct inherit *i, int like)

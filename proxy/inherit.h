@@ -33,6 +33,9 @@ size_t inherit_count(
     const struct inherit *i, enum handover_kind kind, uint32_t number, struct str key);
 /* Takes the next of them: the caller's then. -1: there is none (left). */
 int inherit_socket(struct inherit *i, enum handover_kind kind, uint32_t number, struct str key);
+/* The n-th order about an endpoint, see HANDOVER_ENDPOINT; the key lives as long as i. False past
+ * the end. */
+bool inherit_order(const struct inherit *i, size_t n, uint32_t *ret_number, struct str *ret_key);
 /* The lock of the state folder, if it is that of the open file `like`; -1: none. The caller's. */
 int inherit_lock(struct inherit *i, int like);
 

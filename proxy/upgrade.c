@@ -263,7 +263,18 @@ static struct handover describe(const struct control *c, size_t order, char key[
     return m;
 }
 
-/* Behind the sockets of the listeners. */
+/* The n-th order about an endpoint. False: it is gone. */
+static bool order(
+    const struct control *c, size_t n, char text[HANDOVER_KEY_MAX], struct handover *m)
+{
+    enum endpoint_order o;
+    if (!endpoint_ordered_at(c->shared.endpoints, n, &o, text, HANDOVER_KEY_MAX))
+        return false;
+    *m = (struct handover){.kind = HANDOVER_ENDPOINT, .number = o, .key = str_c(text)};
+    return true;
+}
+
+/* Behind the sockets of the listeners, and the orders. */
 static struct handover extra(const struct control *c, size_t i, int *ret_fd)
 {
     static const enum handover_kind kinds[] = {
@@ -288,15 +299,19 @@ static struct handover extra(const struct control *c, size_t i, int *ret_fd)
 static void give(struct upgrade *u)
 {
     const struct control *c = u->control;
-    for (; u->next < c->nsockets + EXTRAS; u->next++) {
-        char key[ADDR_TEXT_MAX];
-        int fd;
+    size_t orders = c->nsockets + endpoint_orders(c->shared.endpoints);
+    for (; u->next < orders + EXTRAS; u->next++) {
+        char key[ADDR_TEXT_MAX], text[HANDOVER_KEY_MAX];
+        int fd = -1;
         struct handover m;
         if (u->next < c->nsockets) {
             fd = c->sockets[u->next].fd;
             m = describe(c, c->sockets[u->next].order, key);
+        } else if (u->next < orders) {
+            if (!order(c, u->next - c->nsockets, text, &m))
+                continue;
         } else {
-            m = extra(c, u->next - c->nsockets, &fd);
+            m = extra(c, u->next - orders, &fd);
             if (handover_carries(m.kind) && fd < 0)
                 continue; /* there is none */
         }

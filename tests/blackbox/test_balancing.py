@@ -13,6 +13,7 @@ from harness import (
     Incomplete, ProxyCase, connect, eventually, fixed, free_port, http_script, reply_bytes,
     request_bytes,
 )  # fmt: skip
+from test_upgrade import UpgradeCase
 
 NGINX = next((p for p in ("/usr/sbin/nginx", "/usr/bin/nginx") if Path(p).exists()), None)
 
@@ -353,6 +354,23 @@ class Orders(BalanceCase):
             self.assertEqual(400, proxy.admin(f"/endpoint{target}", "POST").status, target)
         self.assertEqual(405, proxy.admin("/endpoint?address=127.0.0.1:1&action=drain").status)
         self.assertEqual([], proxy.admin_json("/providers")["providers"])
+
+
+class Upgraded(UpgradeCase):
+    def test_orders_outlive_an_upgrade(self):
+        first, second, third = (self.provider(fixed(b)) for b in (b"1", b"2", b"3"))
+        self.begin(graph=graph("", first.address, second.address, third.address))
+        for address, action in ((first.address, "drain"), (second.address, "disable")):
+            target = f"/endpoint?address={address}&action={action}&reason=new+disk"
+            self.assertEqual(200, self.proxy.admin(target, "POST").status)
+        self.upgrade()
+        for _ in range(6):
+            self.assertEqual(b"3", self.ask(self.proxy).body)
+        rows = {p["address"]: p for p in self.proxy.admin_json("/providers")["providers"]}
+        self.assertEqual("drained", rows[first.address]["state"])
+        self.assertEqual("disabled", rows[second.address]["state"])
+        self.assertEqual("new disk", rows[first.address]["reason"])
+        self.old_ones_end()
 
 
 class Unprocessed(BalanceCase):

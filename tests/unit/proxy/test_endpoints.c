@@ -169,6 +169,29 @@ static void budgets_hold_at_their_bound(void **state)
     assert_int_equal(n, 3);
 }
 
+static void orders_pass_as_text(void **state)
+{
+    (void)state;
+    struct endpoint_table *t = endpoint_table_new(), *next = endpoint_table_new();
+    char text[64];
+    enum endpoint_order o;
+    assert_int_equal(order(t, "10.0.0.1:80", ENDPOINT_DRAIN, "new\ndisk"), 0);
+    assert_int_equal(order(t, "unix:/run/a.sock", ENDPOINT_DISABLE, ""), 0);
+    assert_int_equal(endpoint_orders(t), 2);
+    for (size_t n = 0; endpoint_ordered_at(t, n, &o, text, sizeof text); n++)
+        assert_int_equal(endpoint_order_again(next, str_c(text), o, 1, 2), 0);
+    assert_int_equal(endpoint_orders(next), 2);
+    assert_int_equal(order(next, "10.0.0.1:80", ENDPOINT_DRAIN, ""), -EALREADY);
+    assert_int_equal(order(next, "unix:/run/a.sock", ENDPOINT_ENABLE, ""), 0);
+    assert_string_equal(look(next).reason, "new?disk");
+    assert_string_equal(look(next).word, "drained");
+    assert_int_equal(endpoint_order_again(next, STR("nonsense"), ENDPOINT_DRAIN, 1, 2), -EINVAL);
+    assert_int_equal(
+        endpoint_order_again(next, STR("10.0.0.2:80"), ENDPOINT_ENABLE, 1, 2), -EINVAL);
+    endpoint_table_free(t);
+    endpoint_table_free(next);
+}
+
 static void orders_have_words(void **state)
 {
     (void)state;
@@ -210,6 +233,7 @@ int main(void)
         cmocka_unit_test(orders_are_bounded),
         cmocka_unit_test(what_closes_it_adds_up),
         cmocka_unit_test(budgets_hold_at_their_bound),
+        cmocka_unit_test(orders_pass_as_text),
         cmocka_unit_test(orders_have_words),
         cmocka_unit_test(without_memory_nothing_is_left_behind),
     };

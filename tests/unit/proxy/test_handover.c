@@ -10,14 +10,15 @@
 #include <unistd.h>
 
 static const char *const good[] = {"hello 1 0 4711", "hello 1 4294967295 0",
-    "listen 0 127.0.0.1:80", "listen 17 unix:/tmp/a b", "admin /run/x.sock", "metrics [::1]:9",
-    "lock", "errors", "end", "state", "ready 0", "ready 1", "go", "serving"};
+    "listen 0 127.0.0.1:80", "endpoint 1 10.0.0.1:80 new disk", "listen 17 unix:/tmp/a b",
+    "admin /run/x.sock", "metrics [::1]:9", "lock", "errors", "end", "state", "ready 0", "ready 1",
+    "go", "serving"};
 
 static const char *const bad[] = {"", " ", "hello", "hello 1", "hello 1 0", "hello 1 0 ",
     "hello 1 0 5 6", "hello 01 0 5", "hello -1 0 5", "hello 1  0 5", "hello 4294967296 0 5",
     "hello 99999999999 0 5", "hello x 0 5", "listen", "listen 0", "listen 0 ", "listen x a",
-    "admin", "admin ", "lock 1", "end ", "ready", "ready x", "ready 1 1", "go go", "Go", "nonsense",
-    "admin a\nb", "admin a\x7f"};
+    "endpoint", "endpoint 0", "endpoint x 10.0.0.1:80", "admin", "admin ", "lock 1", "end ",
+    "ready", "ready x", "ready 1 1", "go go", "Go", "nonsense", "admin a\nb", "admin a\x7f"};
 
 static void what_is_read_is_written_again(void **state)
 {
