@@ -240,8 +240,10 @@ static void answer(struct live_ask *a)
 
 static void ask_free(struct live_ask *a)
 {
-    for (unsigned i = 0; i < a->control->nworkers; i++)
+    for (unsigned i = 0; i < a->control->nworkers; i++) {
         mem_free(a->part[i].row);
+        mem_free(a->part[i].order);
+    }
     if (a->timer)
         event_free(a->timer);
     list_remove(&a->link);
@@ -301,10 +303,11 @@ static struct live_ask *ask_new(struct control *c, const struct live_question *q
         p->question = &a->question;
         p->w = &c->workers[i];
         p->size = room_for(q, p->w);
-        p->row = mem_array(p->size, sizeof *p->row);
+        p->row = mem_array(p->size + 1u, sizeof *p->row);
+        p->order = mem_array(p->size + 1u, sizeof *p->order);
         p->message.run = live_part_run;
         p->back = part_back;
-        ok = ok && p->row;
+        ok = ok && p->row && p->order;
     }
     a->timer = ok ? event_new(c->base, -1, 0, on_time, a) : NULL;
     if (a->timer && event_add(a->timer, &time) == 0)

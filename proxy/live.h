@@ -88,7 +88,8 @@ struct live_part {
     const struct live_question *question;
     void (*back)(struct message *m, void *control); /* where the message's way ends */
     struct worker *w;
-    struct live_row *row; /* room for `size`; once it is full a heap with the youngest on top */
+    struct live_row *row; /* room for `size`: the oldest that were seen */
+    uint32_t *order;      /* likewise: places of rows, as a heap with the youngest on top */
     uint32_t n, size;
     uint64_t total;        /* that fit the question, also those without a row */
     uint32_t budget, rows; /* left in this turn */

@@ -8,38 +8,38 @@
 
 /* ---- room for rows ---- */
 
-/* Heap by age: the youngest on top is the first to give way. */
-static bool younger(const struct live_row *a, const struct live_row *b)
+/* Places of rows as a heap, the youngest on top: it is the first to give way. */
+static bool younger(const struct live_part *p, uint32_t a, uint32_t b)
 {
-    return a->age_us < b->age_us;
+    return p->row[p->order[a]].age_us < p->row[p->order[b]].age_us;
 }
 
-static void swap(struct live_row *a, struct live_row *b)
+static void swap(struct live_part *p, uint32_t a, uint32_t b)
 {
-    struct live_row t = *a;
-    *a = *b;
-    *b = t;
+    uint32_t t = p->order[a];
+    p->order[a] = p->order[b];
+    p->order[b] = t;
 }
 
-static void sift_down(struct live_row *row, uint32_t n, uint32_t at)
+static void sift_down(struct live_part *p)
 {
-    for (;;) {
+    for (uint32_t at = 0;;) {
         uint32_t child = 2 * at + 1;
-        if (child >= n)
+        if (child >= p->n)
             return;
-        if (child + 1 < n && younger(&row[child + 1], &row[child]))
+        if (child + 1 < p->n && younger(p, child + 1, child))
             child++;
-        if (!younger(&row[child], &row[at]))
+        if (!younger(p, child, at))
             return;
-        swap(&row[child], &row[at]);
+        swap(p, child, at);
         at = child;
     }
 }
 
-static void sift_up(struct live_row *row, uint32_t at)
+static void sift_up(struct live_part *p, uint32_t at)
 {
-    while (at > 0 && younger(&row[at], &row[(at - 1) / 2])) {
-        swap(&row[at], &row[(at - 1) / 2]);
+    while (at > 0 && younger(p, at, (at - 1) / 2)) {
+        swap(p, at, (at - 1) / 2);
         at = (at - 1) / 2;
     }
 }
@@ -47,7 +47,7 @@ static void sift_up(struct live_row *row, uint32_t at)
 /* Whether a row of this age has room: the oldest are kept. */
 static bool has_room(const struct live_part *p, uint64_t age_us)
 {
-    return p->n < p->size || (p->size > 0 && age_us > p->row[0].age_us);
+    return p->n < p->size || (p->size > 0 && age_us > p->row[p->order[0]].age_us);
 }
 
 static void keep(struct live_part *p, const struct live_row *row)
@@ -56,10 +56,11 @@ static void keep(struct live_part *p, const struct live_row *row)
         p->rows--;
     if (p->n < p->size) {
         p->row[p->n] = *row;
-        sift_up(p->row, p->n++);
+        p->order[p->n] = p->n;
+        sift_up(p, p->n++);
     } else {
-        p->row[0] = *row;
-        sift_down(p->row, p->n, 0);
+        p->row[p->order[0]] = *row;
+        sift_down(p);
     }
 }
 

@@ -103,6 +103,8 @@ class HungProvider(WatchCase):
         self.assertEqual(0, self.live(older="1h")["total"])
         few = self.live(limit=2)
         self.assertEqual((3, 2), (few["total"], len(few["requests"])))
+        none = self.live(limit=0)
+        self.assertEqual((3, []), (none["total"], none["requests"]))
         ages = [row["age_us"] for row in self.live()["requests"]]
         self.assertEqual(sorted(ages, reverse=True), ages)
         self.assertIn("3 requests, the oldest 2\n", self.ctl("requests", "--live", "--limit", "2"))

@@ -62,6 +62,7 @@ static void start_walk(enum live_what what, uint32_t limit)
     part.message.run = live_part_run;
     list_init(&part.link);
     part.row = mem_array(limit + 1, sizeof *part.row);
+    part.order = mem_array(limit + 1, sizeof *part.order);
     live_part_run(&part.message, &l.w);
 }
 
@@ -77,6 +78,7 @@ static void listing(enum live_what what, uint32_t limit)
 static void forget(void)
 {
     mem_free(part.row);
+    mem_free(part.order);
     part.row = NULL;
     question = (struct live_question){0};
 }
@@ -281,6 +283,7 @@ static void two_walks_take_turns(void **state)
     list_init(&second.link);
     second.message.run = live_part_run;
     second.row = mem_array(MANY, sizeof *second.row);
+    second.order = mem_array(MANY, sizeof *second.order);
     second.n = 0;
     second.total = 0;
     live_part_run(&second.message, &l.w);
@@ -294,6 +297,7 @@ static void two_walks_take_turns(void **state)
     assert_true(list_empty(&l.w.live.queue));
     came_back();
     mem_free(second.row);
+    mem_free(second.order);
     forget();
     for (unsigned i = 0; i < MANY; i++)
         close(fd[i]);
