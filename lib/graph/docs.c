@@ -155,16 +155,34 @@ static int read_service(struct str bytes, struct model_service *m, struct err *e
     return 0;
 }
 
+static struct service_info info_of(const struct model_service *m)
+{
+    bool http2 = m->provider_protocol == PROVIDER_DEFAULT ? m->protocol == PROTOCOL_GRPC
+                                                          : m->provider_protocol == PROVIDER_HTTP2;
+    return (struct service_info){.name = m->name.s,
+        .port = m->port,
+        .protocol = m->protocol,
+        .propagates = m->propagates,
+        .state = m->state,
+        .shadow = m->shadow,
+        .pinned = m->pinned,
+        .http2 = http2,
+        .policy = m->policy,
+        .tls = m->tls};
+}
+
 int service_doc_new(struct str bytes, uint32_t number, uint64_t changed, struct sha *sha,
     struct service_doc **ret, struct err *e)
 {
     uint32_t nhosts = count_field(bytes, S_HOSTS), ndepends = count_field(bytes, S_DEPENDS_ON);
     struct service_doc *d = mem_zalloc(sizeof(*d));
-    struct mtext *texts = mem_zalloc((nhosts + (size_t)ndepends + 1) * sizeof(*texts));
+    struct model_service m = {.hosts = nhosts ? mem_zalloc(nhosts * sizeof(*m.hosts)) : NULL,
+        .depends_on = mem_zalloc((ndepends + (size_t)1) * sizeof(*m.depends_on))};
     char *copy = mem_dup(bytes.p, bytes.n);
-    if (!d || !texts || !copy) {
+    if (!d || !m.depends_on || !copy || (nhosts && !m.hosts)) {
         mem_free(d);
-        mem_free(texts);
+        mem_free(m.hosts);
+        mem_free(m.depends_on);
         mem_free(copy);
         return err_set(e, -ENOMEM, "out of memory");
     }
@@ -172,26 +190,17 @@ int service_doc_new(struct str bytes, uint32_t number, uint64_t changed, struct 
         .number = number,
         .changed = changed,
         .bytes = str_of(copy, bytes.n),
-        .model = {.hosts = texts, .depends_on = texts + nhosts}};
+        .hosts = m.hosts};
     int r = sha_of(sha, bytes.p, bytes.n, d->hash);
-    r = r < 0 ? err_set(e, r, "out of memory") : read_service(d->bytes, &d->model, e);
+    r = r < 0 ? err_set(e, r, "out of memory") : read_service(d->bytes, &m, e);
+    mem_free(m.depends_on);
     if (r < 0) {
         service_doc_unref(d);
         return r;
     }
     d->routes = service_is_new(d->bytes);
-    const struct model_service *m = &d->model;
-    d->info = (struct service_info){.name = m->name.s,
-        .port = m->port,
-        .protocol = m->protocol,
-        .propagates = m->propagates,
-        .state = m->state,
-        .shadow = m->shadow,
-        .pinned = m->pinned,
-        .http2 = m->provider_protocol == PROVIDER_DEFAULT ? m->protocol == PROTOCOL_GRPC
-                                                          : m->provider_protocol == PROVIDER_HTTP2,
-        .policy = m->policy,
-        .tls = m->tls};
+    d->nhosts = m.nhosts;
+    d->info = info_of(&m);
     *ret = d;
     return 0;
 }
@@ -201,14 +210,13 @@ void service_doc_unref(struct service_doc *d)
     if (!d || --d->refs > 0)
         return;
     mem_free((char *)(uintptr_t)d->bytes.p);
-    mem_free(d->model.hosts);
+    mem_free(d->hosts);
     mem_free(d);
 }
 
 size_t service_doc_bytes(const struct service_doc *d)
 {
-    return sizeof(*d) + d->bytes.n + 1 +
-           (d->model.nhosts + d->model.ndepends_on + 1u) * sizeof(struct mtext);
+    return sizeof(*d) + d->bytes.n + 1 + d->nhosts * sizeof(struct mtext);
 }
 
 static int read_selector(struct str bytes, struct model_selector *s)

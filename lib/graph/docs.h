@@ -18,7 +18,8 @@ struct service_doc {
     unsigned char hash[SHA_SIZE];
     struct str bytes;
     struct service_info info;
-    struct model_service model; /* without places; for hosts_new */
+    struct mtext *hosts; /* without places; as written, for hosts_new */
+    uint32_t nhosts;
 };
 
 struct gateway_doc {

@@ -32,14 +32,21 @@ static uint32_t services_that_differ(
 static struct hosts *hosts_of(struct build *b, const struct service_table *t)
 {
     struct model_service **list = mem_array(t->count + (size_t)1, sizeof(*list));
-    if (!list)
-        return NULL;
+    struct model_service *services = mem_zalloc((t->count + (size_t)1) * sizeof(*services));
     struct model m = {.services = list};
-    for (uint32_t i = 0; i < t->limit; i++)
-        if (t->docs[i])
-            list[m.nservices++] = &t->docs[i]->model;
-    struct hosts *h = hosts_new(&m, build_service_number, b);
+    struct hosts *h = NULL;
+    for (uint32_t i = 0; list && services && i < t->limit; i++) {
+        const struct service_doc *d = t->docs[i];
+        if (!d)
+            continue;
+        struct model_service *s = list[m.nservices] = &services[m.nservices];
+        *s = (struct model_service){.name.s = d->info.name, .hosts = d->hosts, .nhosts = d->nhosts};
+        m.nservices++;
+    }
+    if (list && services)
+        h = hosts_new(&m, build_service_number, b);
     mem_free(list);
+    mem_free(services);
     return h;
 }
 
