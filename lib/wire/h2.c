@@ -237,6 +237,7 @@ struct h2 *h2_new(
     h->odd = limits->odd;
     h->free_pings = FREE_PINGS;
     h->free_windows = FREE_WINDOWS;
+    h->late = limits->window;
     h->watch.need = H2_FRAME_HEAD;
     h->watch.preface = server ? PREFACE_BYTES : 0;
     list_init(&h->streams);
@@ -252,6 +253,7 @@ void h2_free(struct h2 *h)
 {
     if (!h)
         return;
+    h2_wake(h);
     h->dead = true;
     while (!list_empty(&h->streams)) {
         struct h2_stream *st = list_entry(h->streams.next, struct h2_stream, link);
@@ -289,6 +291,7 @@ static void input_failed(struct h2 *h, ssize_t rc)
 
 int h2_input(struct h2 *h, const char *p, size_t n, uint64_t now_ms)
 {
+    h2_wake(h);
     if (h->now_ms == 0)
         h->filled_ms = now_ms;
     h->now_ms = now_ms;
@@ -297,6 +300,8 @@ int h2_input(struct h2 *h, const char *p, size_t n, uint64_t now_ms)
         ssize_t rc = n ? nghttp2_session_mem_recv(h->ng, (const uint8_t *)p, n) : 0;
         if (rc < 0)
             input_failed(h, rc);
+        else if (h->data_frames != h->told_frames && !h->fault)
+            h2_late_data(h);
     }
     if (h->dead)
         return -ENOMEM;
@@ -305,7 +310,7 @@ int h2_input(struct h2 *h, const char *p, size_t n, uint64_t now_ms)
 
 bool h2_waiting(const struct h2 *h)
 {
-    return !h->dead && nghttp2_session_want_write(h->ng);
+    return !h->dead && !h->packed && nghttp2_session_want_write(h->ng);
 }
 
 static void number_of_streams(const struct h2 *h, char *frame, size_t n)
@@ -372,11 +377,25 @@ void h2_pump_head(struct h2 *h, struct buf *to)
 
 int h2_output(struct h2 *h, struct buf *b)
 {
+    if (h->packed)
+        return 0;
     return h->dead ? -ENOMEM : h2_pump(h, b);
+}
+
+void h2_rest(struct h2 *h)
+{
+    if (h->packed || h->dead || h->fault || h->open || h->watch.have || h->watch.skip ||
+        nghttp2_session_want_write(h->ng) || !nghttp2_session_want_read(h->ng))
+        return;
+    h->rested_room = h2_room(h);
+    h->rested_extended = h2_peer_extended(h);
+    h2_pack(h);
 }
 
 bool h2_over(const struct h2 *h)
 {
+    if (h->packed)
+        return false;
     return h->dead || (!nghttp2_session_want_read(h->ng) && !nghttp2_session_want_write(h->ng));
 }
 
@@ -397,6 +416,8 @@ uint32_t h2_streams(const struct h2 *h)
 
 uint32_t h2_room(const struct h2 *h)
 {
+    if (h->packed)
+        return h->rested_room;
     if (h->dead || h->closing || !nghttp2_session_check_request_allowed(h->ng))
         return 0;
     uint32_t most =
@@ -408,6 +429,8 @@ uint32_t h2_room(const struct h2 *h)
 
 bool h2_peer_extended(const struct h2 *h)
 {
+    if (h->packed)
+        return h->rested_extended;
     return nghttp2_session_get_remote_settings(h->ng, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) ==
            1;
 }
@@ -416,6 +439,7 @@ bool h2_peer_extended(const struct h2 *h)
 
 int h2_shutdown(struct h2 *h)
 {
+    h2_wake(h);
     if (h->dead || h->fault || !h->server)
         return 0;
     return nghttp2_submit_shutdown_notice(h->ng) == NGHTTP2_ERR_NOMEM ? h2_no_memory(h) : 0;
@@ -423,6 +447,7 @@ int h2_shutdown(struct h2 *h)
 
 int h2_goaway(struct h2 *h, uint32_t code)
 {
+    h2_wake(h);
     if (h->dead || h->fault)
         return 0;
     h->closing = true;
@@ -435,6 +460,7 @@ int h2_goaway(struct h2 *h, uint32_t code)
 
 int h2_ping(struct h2 *h)
 {
+    h2_wake(h);
     if (h->dead || h->fault)
         return 0;
     if (nghttp2_submit_ping(h->ng, NGHTTP2_FLAG_NONE, NULL) == NGHTTP2_ERR_NOMEM)

@@ -288,6 +288,8 @@ static void on_block(struct h2 *h, struct h2_stream *st, bool end)
 static void on_data_frame(struct h2 *h, const nghttp2_frame *frame)
 {
     struct h2_stream *st = h2_stream_of(h, frame->hd.stream_id);
+    h->told_bytes += frame->hd.length;
+    h->told_frames++;
     if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
         if (frame->hd.length && frame->hd.length == frame->data.padlen)
             h2_spend(h, H2_ODD_EMPTY_DATA);

@@ -51,12 +51,22 @@ struct h2 {
     uint32_t owed;   /* bytes that the connection's window still has to get back */
     uint32_t odd;    /* tokens left */
     uint32_t free_pings, free_windows, pongs;
+    uint32_t late;    /* bytes of DATA that may still come of streams that we reset */
+    uint32_t goaways; /* that came */
+    /* DATA frames that came whole, and those of living streams among them. */
+    uint64_t data_bytes, told_bytes;
+    uint32_t data_frames, told_frames;
     uint64_t now_ms, filled_ms;
     struct h2_watch watch;
     struct h2_pull *pull;
     struct buf *to;           /* h2_attach */
     struct h2_stream *recent; /* looked up last, or NULL */
     struct h2_pool *pool;
+    struct arena *arena; /* of the pool, or NULL */
+    uint8_t *packed;     /* what it held, while the session rests */
+    uint32_t packed_words;
+    uint32_t rested_room; /* what h2_room says meanwhile */
+    bool rested_extended;
     void *kept;
     struct h2_stream *block; /* whose block of fields is being read, NULL: nobody's */
     uint32_t block_bytes;    /* size of its list of fields so far, RFC 9113 section 6.5.2 */
@@ -94,6 +104,13 @@ void h2_pump_head(struct h2 *h, struct buf *to);
 
 /* h2_mem.c */
 nghttp2_mem h2_mem(struct h2 *h);
+void h2_pack(struct h2 *h); /* may do nothing */
+void h2_unpack(struct h2 *h);
+static inline void h2_wake(struct h2 *h)
+{
+    if (__builtin_expect(h->packed != NULL, 0))
+        h2_unpack(h);
+}
 /* What nghttp2 frees in between stays. nghttp2_submit_data, when memory runs out, frees an object
  * that its stream still has, and would free it again at the end: attached says so. */
 void h2_mem_keep(struct h2 *h);
@@ -113,5 +130,9 @@ void h2_spend(struct h2 *h, enum h2_odd kind);
 /* Work was done: a reply (request) was ended. */
 void h2_earn(struct h2 *h);
 void h2_earn_data(struct h2 *h, size_t n);
+/* A stream is reset here: a window's bytes of it may be on their way. */
+/* After nghttp2 read what h2_watch saw. */
+void h2_late_data(struct h2 *h);
+void h2_allow_late(struct h2 *h);
 
 #endif

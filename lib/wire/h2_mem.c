@@ -1,5 +1,5 @@
-/* Memory for nghttp2: small blocks from free lists, and one frame buffer for all sessions of a
- * thread.
+/* Memory for nghttp2: an arena for what a session keeps, small blocks from free lists for what
+ * comes and goes, and one frame buffer for all sessions of a thread.
  *
  * nghttp2 makes and frees a dozen small objects a request. Blocks of up to SMALL bytes are kept
  * by size when they come back, up to KEPT bytes in all; a word before each tells its class.
@@ -7,9 +7,15 @@
  * A session's frame buffer is 16 KiB that hold bytes only while nghttp2_session_mem_send runs and
  * until its caller has copied them, and the preface of a client, which is the same for all. So the
  * first block of that size that a session asks for, when it is made, is the pool's. Blocks that it
- * asks for later (a block of fields over 16 KiB has several at a time) are its own. */
+ * asks for later (a block of fields over 16 KiB has several at a time) are its own.
+ *
+ * An arena is 16 KiB of addresses, of which as many pages are used as were touched. In it lie the
+ * session with its tables and the entries of its compression tables: about 11 KiB, three quarters
+ * of them zero. h2_rest packs the words that are not zero into a block of the heap and gives the
+ * pages back; h2_wake lays them down where they were, so that all pointers hold. */
 #include "lib/base/mem.h"
 #include "lib/wire/h2_internal.h"
+#include <sys/mman.h>
 
 enum {
     STEP = 32,
@@ -17,6 +23,12 @@ enum {
     CLASSES = SMALL / STEP + 1, /* the last: not small */
     KEPT = 256 << 10,
     FRAME_BYTES = 16384 + 64,
+    PAGE = 4096,
+    ARENA_BYTES = 4 * PAGE,
+    ARENA_SMALL = 144, /* the largest of what the compression tables keep; streams are larger */
+    ARENAS = 64,       /* of a chunk */
+    ARENAS_WARM = 16,  /* free ones that keep their pages */
+    WORD = 8,
 };
 
 /* Before each block, 16 bytes so that it is aligned as the heap's are. */
@@ -26,7 +38,20 @@ union head {
     char align[16];
 };
 
+struct arena {
+    union head *free[CLASSES];
+    uint32_t top;
+};
+
+struct chunk {
+    struct chunk *next;
+    void *memory;
+};
+
 struct h2_pool {
+    struct chunk *chunks;
+    char *arenas; /* free ones, linked through their first word */
+    uint32_t nfree;
     union head *free[CLASSES];
     uint32_t kept;
     uint32_t users;
@@ -47,6 +72,12 @@ static void pool_release(struct h2_pool *p)
             p->free[c] = b->next;
             mem_free(b);
         }
+    while (p->chunks) {
+        struct chunk *c = p->chunks;
+        p->chunks = c->next;
+        mem_free(c->memory);
+        mem_free(c);
+    }
     mem_free(p);
 }
 
@@ -69,6 +100,153 @@ static size_t class_bytes(unsigned class, size_t size)
     return class == CLASSES - 1 ? size : (size_t) class * STEP;
 }
 
+/* ---- arenas ---- */
+
+static void arena_give(struct h2_pool *p, char *arena)
+{
+    if (p->nfree >= ARENAS_WARM)
+        madvise(arena, ARENA_BYTES, MADV_DONTNEED);
+    memcpy(arena, &p->arenas, sizeof(p->arenas));
+    p->arenas = arena;
+    p->nfree++;
+}
+
+static bool more_arenas(struct h2_pool *p)
+{
+    struct chunk *c = mem_alloc(sizeof(*c));
+    char *memory = c ? mem_alloc((ARENAS + 1) * ARENA_BYTES) : NULL;
+    if (!memory) {
+        mem_free(c);
+        return false;
+    }
+    *c = (struct chunk){p->chunks, memory};
+    p->chunks = c;
+    char *first = memory + (PAGE - (uintptr_t)memory % PAGE) % PAGE;
+    madvise(first, ARENAS * ARENA_BYTES, MADV_NOHUGEPAGE);
+    for (unsigned i = 0; i < ARENAS; i++)
+        arena_give(p, first + i * ARENA_BYTES);
+    return true;
+}
+
+/* Without one the session does with blocks of the heap. */
+static void arena_take(struct h2 *h)
+{
+    struct h2_pool *p = h->pool;
+    if (!p->arenas && !more_arenas(p))
+        return;
+    h->arena = (struct arena *)(void *)p->arenas;
+    memcpy(&p->arenas, h->arena, sizeof(p->arenas));
+    p->nfree--;
+    memset(h->arena, 0, sizeof(*h->arena));
+    h->arena->top = (sizeof(*h->arena) + sizeof(union head) - 1) / sizeof(union head) *
+                    (uint32_t)sizeof(union head);
+}
+
+static bool in_arena(const struct h2 *h, const void *ptr)
+{
+    return h->arena && (uintptr_t)ptr - (uintptr_t)h->arena < ARENA_BYTES;
+}
+
+static union head *arena_block(struct h2 *h, unsigned class, size_t size)
+{
+    struct arena *a = h->arena;
+    union head *b = a->free[class];
+    if (b && class < CLASSES - 1) {
+        a->free[class] = b->next;
+        return b;
+    }
+    size_t bytes = (sizeof(*b) + class_bytes(class, size) + sizeof(*b) - 1) & ~(sizeof(*b) - 1);
+    if ((size > ARENA_SMALL && !h->making) || bytes > ARENA_BYTES - a->top)
+        return NULL;
+    b = (union head *)(void *)((char *)a + a->top);
+    a->top += (uint32_t)bytes;
+    return b;
+}
+
+/* ---- packing ---- */
+
+/* What an arena of n words is packed to: n bits, one for each word that is not zero, then those
+ * words. A word is a byte that says which of its eight bytes are not zero, and these; or a zero,
+ * and two bytes: it points into the arena, so far from its beginning. */
+enum { PACKED_MAX = ARENA_BYTES / WORD / 8 + ARENA_BYTES / WORD * 9 };
+
+static void clear_free_blocks(struct arena *a)
+{
+    for (unsigned class = 0; class < CLASSES - 1; class ++)
+        for (union head *b = a->free[class]; b; b = b->next)
+            memset(b + 1, 0, class_bytes(class, 0));
+}
+
+static uint8_t *pack_word(uint8_t *to, uint64_t word, uint64_t base)
+{
+    if (word - base < ARENA_BYTES) {
+        *to++ = 0;
+        *to++ = (uint8_t)(word - base);
+        *to++ = (uint8_t)((word - base) >> 8);
+        return to;
+    }
+    uint8_t *mask = to++;
+    *mask = 0;
+    for (unsigned i = 0; i < WORD; i++, word >>= 8)
+        if (word & 255) {
+            *mask |= (uint8_t)(1u << i);
+            *to++ = (uint8_t)word;
+        }
+    return to;
+}
+
+static const uint8_t *unpack_word(const uint8_t *from, uint64_t *ret, uint64_t base)
+{
+    uint8_t mask = *from++;
+    uint64_t word = 0;
+    if (mask == 0) {
+        *ret = base + from[0] + ((uint64_t)from[1] << 8);
+        return from + 2;
+    }
+    for (unsigned i = 0; i < WORD; i++)
+        if (mask >> i & 1)
+            word |= (uint64_t)*from++ << (8 * i);
+    *ret = word;
+    return from;
+}
+
+void h2_pack(struct h2 *h)
+{
+    struct arena *a = h->arena;
+    uint8_t packed[PACKED_MAX];
+    if (!a || h->packed)
+        return;
+    clear_free_blocks(a);
+    const uint64_t *words = (const uint64_t *)(const void *)a;
+    uint32_t n = a->top / WORD;
+    uint8_t *to = packed + (n + 7) / 8;
+    memset(packed, 0, (n + 7) / 8);
+    for (uint32_t i = 0; i < n; i++)
+        if (words[i]) {
+            packed[i / 8] |= (uint8_t)(1u << i % 8);
+            to = pack_word(to, words[i], (uintptr_t)a);
+        }
+    h->packed = (uint8_t *)mem_dup((const char *)packed, (size_t)(to - packed));
+    h->packed_words = n;
+    if (h->packed)
+        madvise(a, ARENA_BYTES, MADV_DONTNEED);
+}
+
+void h2_unpack(struct h2 *h)
+{
+    const uint8_t *map = h->packed, *from = map + (h->packed_words + 7) / 8;
+    uint64_t *to = (uint64_t *)(void *)h->arena;
+    for (uint32_t i = 0; i < h->packed_words; i++) {
+        to[i] = 0;
+        if (map[i / 8] >> i % 8 & 1)
+            from = unpack_word(from, &to[i], (uintptr_t)h->arena);
+    }
+    mem_free(h->packed);
+    h->packed = NULL;
+}
+
+/* ---- nghttp2_mem ---- */
+
 static void *pool_malloc(size_t size, void *arg)
 {
     struct h2 *h = arg;
@@ -80,7 +258,12 @@ static void *pool_malloc(size_t size, void *arg)
         return p->frame;
     }
     unsigned class = class_of(size);
-    union head *b = p->free[class];
+    union head *b = h->arena ? arena_block(h, class, size) : NULL;
+    if (b) {
+        b->size = size;
+        return b + 1;
+    }
+    b = p->free[class];
     if (b) {
         p->free[class] = b->next;
         p->kept -= (uint32_t)class_bytes(class, size);
@@ -113,6 +296,11 @@ static void pool_free(void *ptr, void *arg)
     union head *b = (union head *)ptr - 1;
     unsigned class = class_of(b->size);
     uint32_t bytes = (uint32_t)class_bytes(class, b->size);
+    if (in_arena(h, b)) {
+        b->next = h->arena->free[class];
+        h->arena->free[class] = b;
+        return;
+    }
     if (class == CLASSES - 1 || p->kept + bytes > KEPT) {
         mem_free(b);
         return;
@@ -193,13 +381,19 @@ void h2_mem_keep_end(struct h2 *h, bool attached)
 void h2_mem_join(struct h2 *h, struct h2_pool *p)
 {
     h->pool = p;
-    if (p)
-        p->users++;
+    if (!p)
+        return;
+    p->users++;
+    arena_take(h);
 }
 
 void h2_mem_leave(struct h2 *h)
 {
     struct h2_pool *p = h->pool;
-    if (p && --p->users == 0 && p->closed)
+    if (!p)
+        return;
+    if (h->arena)
+        arena_give(p, (char *)h->arena);
+    if (--p->users == 0 && p->closed)
         pool_release(p);
 }

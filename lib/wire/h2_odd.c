@@ -5,6 +5,7 @@
 enum {
 
     FREE_MAX = 65536,          /* PING and WINDOW_UPDATE that wait to be allowed */
+    GOAWAYS = 4,               /* a notice, the last stream, and some more */
     SMALL_CONTINUATION = 4096, /* one below this that is not the last pays */
     PRIORITY_UPDATE = 0x10,    /* RFC 9218 section 7.1 */
     LAST_KNOWN = NGHTTP2_CONTINUATION,
@@ -138,6 +139,28 @@ static void on_priority(struct h2 *h, uint32_t id, uint32_t depends)
         h2_spend(h, H2_ODD_PRIORITY);
 }
 
+/* DATA of streams that are over here: what the peer had sent before it knew is no fault. nghttp2
+ * tells of DATA of living streams; what it was given besides is that. */
+void h2_late_data(struct h2 *h)
+{
+    uint64_t bytes = h->data_bytes - h->told_bytes;
+    uint32_t frames = h->data_frames - h->told_frames;
+    h->told_bytes = h->data_bytes;
+    h->told_frames = h->data_frames;
+    if (bytes <= h->late) {
+        h->late -= (uint32_t)bytes;
+        return;
+    }
+    while (frames-- && !h->fault)
+        h2_spend(h, H2_ODD_EMPTY_DATA);
+}
+
+void h2_allow_late(struct h2 *h)
+{
+    if (h->late < UINT32_MAX / 2)
+        h->late += h->limits.window;
+}
+
 static void on_frame(struct h2 *h)
 {
     const uint8_t *b = h->watch.bytes;
@@ -150,6 +173,10 @@ static void on_frame(struct h2 *h)
         on_message_frame(h, id, end);
         if (len == 0 && !end)
             h2_spend(h, H2_ODD_EMPTY_DATA);
+        break;
+    case NGHTTP2_GOAWAY:
+        if (h->goaways++ >= GOAWAYS)
+            h2_spend(h, H2_ODD_UNKNOWN);
         break;
     case NGHTTP2_HEADERS:
         on_headers(h, id);
@@ -220,6 +247,10 @@ size_t h2_watch(struct h2 *h, const char *p, size_t n)
         at += skip;
         w->skip -= (uint32_t)skip;
         if (w->skip == 0) {
+            if (w->bytes[3] == NGHTTP2_DATA) {
+                h->data_bytes += number(w->bytes) >> 8;
+                h->data_frames++;
+            }
             w->have = 0;
             w->need = H2_FRAME_HEAD;
         }

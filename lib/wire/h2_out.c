@@ -120,6 +120,7 @@ static int request(struct h2 *h, struct h2_stream *st, struct buf *out, struct s
 int h2_request(struct h2 *h, struct h2_stream *st, struct buf *out, struct str scheme, bool last)
 {
     struct fields f;
+    h2_wake(h);
     if (h->dead)
         return -ENOMEM;
     if (h2_room(h) == 0) {
@@ -225,8 +226,8 @@ static ssize_t on_read(nghttp2_session *ng, int32_t id, uint8_t *bytes, size_t r
     struct h2 *h = user;
     struct h2_pull *pull = h->pull;
     (void)ng;
-    (void)bytes;
     (void)source;
+    bytes[0] = 0; /* the payload never lies there: NGHTTP2_DATA_FLAG_NO_COPY */
     if (!pull || pull->st->id != id || pull->ended) {
         wake(h, h2_stream_of(h, id));
         return NGHTTP2_ERR_DEFERRED;
@@ -386,6 +387,7 @@ static int on_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
             end_sent(h, frame->hd.stream_id);
         break;
     case NGHTTP2_RST_STREAM:
+        h2_allow_late(h);
         st = h2_stream_of(h, frame->hd.stream_id);
         if (st && !st->faulted) /* what the owner resets has no st any more */
             h2_spend(h, H2_ODD_OWN_RESET);

@@ -1,8 +1,8 @@
 /* Arbitrary bytes for an HTTP/2 session. The bits of the first byte: 1 a client with two requests
  * (else a server), 2 the opening of the connection is said for the peer, 4 a byte at a time, 8 what
  * the session says is taken after each piece, 16 little limits, 32 nghttp2 judges messages too,
- * 64 a pool, and heads that become frames at once, 128 one allocation fails, the byte after this
- * one says which.
+ * 64 a pool, rests, and heads that become frames at once, 128 one allocation fails, the byte after
+ * this one says which.
  *
  * The owner answers what it is told: the first byte of a path says how. Events come in their order,
  * each stream ends once, nothing goes over a limit, every head is a head for the HTTP/1 parser,
@@ -290,6 +290,8 @@ static void run(struct h2 *h, uint8_t mode, const uint8_t *data, size_t size)
         act_all(server);
         if (mode & 8)
             take_output(h);
+        if (mode & 64)
+            h2_rest(h);
         demand(h2_streams(h) <= limits.streams + limits.odd + 1);
     }
     demand(rc == 0 || rc == -EPROTO || rc == -ENOMEM);

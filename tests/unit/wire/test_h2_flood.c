@@ -102,6 +102,24 @@ static void one_empty_data_behind_a_reset(struct raw *r, unsigned i)
     raw_frame(r, T_DATA, 0, 1, STR(""));
 }
 
+/* Bodies without end for a stream that we reset: more than was on its way then. */
+static void one_late_data(struct raw *r, unsigned i)
+{
+    static const char body[1000];
+    if (i == 0) {
+        raw_headers(r, F_END_HEADERS, 1, RAW_POST);
+        raw_headers(r, F_END_HEADERS, 1, "x: y\n");
+    }
+    raw_frame(r, T_DATA, 0, 1, str_of(body, sizeof(body)));
+}
+
+static void one_goaway(struct raw *r, unsigned i)
+{
+    if (i == 0)
+        raw_headers(r, F_END_HEADERS, 1, RAW_POST);
+    raw_frame(r, T_GOAWAY, 0, 0, STR("\0\0\0\0\0\0\0\0"));
+}
+
 static void one_continuation(struct raw *r, unsigned i)
 {
     if (i == 0)
@@ -178,6 +196,8 @@ static const struct {
     {"empty data", one_empty_data, H2_ODD_EMPTY_DATA, false},
     {"padding", one_padding, H2_ODD_EMPTY_DATA, false},
     {"empty data behind a reset", one_empty_data_behind_a_reset, H2_ODD_EMPTY_DATA, false},
+    {"late data", one_late_data, H2_ODD_EMPTY_DATA, false},
+    {"goaway", one_goaway, H2_ODD_UNKNOWN, false},
     {"continuation", one_continuation, H2_ODD_CONTINUATION, false},
     {"crumbled heads", one_crumbled_head, H2_ODD_CONTINUATION, false},
     {"unknown", one_unknown, H2_ODD_UNKNOWN, false},
@@ -330,6 +350,41 @@ static void many_small_window_updates(void **state)
     peer_free(v);
 }
 
+/* Whole uploads, head and body in one read; and what was under way when their stream was reset. */
+static void uploads_in_one_piece(void **state)
+{
+    static const char body[16000];
+    struct raw_peer *v = peer_new(true, &limits);
+    (void)state;
+    peer_feed(v);
+    for (unsigned i = 0; i < 500; i++) {
+        raw_headers(&v->in, F_END_HEADERS, id_of(i), RAW_POST);
+        for (unsigned k = 0; k < 4; k++)
+            raw_frame(
+                &v->in, T_DATA, k == 3 ? F_END_STREAM : 0, id_of(i), str_of(body, sizeof(body)));
+        assert_int_equal(peer_feed(v), 0);
+    }
+    assert_int_equal(v->s.odd[H2_ODD_EMPTY_DATA], 0);
+    v->answer = false;
+    for (unsigned i = 500; i < 600; i++) {
+        raw_headers(&v->in, F_END_HEADERS, id_of(i), RAW_POST);
+        assert_int_equal(peer_feed(v), 0);
+        for (unsigned k = 0; k < PAIR_STREAMS; k++)
+            if (v->s.seen[k].st.h) {
+                h2_reset(&v->s.seen[k].st, H2_CANCEL);
+                v->s.seen[k].used = false;
+            }
+        peer_take(v);
+        for (unsigned k = 0; k < 4; k++)
+            raw_frame(&v->in, T_DATA, 0, id_of(i), str_of(body, sizeof(body)));
+        raw_frame(&v->in, T_RST, 0, id_of(i), STR("\0\0\0\x8"));
+        v->s.now += 100;
+        assert_int_equal(peer_feed(v), 0);
+    }
+    assert_int_equal(v->s.odd[H2_ODD_EMPTY_DATA], 0);
+    peer_free(v);
+}
+
 /* Tokens come back with time and with work. */
 static void the_bucket_fills_up_again(void **state)
 {
@@ -373,6 +428,7 @@ int main(void)
         cmocka_unit_test(replies_that_nobody_reads),
         cmocka_unit_test(a_busy_peer_is_never_cut),
         cmocka_unit_test(many_small_window_updates),
+        cmocka_unit_test(uploads_in_one_piece),
         cmocka_unit_test(the_bucket_fills_up_again),
         cmocka_unit_test(a_tree_of_priorities),
     };

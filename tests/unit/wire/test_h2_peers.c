@@ -196,8 +196,12 @@ static void run(struct ours *o, struct plain *p)
 static struct ours *ours_new(bool server, bool at_once)
 {
     struct ours *o = calloc(1, sizeof(*o));
+    struct h2_limits pooled = limits;
     assert_non_null(o);
-    assert_int_equal(side_init(&o->side, server, &limits), 0);
+    if (at_once)
+        pooled.pool = h2_pool_new();
+    assert_int_equal(side_init(&o->side, server, &pooled), 0);
+    h2_pool_free(pooled.pool);
     if (at_once) {
         assert_int_equal(buf_hold(&o->side.out, &o->side.pool), 0);
         h2_attach(o->side.h, &o->side.out);
@@ -261,6 +265,8 @@ static void a_server_serves(bool at_once)
         assert_int_equal(st->closed, 1);
         assert_int_equal(st->code, 0);
         n->used = false;
+        h2_rest(o->side.h);
+        assert_false(h2_waiting(o->side.h) || h2_over(o->side.h));
     }
     for (unsigned k = 0; k < H2_ODD_COUNT; k++)
         assert_int_equal(o->side.odd[k], 0);
@@ -371,6 +377,8 @@ static void a_client_asks(bool at_once)
         assert_int_equal(n->ends, 1);
         assert_int_equal(n->closes, 1);
         n->used = false;
+        h2_rest(o->side.h);
+        assert_int_equal(h2_room(o->side.h), 32);
     }
     plain_free(p);
     ours_free(o);
