@@ -40,6 +40,14 @@ static void failed(struct client *c, enum tls_failure why, const struct err *tex
     tls_log(w, who, why, text);
 }
 
+/* At the end of its time, and now and then before. */
+static void look_later(struct client *c)
+{
+    struct worker *w = c->conn.w;
+    uint64_t end = c->since_ms + w->set->timeout_handshake, look = w->now_ms + LOOK_MS;
+    worker_timer(w, &c->timer, end < look ? end : look);
+}
+
 bool client_tls_begin(struct client *c)
 {
     struct worker *w = c->conn.w;
@@ -50,7 +58,7 @@ bool client_tls_begin(struct client *c)
         return false;
     }
     c->since_ms = w->now_ms;
-    worker_timer(w, &c->timer, w->now_ms + w->set->timeout_handshake);
+    look_later(c);
     return true;
 }
 
@@ -104,7 +112,7 @@ void client_tls_timer(struct client *c)
     uint64_t end = c->since_ms + w->set->timeout_handshake;
     if (end > w->now_ms) {
         conn_resume_later(&c->conn);
-        worker_timer(w, &c->timer, end < w->now_ms + LOOK_MS ? end : w->now_ms + LOOK_MS);
+        look_later(c);
         return;
     }
     struct err text = {.text = "the handshake took too long"};
