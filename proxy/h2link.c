@@ -236,11 +236,12 @@ static void end_session(struct h2link *l)
     h2link_mark(l);
 }
 
-void h2link_run(struct h2link *l)
+/* look: also behind a short read, where a reset may hide that no event will tell of (conn.h). */
+static void read_all(struct h2link *l, bool look)
 {
     struct conn *c = l->conn;
     struct worker *w = c->w;
-    for (uint32_t moved = 0; c->readable && !l->closing;) {
+    for (uint32_t moved = 0; (c->readable || (look && c->unsure)) && !l->closing;) {
         if (moved >= TURN_BYTES) {
             conn_resume_later(c);
             break;
@@ -267,12 +268,18 @@ void h2link_run(struct h2link *l)
     }
     if (buf_len(&c->in) == 0)
         buf_drop(&c->in, &w->bufs);
-    if (h2_waiting(l->h2) || buf_len(&c->out) || l->closing)
+    if (h2_waiting(l->h2) || buf_len(&c->out) || l->closing || c->unsure)
         h2link_mark(l);
     if (l->more) {
         l->more = false;
         l->side->room(l);
     }
+}
+
+void h2link_run(struct h2link *l)
+{
+    l->looked = false;
+    read_all(l, false);
 }
 
 /* Frames into the output buffer and on to the socket, until nothing waits or it takes no more. */
@@ -302,8 +309,12 @@ void h2link_flush(struct h2link *l)
         l->side->broken(l, io);
         return;
     }
-    if (io == IO_OK && (l->closing || h2_over(l->h2)))
+    if (io == IO_OK && (l->closing || h2_over(l->h2))) {
         l->side->broken(l, IO_OK);
+    } else if (l->conn->unsure && !l->looked) { /* a write since the read would have told */
+        l->looked = true;                       /* once a turn */
+        read_all(l, true);
+    }
 }
 
 /* ---- a stream as a transport ---- */

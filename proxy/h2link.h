@@ -44,6 +44,7 @@ struct h2link {
     bool goaway;  /* no new streams: the peer's or ours */
     bool closing; /* the session is over: closed once its last frames have left */
     bool more;    /* `room` is due */
+    bool looked;  /* behind a short read, in this turn */
     bool settled; /* client: the peer's SETTINGS are here */
     struct conn *conn;
     struct h2 *h2;
