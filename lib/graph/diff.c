@@ -1,4 +1,5 @@
 #include "lib/graph/diff.h"
+#include "lib/graph/diff_fields.h"
 
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
@@ -59,64 +60,6 @@ static void env_strict(struct text *out, const struct snapshot *s, uint32_t env)
     text_fmt(out, "%s", record_of(s, env)->flags & RECORD_STRICT ? "true" : "false");
 }
 
-/* What one field of a nested message is called; its values when it is an enumeration. */
-struct part {
-    const char *name; /* "": the value alone */
-    const char *const *words;
-};
-
-/* The parts of a nested message in their order; a number without words in decimal. */
-static void message_text(struct text *out, struct str bytes, const struct part *parts)
-{
-    struct pb_in in = pb_in_of(bytes);
-    struct pb_field f;
-    const char *join = "";
-    while (pb_next(&in, &f) > 0) {
-        const struct part *p = &parts[f.number];
-        text_fmt(out, "%s%s", join, p->name);
-        join = " ";
-        if (f.wire == PB_BYTES)
-            text_add(out, f.bytes);
-        else if (p->words)
-            text_fmt(out, "%s", p->words[f.value]);
-        else
-            text_fmt(out, "%" PRIu64, f.value);
-    }
-}
-
-/* Every occurrence of one field, joined by commas; parts: of a nested message, else NULL. */
-static void field_text(struct text *out, struct str bytes, uint32_t field, const struct part *parts)
-{
-    struct pb_in in = pb_in_of(bytes);
-    struct pb_field f;
-    const char *join = "";
-    while (pb_next(&in, &f) > 0) {
-        if (f.number != field)
-            continue;
-        text_fmt(out, "%s", join);
-        join = ", ";
-        if (f.wire != PB_BYTES)
-            text_fmt(out, "%" PRIu64, f.value);
-        else if (parts)
-            message_text(out, f.bytes, parts);
-        else
-            text_add(out, f.bytes);
-    }
-}
-
-/* By the field numbers of proto/offshoot/v1/graph.proto, from 1. */
-static const char *const balance_words[] = {"round-robin", "least-request"};
-static const char *const selector_words[] = {
-    "host", "header", "baggage", "tracestate", "cookie", "query"};
-static const char *const forward_words[] = {"", "forward"};
-static const struct part label_parts[] = {{0}, {"", NULL}, {"= ", NULL}};
-static const struct part policy_parts[] = {{0}, {"balance ", balance_words}, {"timeout ms ", NULL},
-    {"connectTimeout ms ", NULL}, {"retries max ", NULL}, {"retries budget % ", NULL},
-    {"health interval ms ", NULL}, {"health path ", NULL}};
-static const struct part selector_parts[] = {
-    {0}, {"", selector_words}, {"", forward_words}, {"", NULL}};
-static const struct part route_parts[] = {{0}, {"", NULL}, {"", NULL}, {"-> ", NULL}};
-
 /* Field numbers of Environment in proto/offshoot/v1/graph.proto. */
 enum { E_OWNER = 9, E_SUBJECTS, E_LABELS };
 
@@ -134,7 +77,7 @@ static void env_owner(struct text *out, const struct snapshot *s, uint32_t env)
 
 static void env_labels(struct text *out, const struct snapshot *s, uint32_t env)
 {
-    field_text(out, record_extras(record_of(s, env)), E_LABELS, label_parts);
+    field_text(out, record_extras(record_of(s, env)), E_LABELS, &label_message);
 }
 
 static const struct field_row env_fields[] = {
@@ -148,56 +91,6 @@ static const struct field_row env_fields[] = {
     {"labels", env_labels},
     {NULL, NULL},
 };
-
-/* A service's and a gateway's fields, by their numbers in the .proto file. */
-struct number_row {
-    const char *name;
-    uint8_t number;
-    const struct part *parts; /* of a nested message */
-    const char *const *words; /* of an enumeration */
-};
-static const char *const protocol_words[] = {"http", "grpc", "tcp"};
-static const char *const propagates_words[] = {"unknown", "true", "false"};
-static const char *const state_words[] = {"shared", "isolated", "none"};
-static const char *const shadow_words[] = {"deny", "safe"};
-static const char *const bool_words[] = {"false", "true"};
-static const char *const overlay_words[] = {"token", "public"};
-
-static const struct number_row service_fields[] = {
-    {"port", 2, NULL, NULL},
-    {"protocol", 3, NULL, protocol_words},
-    {"propagates", 4, NULL, propagates_words},
-    {"state", 5, NULL, state_words},
-    {"shadow", 6, NULL, shadow_words},
-    {"pinned", 7, NULL, bool_words},
-    {"hosts", 8, NULL, NULL},
-    {"dependsOn", 9, NULL, NULL},
-    {"policy", 10, policy_parts, NULL},
-    {NULL, 0, NULL, NULL},
-};
-static const struct number_row gateway_fields[] = {
-    {"defaultEnvironment", 2, NULL, NULL},
-    {"pinHosts", 3, NULL, NULL},
-    {"select", 4, selector_parts, NULL},
-    {"routes", 5, route_parts, NULL},
-    {"overlayAccess", 6, NULL, overlay_words},
-    {NULL, 0, NULL, NULL},
-};
-
-static void number_field(struct text *out, struct str bytes, const struct number_row *row)
-{
-    struct pb_in in = pb_in_of(bytes);
-    struct pb_field f;
-    if (!row->words) {
-        field_text(out, bytes, row->number, row->parts);
-        return;
-    }
-    uint64_t value = 0; /* a default is not written */
-    while (pb_next(&in, &f) > 0)
-        if (f.number == row->number)
-            value = f.value;
-    text_fmt(out, "%s", row->words[value]);
-}
 
 /* ---- which ones differ ---- */
 

@@ -41,8 +41,8 @@ static void check_path(const struct route_actions *a, struct str prefix, struct 
 {
     char normal[LINE_BYTES], *out, *small;
     long n = path_normalise(path, normal);
-    struct str bare = str_of(normal, n < 0 ? 0 : (size_t)n);
-    if (path.n == 0 || path.p[0] != '/' || !str_starts(bare, prefix) ||
+    struct str bare = {normal, n < 0 ? 0 : (size_t)n};
+    if (n < 0 || path.n == 0 || path.p[0] != '/' || !str_starts(bare, prefix) ||
         (bare.n > prefix.n && bare.p[prefix.n] != '/'))
         return; /* no route of this prefix is asked */
     struct str want = str_from(bare, prefix.n), query = path_query(path);

@@ -1,6 +1,7 @@
 /* What differs between two graphs, in words and as JSON. */
 #include "lib/graph/diff.h"
 #include "tests/unit/graph/graph_text.h"
+#include "tests/unit/graph/routed.h"
 #include <errno.h>
 
 static const char before[] = "kind: Service\nmetadata: {name: cart}\nspec: {port: 80}\n---\n"
@@ -98,6 +99,43 @@ static void equal_graphs_differ_in_nothing_whatever_the_order(void **state)
         "\"gateways\":{\"added\":[],\"removed\":[],\"changed\":[]}}");
 }
 
+static void says_what_routes_and_policies_do(void **state)
+{
+    (void)state;
+    check(ROUTED_MAIN "kind: Service\nmetadata: {name: cart}\n---\n"
+                      "kind: Service\nmetadata: {name: pay}\nspec: {protocol: grpc}\n---\n"
+                      "kind: Service\nmetadata: {name: sql}\nspec: {protocol: tcp}\n---\n"
+                      "kind: Gateway\nmetadata: {name: edge}\nspec: {defaultEnvironment: main}\n",
+        ROUTED, false, 1,
+        "environments: 0 added, 0 removed, 0 changed; services: 0 added, 0 removed, 3 changed; "
+        "gateways: 0 added, 0 removed, 1 changed\n"
+        "~ service cart\n"
+        "    policy: nothing -> balance consistent-hash timeout ms 15000 connectTimeout ms 1000 "
+        "retries max 3 retries budget % 10 health interval ms 3000 health path /h hash (cookie "
+        "sid) idleTimeout ms 120000 retries perTryTimeout ms 4000 maxConnections 100 maxPending "
+        "200 maxRequests 300 slowStart ms 30000 ejection (consecutiveFailures 7 time ms 20000 "
+        "maxEjected % 30) health (timeout ms 2000 healthyAfter 4 unhealthyAfter 5 status to 299)\n"
+        "    providerProtocol: as the protocol -> http2\n"
+        "    tls: nothing -> name cart.internal ca /etc/ca.pem\n"
+        "~ service pay\n"
+        "    policy: nothing -> balance consistent-hash health interval ms 5000 hash (context) "
+        "ejection (on) health (kind grpc service pay.v1)\n"
+        "    tls: nothing -> insecure yes\n"
+        "~ service sql\n"
+        "    policy: nothing -> balance consistent-hash health interval ms 5000 hash (source) "
+        "health (kind tcp)\n"
+        "~ gateway edge\n"
+        "    routes: nothing -> /plain -> cart, shop.example.com /api/ -> cart (stripPrefix yes "
+        "rewriteHost cart.internal:8080 requestHeaders (set (x-a) set (x-b = two words) remove "
+        "cookie remove x-debug) replyHeaders (set (strict-transport-security = max-age=1) remove "
+        "server) maxBody 10485760 timeout ms 5000 idleTimeout ms 60000 affinity (cookie sid) no "
+        "upgrade yes requireHttps yes), /old (replacePrefix /new/ redirect (308 scheme https host "
+        "new.example.com port 8443)), /away (redirect (302 location https://example.com/x?y)), "
+        "/here (redirect (301 path /there)), /up -> pay (maxBody 0 affinity (source))\n"
+        "    limits: nothing -> perSource (requestsPerSecond 50 burst 100 at a time 20) "
+        "perEnvironment (requestsPerSecond 1000 burst 1000 at a time 500)\n");
+}
+
 static void every_failed_allocation_is_told(void **state)
 {
     (void)state;
@@ -121,6 +159,7 @@ int main(void)
         cmocka_unit_test(shows_every_kind_of_change_with_its_places),
         cmocka_unit_test(gives_the_same_as_json),
         cmocka_unit_test(equal_graphs_differ_in_nothing_whatever_the_order),
+        cmocka_unit_test(says_what_routes_and_policies_do),
         cmocka_unit_test(every_failed_allocation_is_told),
     };
     return unit_run(tests);
