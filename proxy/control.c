@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -157,15 +158,16 @@ static void on_change(void *arg)
 /* Pages of the process that are in memory: the second number. */
 static void look_at_memory(struct control *c)
 {
-    char text[128] = "";
-    unsigned long long size, resident;
+    char text[128] = "", *end = NULL;
     int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
     if (fd >= 0)
         close(fd);
-    if (n <= 0 || sscanf(text, "%llu %llu", &size, &resident) != 2)
+    unsigned long long size = n > 0 ? strtoull(text, &end, 10) : 0;
+    unsigned long long pages = size ? strtoull(end, NULL, 10) : 0;
+    if (pages == 0)
         return;
-    resident *= (unsigned long long)sysconf(_SC_PAGESIZE);
+    uint64_t resident = pages * (uint64_t)sysconf(_SC_PAGESIZE);
     set_gauge(c, STAT_RESIDENT, resident);
     if (c->set->limit_memory)
         atomic_store_explicit(&c->shared.resident, resident, memory_order_relaxed);

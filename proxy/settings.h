@@ -21,18 +21,18 @@ struct settings {
     const char *keys, *trust_domain; /* keys NULL: contexts are unsigned */
     const char *gateway, *admin, *admin_group, *metrics, *state;
     const char *agent, *agent_cert, *agent_key, *agent_ca, *agent_name; /* agent NULL: static */
-    bool agent_insecure;
     const char *node, *region; /* node NULL: see settings_node */
-    uint32_t workers;          /* 0: one a processor */
     const char *pid_file;      /* NULL: none */
+    uint32_t workers;          /* 0: one a processor */
     uint32_t on_missing;       /* enum on_missing */
     struct conf_list inject;
     struct conf_list endpoints_allow, endpoints_unix;
-    bool access_log_errors; /* only refusals, faults and 5xx */
-    const char *access_log; /* "off", "-" (standard output) or a path */
+    bool agent_insecure, histograms, forwarded;
+    bool access_log_errors;   /* only refusals, faults and 5xx */
+    uint32_t tls_min_version; /* enum tls_min_version */
+    const char *access_log;   /* "off", "-" (standard output) or a path */
     uint32_t access_log_format, log_level, log_format;
     struct conf_list access_log_when;
-    bool histograms, forwarded;
     const char *dns_servers;
     uint64_t dns_timeout;
 
@@ -58,7 +58,6 @@ struct settings {
     uint64_t timeout_agent_connect, timeout_agent_ping;
     uint64_t agent_backoff, agent_backoff_max, snapshot_ttl;
 
-    uint32_t tls_min_version; /* enum tls_min_version */
     const char *tls_ciphers;
     uint64_t tls_ticket_rotation, timeout_handshake;
     uint32_t limit_certificates, limit_handshakes;

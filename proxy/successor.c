@@ -11,8 +11,6 @@
 
 #define CHANNEL_FD 3 /* of the new process */
 
-extern char **environ;
-
 int successor_path(const char *name, char *out, size_t size, struct err *e)
 {
     size_t n = 0;

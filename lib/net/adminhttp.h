@@ -73,8 +73,8 @@ bool admin_wants_json(struct admin_request *r);
 unsigned admin_peer_uid(struct admin_request *r);
 /* Takes *body (releases it). content_type NULL: application/json or text/plain by wants_json. */
 void admin_reply(struct admin_request *r, int status, const char *content_type, struct text *body);
-/* In place of admin_reply: a reply that goes on (chunked) until admin_stream_end, which must be called
- * once. False: the reply is over already (HEAD, or the client has gone) and r is no more. */
+/* In place of admin_reply: a reply that goes on (chunked) until admin_stream_end, which must be
+ * called once. False: the reply is over already (HEAD, or the client has gone) and r is no more. */
 bool admin_stream_begin(struct admin_request *r, const char *content_type);
 /* The client has gone: what is added is dropped. */
 bool admin_stream_gone(const struct admin_request *r);

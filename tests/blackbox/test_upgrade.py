@@ -11,8 +11,8 @@ import time
 import unittest
 from pathlib import Path
 
-from harness import (BUILD, ONE_SHOP, AgentCase, Counters, Incomplete, Program, Provider, ProxyCase, connect,
-                     eventually, fixed, free_ports, request_bytes, sanitized)
+from harness import (BUILD, ONE_SHOP, AgentCase, Counters, Incomplete, Program, Provider, ProxyCase,
+                     connect, eventually, fixed, free_ports, request_bytes, sanitized)
 from successor import Pulse, Slow, Streams, Talk, UpgradeLoad, adopt_orphans, follow, unused
 from test_grpc_calls import Service
 
@@ -244,8 +244,8 @@ class Failures(UpgradeCase):
 
     def test_a_program_that_ends_at_once(self):
         self.refused("ended with status 1$", "/bin/false")
-        self.refused("ended with status 7: it says why$",
-                     self.script("says", "#!/bin/sh\necho first >&2\necho it says why >&2\nexit 7\n"))
+        says = self.script("says", "#!/bin/sh\necho first >&2\necho it says why >&2\nexit 7\n")
+        self.refused("ended with status 7: it says why$", says)
         self.refused("was killed by signal 9", self.script("dies", "#!/bin/sh\nkill -9 $$\n"))
 
     def test_a_program_that_hangs(self):
@@ -440,9 +440,9 @@ class WithAgent(UpgradeCase, AgentCase):
         self.shop = self.provider(fixed())
         self.agent = self.start_agent(ONE_SHOP % self.shop.address)
         self.write("conf.yaml", "timeouts: {upgrade: 3s}\n")
-        self.proxy = self.start_copy("-c", "conf.yaml", "--agent", self.agent.listen, "--node", "gw-1",
-                                     "--admin", self.folder / "a.sock", "--listen",
-                                     "127.0.0.1:0,trusted", "--workers", "2", *flags)
+        self.proxy = self.start_copy(
+            "-c", "conf.yaml", "--agent", self.agent.listen, "--node", "gw-1", "--workers", "2",
+            "--admin", self.folder / "a.sock", "--listen", "127.0.0.1:0,trusted", *flags)
 
     def connected(self):
         return self.agent.program.errors().count("proxy 'gw-1' connected")
