@@ -50,8 +50,7 @@ enum h2_odd {
     H2_ODD_SETTINGS,
     H2_ODD_PRIORITY,
     H2_ODD_WINDOW,     /* WINDOW_UPDATE */
-    H2_ODD_EMPTY_DATA, /* without END_STREAM; or more than the windows held, of a stream reset here
-                        */
+    H2_ODD_EMPTY_DATA, /* without END_STREAM; of streams reset here: over what the windows held */
     H2_ODD_CONTINUATION,
     H2_ODD_UNKNOWN, /* frame types nobody knows; GOAWAY again and again */
     H2_ODD_HEAD,    /* a block refused by h2_head.h or nghttp2 */
@@ -152,9 +151,8 @@ bool h2_waiting(const struct h2 *h);
 /* Puts frames into b (has a block) while they fit: a frame needs up to H2_FRAME_MAX + 9 bytes of
  * room. 0: nothing is left; 1: more waits for room; -ENOMEM. Calls `wake`, `close`. */
 int h2_output(struct h2 *h, struct buf *b);
-/* Nothing came for a while: with a pool, the session's memory is packed to about a quarter, 3 KiB.
- * Nothing is done while a stream is open or a frame waits. Any call wakes the session, which costs
- * a few microseconds and no allocation. */
+/* Nothing came for a while: with a pool, the session's memory is packed to 1 or 2 KiB. Nothing is
+ * done while a stream is open or a frame waits. Any call wakes the session: microseconds. */
 void h2_rest(struct h2 *h);
 /* Nothing will come or go any more. */
 bool h2_over(const struct h2 *h);
