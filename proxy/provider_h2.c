@@ -134,6 +134,8 @@ static void session_ready(struct conn *conn)
         connect_failed(s);
         return;
     }
+    if (conn->readable) /* what came at once has no event of its own */
+        conn_resume_later(conn);
     provider_h2_serve(conn->w, s->p.provider);
 }
 
