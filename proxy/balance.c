@@ -199,11 +199,16 @@ static uint32_t weight_at(const struct pick *p, uint32_t i)
     return e.weight;
 }
 
-static uint64_t hash_at(const struct pick *p, uint32_t i)
+static uint64_t hash_at(const struct pick *p, uint32_t i, uint32_t *ret_weight)
 {
     struct endpoint e;
     item_at(choice_in(p), i, &e);
-    return addr_hash(&e.addr);
+    *ret_weight = e.weight;
+    if (e.addr.kind != ADDR_IP4)
+        return addr_hash(&e.addr);
+    const uint8_t *ip = e.addr.ip;
+    uint64_t number = (uint32_t)ip[0] << 24 | ip[1] << 16 | ip[2] << 8 | ip[3];
+    return number << 16 | e.addr.port;
 }
 
 static void look_at(const struct pick *p, uint32_t i, struct pick_look *ret)

@@ -126,33 +126,38 @@ static double score(uint64_t hash, uint64_t key, uint32_t weight)
     return -(double)weight / log(u);
 }
 
-/* Without logarithms, as most sets have no weights. */
-static uint32_t hash_even(const struct pick *p, uint64_t key, bool usable)
+/* Without logarithms, as most sets have no weights. False: they have. */
+static bool hash_even(const struct pick *p, uint64_t key, bool usable, uint32_t *ret)
 {
     uint64_t best = 0;
-    uint32_t found = PICK_NONE;
+    uint32_t first = 0, weight;
     struct pick_look look = {.usable = true};
+    *ret = PICK_NONE;
     for (uint32_t i = 0; i < p->n; i++) {
-        uint64_t u = pick_mix(p->hash(p, i) ^ key) >> 11;
-        if (found != PICK_NONE && u <= best)
+        uint64_t u = pick_mix(p->hash(p, i, &weight) ^ key) >> 11;
+        first = i ? first : weight;
+        if (weight != first)
+            return false;
+        if (*ret != PICK_NONE && u <= best)
             continue;
         if (usable)
             p->look(p, i, &look);
         if (!look.usable)
             continue;
         best = u;
-        found = i;
+        *ret = i;
     }
-    return found;
+    return true;
 }
 
 static uint32_t hash_weighted(const struct pick *p, uint64_t key, bool usable)
 {
     double best = 0;
-    uint32_t found = PICK_NONE;
+    uint32_t found = PICK_NONE, weight;
     struct pick_look look = {.usable = true};
     for (uint32_t i = 0; i < p->n; i++) {
-        double s = score(p->hash(p, i), key, p->weight(p, i));
+        uint64_t hash = p->hash(p, i, &weight);
+        double s = score(hash, key, weight);
         if (found != PICK_NONE && s <= best)
             continue;
         if (usable)
@@ -167,10 +172,7 @@ static uint32_t hash_weighted(const struct pick *p, uint64_t key, bool usable)
 
 uint32_t pick_hash(const struct pick *p, uint64_t key, bool usable)
 {
-    bool even = true;
-    uint32_t first = p->weight(p, 0);
+    uint32_t found;
     key = pick_mix(key);
-    for (uint32_t i = 1; i < p->n && even; i++)
-        even = p->weight(p, i) == first;
-    return even ? hash_even(p, key, usable) : hash_weighted(p, key, usable);
+    return hash_even(p, key, usable, &found) ? found : hash_weighted(p, key, usable);
 }

@@ -22,7 +22,8 @@ struct pick_look {
 struct pick {
     uint32_t n;                                           /* at least 1 */
     uint32_t (*weight)(const struct pick *p, uint32_t i); /* at least 1 */
-    uint64_t (*hash)(const struct pick *p, uint32_t i);   /* the same wherever the thing stands */
+    /* The same wherever the thing stands, another for each; need not be spread. *ret_weight too. */
+    uint64_t (*hash)(const struct pick *p, uint32_t i, uint32_t *ret_weight);
     void (*look)(const struct pick *p, uint32_t i, struct pick_look *ret);
     void *arg;
 };

@@ -17,9 +17,10 @@ static uint32_t weight_at(const struct pick *p, uint32_t i)
     return t->weight[i];
 }
 
-static uint64_t hash_at(const struct pick *p, uint32_t i)
+static uint64_t hash_at(const struct pick *p, uint32_t i, uint32_t *ret_weight)
 {
     const struct things *t = p->arg;
+    *ret_weight = t->weight[i];
     return t->hash[i];
 }
 
@@ -36,7 +37,7 @@ static struct pick of(struct things *t, uint32_t n)
     for (uint32_t i = 0; i < n; i++) {
         t->weight[i] = 1;
         t->share[i] = PICK_WHOLE;
-        t->hash[i] = pick_mix(i + 1000);
+        t->hash[i] = (uint64_t)(0x0a000001 + i) << 16 | 8080; /* as addresses are: close by */
     }
     return (struct pick){n, weight_at, hash_at, look_at, t};
 }
