@@ -43,11 +43,6 @@ static void subscribe_run(struct message *m, void *worker)
     struct logtail_pipe *p = from_message(m);
     struct worker *w = worker;
     p->away = false;
-    if (p->left) { /* the reader left before we heard of it */
-        m->run = gone_run;
-        mailbox_post(w->shared->control, m);
-        return;
-    }
     list_append(&w->log.tails, &p->link);
     set_wanted(w);
 }

@@ -523,6 +523,9 @@ class Terminal:
         return [re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", f).replace("\r", "")
                 for f in self.read().split("\x1b[H")[1:]]
 
+    def last(self):
+        return (self.frames() or [""])[-1]
+
     def close(self):
         if self.process.poll() is None:
             self.process.kill()
@@ -613,7 +616,7 @@ class Top(WatchCase):
         top.process.send_signal(signal.SIGWINCH)
 
         def small():
-            lines = top.frames()[-1].splitlines()
+            lines = top.last().splitlines()
             return len(lines) <= 6 and max(map(len, lines)) <= 20
 
         eventually(small)
@@ -625,16 +628,16 @@ class Top(WatchCase):
         self.begin()
         self.assertEqual(200, self.ask(self.proxy).status)
         old, top = self.proxy, self.top()
-        eventually(lambda: f"process {old.pid} " in top.frames()[-1])
+        eventually(lambda: f"process {old.pid} " in top.last())
         old.signal(signal.SIGTERM)
         self.expect_exit(old, 0)
-        eventually(lambda: top.frames()[-1].startswith("! cannot reach"))
-        self.assertIn(f"process {old.pid} ", top.frames()[-1])  # the last screen stays
+        eventually(lambda: top.last().startswith("! cannot reach"))
+        self.assertIn(f"process {old.pid} ", top.last())  # the last screen stays
         admin = old.ready["admin"][0]
         new = self.start("offshoot-proxy", "--graph", self.folder / "graph-0.yaml", "--listen",
                          "127.0.0.1:0", "--admin", admin, "--workers", "1")
-        eventually(lambda: f"process {new.pid} " in top.frames()[-1])
-        eventually(lambda: "(last 0." in top.frames()[-1])
+        eventually(lambda: f"process {new.pid} " in top.last())
+        eventually(lambda: "(last 0." in top.last())
         os.write(top.parent, b"q")
         self.assertEqual(0, top.process.wait(10))
 
