@@ -391,6 +391,10 @@ static void on_reload(struct admin_request *r, void *arg)
     int keys = keys_load(c, &e);
     if (keys != 0)
         log_error("%s: the old keys stay in use", e.text);
+    int certs = tls_reload(c, keys ? NULL : &e);
+    if (certs != 0)
+        log_error("certificates are not taken: %s", e.text);
+    keys = keys ? keys : certs;
     int rc = control_reload(c);
     struct text t = {0};
     if (rc == -ENOMEM) {
@@ -403,7 +407,7 @@ static void on_reload(struct admin_request *r, void *arg)
         return;
     }
     if (keys != 0) {
-        admin_error(r, 409, "%s: the old keys stay in use", e.text);
+        admin_error(r, 409, "%s: the old one stays in use", e.text);
         return;
     }
     if (admin_wants_json(r))

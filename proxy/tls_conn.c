@@ -175,23 +175,23 @@ static enum io break_off(struct tls_conn *t, enum tls_failure why)
     return IO_ERROR;
 }
 
-/* SSL_read gave nothing: IO_OK: try again. */
-static enum io nothing_read(struct tls_conn *t)
+/* SSL_read gave n, nothing. IO_OK: try again. */
+static enum io nothing_read(struct tls_conn *t, int n)
 {
     struct conn *c = t->c;
-    if (SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN) {
-        c->eof = true;
-        c->readable = c->unsure = false;
-        return IO_EOF;
-    }
-    if (!SSL_want_read(t->ssl))
-        return break_off(t, tls_why(t->ssl, ERR_peek_error(), NULL));
     if (t->starved) {
         enum io io = tls_conn_fill(t);
         if (io == IO_EOF) /* without close_notify */
             return break_off(t, TLS_FAIL_CLOSED);
         return io;
     }
+    if (SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN) {
+        c->eof = true;
+        c->readable = c->unsure = false;
+        return IO_EOF;
+    }
+    if (SSL_get_error(t->ssl, n) != SSL_ERROR_WANT_READ)
+        return break_off(t, tls_why(t->ssl, ERR_peek_error(), NULL));
     /* A message of the handshake: a ticket, new keys, a wish to begin anew. */
     return ++t->odd > ODD_MAX ? break_off(t, TLS_FAIL_FLOOD) : IO_OK;
 }
@@ -215,13 +215,13 @@ static enum io decrypt(struct tls_conn *t)
             continue;
         }
         bool got = buf_len(&c->in) > before;
-        if (got && SSL_want_read(t->ssl) && t->starved)
+        if (got && t->starved)
             break; /* half a record */
-        if (got && !SSL_want_read(t->ssl)) {
+        if (got && SSL_get_error(t->ssl, n) != SSL_ERROR_WANT_READ) {
             c->readable = t->late = true; /* the end or the fault is told next time */
             return IO_OK;
         }
-        enum io io = nothing_read(t);
+        enum io io = nothing_read(t, n);
         if (io != IO_OK)
             return io;
     }

@@ -204,8 +204,10 @@ static enum io run(struct tls_conn *t, enum tls_failure *why, struct err *text)
         enum io io = tls_conn_flush(t);
         if (rc == 1)
             return finished(t, why, text);
-        bool reading = SSL_want_read(t->ssl), writing = SSL_want_write(t->ssl);
-        if (!reading && !writing) {
+        /* Not SSL_want: that says reading after a fatal alert too. */
+        int error = SSL_get_error(t->ssl, rc);
+        bool reading = error == SSL_ERROR_WANT_READ;
+        if (!reading && error != SSL_ERROR_WANT_WRITE) {
             enum tls_failure f = tls_why(t->ssl, ERR_peek_error(), text);
             ERR_clear_error();
             return failed(t, f, why, text, NULL);

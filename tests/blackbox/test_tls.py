@@ -98,7 +98,8 @@ class Versions(TlsCase):
             host, port = split_address(self.proxy.address)
             done = subprocess.run(
                 ["curl", "-sS", flag, "--cacert", self.ca.cert,
-                 "--resolve", f"a.test:{port}:{host}", "-w", " %{http_version} %{http_code}", f"https://a.test:{port}/"],
+                 "--resolve", f"a.test:{port}:{host}", "-w",
+                 " %{http_version} %{http_code}", f"https://a.test:{port}/"],
                 capture_output=True, timeout=30, check=True)  # fmt: skip
             self.assertEqual(f"ok {wanted} 200", done.stdout.decode())
 
@@ -280,6 +281,16 @@ class Faults(TlsCase):
         self.assertEqual(b"\x15\3", stream.read_to_end()[:2])  # an alert
         self.failed("protocol")
         self.proxy.line(r"TLS with 127\.0\.0\.1:\d+ failed \(not-tls\)", stream="stderr")
+
+    def test_a_client_that_does_not_trust_us_is_heard(self):
+        self.begin()
+        for version in (OLD, NEW):
+            context = ssl.create_default_context()
+            context.minimum_version = context.maximum_version = version
+            with self.assertRaises(ssl.SSLCertVerificationError):
+                self.open(context=context)
+        self.failed("alert", 2)
+        self.proxy.line(r"the client refuses us: TLS alert 'unknown CA'", stream="stderr")
 
     def test_half_a_handshake_is_cut(self):
         self.begin(conf="timeouts: {handshake: 300ms}")
