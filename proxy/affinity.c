@@ -62,9 +62,10 @@ void affinity_take(
     r->affinity.cookie = (struct str){0};
     if (r->balance != BALANCE_CONSISTENT_HASH)
         return;
-    if (by->kind == AFFINITY_COOKIE)
+    bool http = r->tunnel != TUNNEL_TCP && r->tunnel != TUNNEL_CONNECT;
+    if (by->kind == AFFINITY_COOKIE && http)
         by_cookie(r, by->cookie);
-    else if (by->kind == AFFINITY_SOURCE)
+    else if (by->kind != AFFINITY_CONTEXT)
         r->affinity.key = hash_str(str_of((const char *)r->client->peer_ip, 16));
     else
         r->affinity.key = hash_str(r->answer.context.env);

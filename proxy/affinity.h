@@ -3,7 +3,8 @@
  * A route's affinity beats the service's policy. CONTEXT: the environment asked for; SOURCE: the
  * client's address; COOKIE: the value of a cookie. A client without that cookie gets one, of 16
  * random hexadecimal digits, for its session: HttpOnly, SameSite=Lax, Secure where the request came
- * encrypted. Whoever sends a value of its own chooses its endpoint, and nothing else. */
+ * encrypted. What is no HTTP (tcp, CONNECT) goes by SOURCE then. Whoever sends a value of its own
+ * chooses its endpoint, and nothing else. */
 #ifndef OFFSHOOT_PROXY_AFFINITY_H
 #define OFFSHOOT_PROXY_AFFINITY_H
 

@@ -21,7 +21,7 @@ enum affinity_kind {
     AFFINITY_NONE,
     AFFINITY_CONTEXT, /* the environment asked for */
     AFFINITY_SOURCE,  /* the client's address */
-    AFFINITY_COOKIE   /* the value of a cookie; without it as AFFINITY_SOURCE */
+    AFFINITY_COOKIE   /* the value of a cookie, which clients without it get; not HTTP: as SOURCE */
 };
 struct affinity {
     uint8_t kind;      /* enum affinity_kind */
