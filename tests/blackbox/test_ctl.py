@@ -140,7 +140,8 @@ class Usage(CtlCase):
         "proxy upgrade", "proxy endpoint", "providers",
         "token issue",
         "token show", "status", "check", "trace",
-        "top", "requests", "connections", "log", "metrics", "counters", "config", "reload", "drain", "log-level",
+        "top", "requests", "connections", "log",
+        "metrics", "counters", "config", "reload", "drain", "log-level",
     ]
 
     def test_help_of_the_program_lists_every_command(self):
