@@ -51,11 +51,12 @@ struct client {
     bool tls;
 };
 
-/* On HTTP/1, or before it is known: no request runs or has begun. */
+/* On HTTP/1, or before it is known: no request runs or has begun, nor a handshake or a relay, which
+ * have times of their own. */
 static inline bool client_is_idle(const struct client *c)
 {
     return !c->req && !c->lingering && !c->conn.in.data && !c->conn.readable &&
-           c->phase != CLIENT_HTTP2;
+           c->phase != CLIENT_HTTP2 && c->phase != CLIENT_TCP && (!c->listener->tls || c->tls_us);
 }
 
 /* Takes fd. NULL (fd closed) when memory is out. */

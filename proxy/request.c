@@ -603,6 +603,10 @@ static enum step step_own(struct request *r)
     if (!r->replied) {
         r->replied = true;
         discard_request(r);
+        if (r->w->overload.step && r->keep && !conn_is_stream(c)) {
+            r->keep = false;
+            counter_inc(&r->w->stats[STAT_OVERLOAD_REFUSED + OVERLOAD_KEEP_ALIVE - 1]);
+        }
         if (!r->up.decoded || r->client_fault || r->half_closed || r->w->draining)
             r->keep = false;
         c->last = true;

@@ -1,6 +1,7 @@
 """Limits and time-outs of the running proxy, each at its bound and one beyond, with its counter;
 and that large bodies take no memory."""
 
+import os
 import resource
 import socket
 import threading
@@ -113,7 +114,7 @@ class Connections(LimitCase):
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
 
     def test_a_thousand_connections_at_a_limit_of_five_hundred(self):
-        self.begin("limits: {connections: 500}")
+        self.begin("limits: {connections: 500}\noverload: {keepAlive: 100}")
         streams = [self.client(self.proxy) for _ in range(1000)]
         # A quarter above the limit, and sixteen, are answered; what comes then is closed at once.
         answered = 500 // 4 + 16
@@ -152,10 +153,20 @@ class Connections(LimitCase):
         resource.prlimit(self.proxy.pid, resource.RLIMIT_NOFILE, (few, few))
         streams = [self.client(self.proxy) for _ in range(40)]
         eventually(lambda: "cannot accept a connection, pausing" in self.proxy.errors())
+        before = self.cpu_seconds()
+        time.sleep(1)  # what is measured: nothing spins, and the log is told once
+        self.assertLess(self.cpu_seconds() - before, 0.5)
         for stream in streams:
             stream.close()
         self.accepted(request_bytes())
-        self.assertGreaterEqual(self.counted("offshoot_accept_errors_total"), 1)
+        self.assertGreaterEqual(self.counted("offshoot_accept_errors_total"), 5)
+        self.assertEqual(self.proxy.errors().count("cannot accept a connection, pausing"), 1)
+        self.assertGreaterEqual(
+            self.counted("offshoot_overload_steps_total", step="keep-alive"), 1)
+
+    def cpu_seconds(self):
+        fields = Path(f"/proc/{self.proxy.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def test_the_buffers_of_a_worker(self):
         self.begin("limits: {buffers: 64}")

@@ -1,5 +1,5 @@
-"""Clients that take a reply in dribbles are cut (limits.minRate); those that wait for a provider, or
-take what there is, are not."""
+"""Clients that take a reply in dribbles are cut (limits.minRate); those that wait for a provider,
+or take what there is, are not."""
 
 import socket
 import time
