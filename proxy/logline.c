@@ -45,9 +45,10 @@ struct str logline_env(const struct request *r)
 const char *logline_class(const struct request *r)
 {
     const struct answer *a = &r->answer;
-    return r->share          ? share_word(r->share)
-           : a->decision.cls ? decision_class_word(a->decision.cls)
-                             : "-";
+    return r->share                  ? share_word(r->share)
+           : a->moved && !r->refusal ? "redirect"
+           : a->decision.cls         ? decision_class_word(a->decision.cls)
+                                     : "-";
 }
 
 const char *logline_protocol(const struct request *r)

@@ -9,7 +9,7 @@
 static const char *const term_words[TERM_KINDS] = {"errors", "slower", "status", "class", "env",
     "service", "refusal", "protocol", "listener", "sample"};
 static const char *const class_words[] = {"local", "explicit", "ancestor", "baseline", "shared",
-    "refused", "share-link", "share-leave", NULL};
+    "refused", "redirect", "share-link", "share-leave", NULL};
 static const char *const protocol_words[] = {"http1", "http2", "tcp", NULL};
 static const char *const listener_words[] = {"trusted", "untrusted", NULL};
 

@@ -6,7 +6,7 @@
  *   errors                refused, failed on either side, answered 5xx, or not answered at all
  *   slower=500ms          took longer than that in all
  *   status=5xx|404|none   the status sent to the client; none: nothing was sent
- *   class=local|refused   class of the decision, or refused, share-link, share-leave
+ *   class=local|refused   class of the decision, or refused, redirect, share-link, share-leave
  *   env=NAME|NAME         the environment asked for
  *   service=NAME|NAME
  *   refusal=WORD|WORD     why it was refused

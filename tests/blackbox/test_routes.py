@@ -3,6 +3,7 @@ see it, with HTTP/1 and HTTP/2 on either side; a graph that changes them while i
 
 import threading
 import unittest
+from urllib.parse import quote
 
 from harness import ProxyCase, eventually
 from test_combinations import Client1, Client2, Side1, Side2
@@ -95,6 +96,9 @@ class Routes:
                            ("/v1", "/v2"), ("/v12", "/v12"), ("/a/../b", "/a/../b")):  # fmt: skip
             self.assertEqual(200, self.ask("GET", path).status)
             self.assertEqual(want, self.seen[-1].target)
+            told = self.proxy.admin_json(f"/explain?host=localhost&path={quote(path)}")
+            told = told.get("forward", {"path": path, "host": "localhost"})
+            self.assertEqual((want, self.seen[-1].host), (told["path"], told["host"]))
 
     def test_the_host_and_headers_of_a_request_are_as_the_route_says(self):
         self.begin()
@@ -154,7 +158,8 @@ class Routes:
     # -- redirects
 
     def test_redirects_are_answered_here(self):
-        self.begin()
+        log = self.folder / "access.log"
+        self.begin(None, "", "--access-log", log)
         for method in ("GET", "POST"):
             got = self.ask(method, "/old/x?y=z")
             self.assertEqual((307, "http://new.example:81/new/x?y=z", b""),
@@ -168,6 +173,7 @@ class Routes:
         self.counted("offshoot_redirects_total", 3, by="route")
         self.counted("offshoot_redirects_total", 1, by="https")
         self.counted("offshoot_refusals_total", 0, reason="no-route")
+        eventually(lambda: log.read_text().count(" class=redirect ") == 4)
 
     # -- times
 
