@@ -11,7 +11,7 @@ import time
 import unittest
 
 from certs import Authority
-from harness import (ONE_SHOP, ProxyCase, connect, eventually, fixed, http_script, reply_bytes,
+from harness import (ONE_SHOP, ROOT, ProxyCase, connect, eventually, fixed, http_script, reply_bytes,
                      request_bytes, sanitized)
 from http1 import split_address
 
@@ -226,6 +226,25 @@ class Reload(TlsCase):
             thread.join()
         self.assertEqual([], faults)
         self.assertTrue(all(counts), counts)
+
+
+class Example(TlsCase):
+    def test_the_example_of_conf_runs(self):
+        text = (ROOT / "conf/tls.yaml").read_text().replace("/etc/offshoot", str(self.folder))
+        (self.folder / "sites").mkdir()
+        self.ca.issue("a", "DNS:a.test")
+        for end in ("crt", "key"):
+            (self.folder / f"a.{end}").rename(self.folder / f"sites/a.{end}")
+        self.ca.issue("mesh", "DNS:a.test")
+        self.shop = self.provider()
+        self.write("graph/shop.yaml", ONE_SHOP % self.shop.address)
+        self.write("conf.yaml", re.sub(r"0\.0\.0\.0:\d+", "127.0.0.1:0", text))
+        self.proxy = self.start("offshoot-proxy", "-c", "conf.yaml", "--admin",
+                                self.folder / "admin.sock")  # fmt: skip
+        self.good()
+        context = self.ca.client_context(self.ca.issue("me", "URI:spiffe://shop/me"))
+        stream = self.client(self.proxy, 1, tls=context, server_name="a.test")
+        self.assertEqual(200, stream.ask(GET).status)
 
 
 class Tickets(TlsCase):
