@@ -152,6 +152,13 @@ bool provider_h2_busy(const struct pconn *session)
     return ((const struct psession *)(const void *)session)->l.nstreams > 0;
 }
 
+/* The peer allows one more, those counted in that have not said their request yet. */
+static bool has_room(const struct psession *s)
+{
+    uint32_t said = h2_streams(s->l.h2);
+    return h2_room(s->l.h2) > (s->l.nstreams > said ? s->l.nstreams - said : 0);
+}
+
 /* A connection that takes one more stream; *ret_pending: streams that one in the making will. */
 static struct psession *find(struct worker *w, struct provider *p, uint32_t *ret_pending)
 {
@@ -160,7 +167,7 @@ static struct psession *find(struct worker *w, struct provider *p, uint32_t *ret
         struct psession *s = session_at(it);
         if (s->p.pending)
             *ret_pending += w->set->h2_provider_streams;
-        else if (!s->l.goaway && !s->l.closing && h2_room(s->l.h2) > 0 &&
+        else if (!s->l.goaway && !s->l.closing && has_room(s) &&
                  s->l.nstreams < w->set->h2_provider_streams)
             return s;
     }

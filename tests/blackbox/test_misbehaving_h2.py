@@ -446,7 +446,7 @@ class OfHttp2(Misbehaving):
         def never_read():
             client = self.client_class(self.proxy.address)
             client.begin(target="/bad")
-            eventually(lambda: self.bad_one.open_connections == 0)
+            eventually(lambda: self.bad_one.accepted and self.bad_one.open_connections == 0)
             client.close()
 
         self.memory_stays(never_read)
