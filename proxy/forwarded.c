@@ -51,17 +51,35 @@ void forwarded_decide(struct request *r)
 
 /* ---- addresses ---- */
 
+/* Most clients have such: without the detour over a port that is cut off again. */
+static struct str ip4_text(const uint8_t ip[4], char *text)
+{
+    char *p = text;
+    for (unsigned i = 0; i < 4; i++) {
+        if (i)
+            *p++ = '.';
+        if (ip[i] >= 100)
+            *p++ = (char)('0' + ip[i] / 100);
+        if (ip[i] >= 10)
+            *p++ = (char)('0' + ip[i] / 10 % 10);
+        *p++ = (char)('0' + ip[i] % 10);
+    }
+    return str_of(text, (size_t)(p - text));
+}
+
 /* The address of a peer that has one, without port and brackets. */
 static struct str peer_ip(const struct request *r, char text[ADDR_TEXT_MAX])
 {
     struct addr peer;
     client_peer(r->client, &peer);
-    if (peer.kind != ADDR_IP4 && peer.kind != ADDR_IP6)
+    if (peer.kind == ADDR_IP4)
+        return ip4_text(peer.ip, text);
+    if (peer.kind != ADDR_IP6)
         return (struct str){0};
     size_t n = addr_format(&peer, text);
     while (n > 0 && text[n - 1] != ':')
         n--;
-    return peer.kind == ADDR_IP6 ? str_of(text + 1, n - 3) : str_of(text, n - 1);
+    return str_of(text + 1, n - 3);
 }
 
 /* RFC 7239 section 6: an IPv6 address in brackets and quotes. */
