@@ -8,6 +8,7 @@
 #include "lib/wire/h2.h"
 #include "lib/base/mem.h"
 #include "lib/wire/h2_internal.h"
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -186,6 +187,8 @@ static int make_ng(struct h2 *h)
     nghttp2_session_callbacks_set_on_stream_close_callback(cbs, on_close);
     h->making = true;
     int rc = make_session(h, cbs);
+    if (rc == 0)
+        rc = h2_encoder_new(h);
     h->making = false;
     if (rc == 0 && !h->server) { /* h2_pump says the preface: the frame buffer may be shared */
         const uint8_t *preface;
@@ -263,6 +266,7 @@ void h2_free(struct h2 *h)
         st->h = NULL;
     }
     nghttp2_session_del(h->ng);
+    h2_encoder_free(h);
     h2_mem_leave(h);
     mem_free(h);
 }
@@ -335,6 +339,8 @@ static int pump_one(struct h2 *h, struct buf *to)
         return h2_no_memory(h);
     char *frame = buf_tail(to);
     buf_put(to, (const char *)p, (size_t)n);
+    if (n > 0 && p[3] == NGHTTP2_HEADERS)
+        h2_encode_seen(h, p + H2_FRAME_HEAD, (size_t)n - H2_FRAME_HEAD);
     if (n && !h->settings_out) {
         number_of_streams(h, frame, (size_t)n);
         h->settings_out = true;
@@ -367,12 +373,26 @@ bool h2_pump_ready(struct h2 *h, struct buf *to)
 {
     if ((h->cut || nghttp2_session_get_outbound_queue_size(h->ng)) && h2_pump(h, to) != 0)
         return false;
-    return !h->dead && frame_fits(to);
+    return !h->dead && h->settings_out && frame_fits(to);
 }
 
-void h2_pump_head(struct h2 *h, struct buf *to)
+/* The frame's header as nghttp2 made it, but for the length. */
+void h2_pump_head(struct h2 *h, struct buf *to, const struct h2_field *f, uint16_t n)
 {
-    pump_one(h, to);
+    const uint8_t *p;
+    ssize_t made = nghttp2_session_mem_send(h->ng, &p);
+    if (made < 0)
+        h2_no_memory(h);
+    if (made <= 0)
+        return;
+    char *frame = buf_tail(to);
+    assert(p[3] == NGHTTP2_HEADERS && h->settings_out);
+    memcpy(frame, p, H2_FRAME_HEAD);
+    size_t block = h2_encode(h, frame + H2_FRAME_HEAD, f, n);
+    frame[0] = (char)(block >> 16);
+    frame[1] = (char)(block >> 8);
+    frame[2] = (char)block;
+    to->end += (uint32_t)(H2_FRAME_HEAD + block);
 }
 
 int h2_output(struct h2 *h, struct buf *b)

@@ -344,6 +344,9 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
             h2_spend(h, H2_ODD_RESET);
         break;
     case NGHTTP2_SETTINGS:
+        for (size_t i = 0; i < frame->settings.niv; i++)
+            if (frame->settings.iv[i].settings_id == NGHTTP2_SETTINGS_HEADER_TABLE_SIZE)
+                h2_encode_limit(h, frame->settings.iv[i].value);
         if (!(frame->hd.flags & NGHTTP2_FLAG_ACK) && h->room_asked) {
             h->room_asked = false;
             h->ev->wake(h, NULL);

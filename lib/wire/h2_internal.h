@@ -4,6 +4,7 @@
  *   h2_in.c    callbacks of nghttp2 for what comes
  *   h2_out.c   heads, DATA and trailers going out
  *   h2_odd.c   frame headers watched, floods
+ *   h2_encode.c  HPACK of heads
  *   h2_mem.c   nghttp2's memory */
 #ifndef OFFSHOOT_WIRE_H2_INTERNAL_H
 #define OFFSHOOT_WIRE_H2_INTERNAL_H
@@ -62,6 +63,7 @@ struct h2 {
     struct buf *to;           /* h2_attach */
     struct h2_stream *recent; /* looked up last, or NULL */
     struct h2_pool *pool;
+    struct h2_encoder *encoder;
     struct arena *arena; /* of the pool, or NULL */
     uint8_t *packed;     /* what it held, while the session rests */
     uint32_t packed_words;
@@ -100,7 +102,7 @@ int h2_pump(struct h2 *h, struct buf *to);
 /* Whether the frame submitted next will be the next one made, with room for it: what waits before
  * it is made first. Then h2_pump_head makes it. */
 bool h2_pump_ready(struct h2 *h, struct buf *to);
-void h2_pump_head(struct h2 *h, struct buf *to);
+void h2_pump_head(struct h2 *h, struct buf *to, const struct h2_field *f, uint16_t n);
 
 /* h2_mem.c */
 nghttp2_mem h2_mem(struct h2 *h);
@@ -117,6 +119,17 @@ void h2_mem_keep(struct h2 *h);
 void h2_mem_keep_end(struct h2 *h, bool attached);
 void h2_mem_join(struct h2 *h, struct h2_pool *p);
 void h2_mem_leave(struct h2 *h);
+
+/* h2_encode.c */
+int h2_encoder_new(struct h2 *h);
+void h2_encoder_free(struct h2 *h);
+/* The block of a head, for which there is room: less than 16 bytes more than name and value of each
+ * field, and 12. How many bytes. */
+size_t h2_encode(struct h2 *h, char *to, const struct h2_field *f, uint16_t n);
+/* The peer's SETTINGS_HEADER_TABLE_SIZE, each time it comes. */
+void h2_encode_limit(struct h2 *h, uint32_t bytes);
+/* A block that nghttp2 made is on its way. */
+void h2_encode_seen(struct h2 *h, const uint8_t *block, size_t n);
 
 /* h2_in.c, h2_out.c: their callbacks. */
 void h2_in_callbacks(nghttp2_session_callbacks *cbs);

@@ -48,18 +48,39 @@ static void fields_release(struct fields *f)
         mem_free(f->p);
 }
 
-/* borrow: the text stays until the frame is made. */
-static const nghttp2_nv *as_nv(struct fields *f, uint16_t n, bool borrow)
+/* For nghttp2 to encode, when the frame is made later; never with its dynamic table, for the peer's
+ * is h2_encode.c's. */
+static const nghttp2_nv *as_nv(struct fields *f, uint16_t n)
 {
-    const unsigned how = borrow ? NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE : 0;
     for (uint16_t i = 0; i < n; i++)
         f->nv[i] = (nghttp2_nv){
             .name = (uint8_t *)(uintptr_t)f->p[i].name.p,
             .value = (uint8_t *)(uintptr_t)f->p[i].value.p,
             .namelen = f->p[i].name.n,
             .valuelen = f->p[i].value.n,
-            .flags = (uint8_t)(how | (f->p[i].secret ? NGHTTP2_NV_FLAG_NO_INDEX : 0)),
+            .flags = NGHTTP2_NV_FLAG_NO_INDEX,
         };
+    return f->nv;
+}
+
+/* The one field that nghttp2 is given of a head that becomes a frame at once: of a request it wants
+ * to know the method. */
+static const nghttp2_nv *stand_in(struct fields *f, const struct h2_out_head *head, bool request)
+{
+    struct str value = head->head_method                       ? STR("HEAD")
+                       : str_eq(f->p[0].value, STR("CONNECT")) ? STR("CONNECT")
+                                                               : STR("GET");
+    struct str name = request ? STR(":method") : STR(":status");
+    if (!request)
+        value = STR("200");
+    f->nv[0] = (nghttp2_nv){
+        .name = (uint8_t *)(uintptr_t)name.p,
+        .value = (uint8_t *)(uintptr_t)value.p,
+        .namelen = name.n,
+        .valuelen = value.n,
+        .flags =
+            NGHTTP2_NV_FLAG_NO_INDEX | NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE,
+    };
     return f->nv;
 }
 
@@ -85,7 +106,8 @@ static int32_t submit(struct h2 *h, int32_t id, struct h2_stream *st, struct fie
     if (id >= 0 && !st->h)
         return NGHTTP2_ERR_STREAM_CLOSED;
     int32_t rc = nghttp2_submit_headers(h->ng, end ? NGHTTP2_FLAG_END_STREAM : NGHTTP2_FLAG_NONE,
-        id, NULL, as_nv(f, head->n, now), head->n, id < 0 ? st : NULL);
+        id, NULL, now ? stand_in(f, head, id < 0) : as_nv(f, head->n), now ? 1 : head->n,
+        id < 0 ? st : NULL);
     if (rc < 0)
         return rc;
     if (id < 0) {
@@ -99,7 +121,7 @@ static int32_t submit(struct h2 *h, int32_t id, struct h2_stream *st, struct fie
         h->open++;
     }
     if (now)
-        h2_pump_head(h, h->to);
+        h2_pump_head(h, h->to, f->p, head->n);
     return rc;
 }
 
@@ -200,8 +222,7 @@ static int send_trailers(struct h2_stream *st)
     int rc = fields_init(&f, h);
     if (rc == 0) {
         int n = h2_from_trailers(st->trailers, st->trailers_n, f.p, f.room);
-        rc = submitted(
-            h, nghttp2_submit_trailer(h->ng, st->id, as_nv(&f, (uint16_t)n, false), (size_t)n));
+        rc = submitted(h, nghttp2_submit_trailer(h->ng, st->id, as_nv(&f, (uint16_t)n), (size_t)n));
     }
     fields_release(&f);
     mem_free(st->trailers);
