@@ -84,7 +84,7 @@ void client_h2_begin(struct client *c)
     c->h2 = h;
     c->phase = CLIENT_HTTP2;
     counter_inc(&w->stats[STAT_H2_CLIENTS]);
-    client_head_started(c); /* SETTINGS are owed */
+    client_head_started(c);  /* SETTINGS are owed */
     c->conn.readable = true; /* the preface is here */
     if (w->draining)
         client_h2_drain(c);
@@ -118,8 +118,11 @@ void client_h2_ready(struct client *c)
     h2link_run(&h->l);
     if (c->phase != CLIENT_HTTP2)
         return;
-    if (!owed && owes_head(h))
+    bool owes = owes_head(h);
+    if (!owed && owes)
         client_head_started(c);
+    else if (owed && !owes && !h->goodbye_ms) /* the timer was set for the head */
+        worker_timer(c->conn.w, &c->timer, c->conn.w->now_ms + c->conn.w->set->timeout_idle);
     if (h->l.nstreams)
         h->idle_ms = c->conn.w->now_ms;
 }
