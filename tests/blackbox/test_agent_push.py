@@ -69,6 +69,18 @@ class TestRound(PushCase):
         self.assertEqual(("gateway", "outside 1"), (listed["role"], listed["version"]))
         self.assertEqual((1.5, 1.5), (listed["stage_ms"], listed["activate_ms"]))
 
+    def test_a_graph_with_newer_keys_asks_for_a_newer_proxy(self):
+        newer = SHOP.replace("service: shop}", "service: shop, stripPrefix: true, maxBody: 7}")
+        agent = self.start_agent(newer)
+        proxy = self.proxy(agent).hello()
+        stage = proxy.staged()
+        self.assertEqual(["graph.1", "routes.1"], list(stage.features))
+        gateway = graph_pb.Difference.FromString(stage.payload).gateways[0].record
+        actions = gateway.routes[0].actions
+        self.assertEqual((True, 7, ""), (actions.strip_prefix, actions.max_body, actions.host))
+        proxy.nack(stage, pb.UNSUPPORTED)
+        eventually(lambda: peers(self, agent)["gw-1"]["behind"])
+
     def test_agent_tells_how_long_an_epoch_took(self):
         agent = self.start_agent(SHOP)
         first, second = self.current(agent, "gw-1"), self.current(agent, "gw-2")

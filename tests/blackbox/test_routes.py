@@ -5,7 +5,7 @@ import threading
 import unittest
 from urllib.parse import quote
 
-from harness import ProxyCase, eventually
+from harness import AgentCase, ProxyCase, eventually
 from test_combinations import Client1, Client2, Side1, Side2
 
 GRAPH = """
@@ -262,6 +262,33 @@ class Routes:
         self.counted("offshoot_graph_epoch", 2)
         self.assertEqual(200, self.ask("POST", "/up", body=body, client=client).status)
         self.assertEqual(CAP + 1, len(self.seen[-1].body))
+
+
+class FromAnAgent(AgentCase):
+    """Actions and limits that come over the stream, and go again."""
+
+    def status(self, path):
+        client = Client1(self, self.proxy.address)
+        client.begin("GET", path)
+        got = client.finish()
+        hang_up(client)
+        return got.status
+
+    def test_actions_come_and_go_with_epochs(self):
+        web = self.provider(Side1.script(lambda side: side.answer()))
+        values = {"version": 1, "address": web.address, "cap": CAP, "limits": ""}
+        agent = self.start_agent(GRAPH % values)
+        self.proxy = self.start(
+            "offshoot-proxy", "--agent", agent.listen, "--node", "gw-1", "--listen",
+            "127.0.0.1:0", "--admin", self.folder / "proxy.sock", "--state", self.folder / "p",
+            "--workers", "1")  # fmt: skip
+        self.assertEqual(307, self.status("/old"))
+        rates = "perSource: {requestsPerSecond: 1, burst: 1}"
+        self.write("graph-0.yaml", GRAPH % {**values, "limits": rates})
+        eventually(lambda: 429 in [self.status("/") for _ in range(3)])
+        plain = (GRAPH % values).split("    - path: /api")[0].replace("limits: {}", "")
+        self.write("graph-0.yaml", plain)
+        eventually(lambda: [self.status("/old") for _ in range(3)] == [200, 200, 200])
 
 
 class Http1ToHttp1(Routes, ProxyCase):
