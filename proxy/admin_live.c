@@ -316,6 +316,12 @@ static struct live_ask *ask_new(struct control *c, const struct live_question *q
     return NULL;
 }
 
+/* A worker that does not run (any more) has nothing. */
+static bool runs(const struct control *c, unsigned i)
+{
+    return i < c->nstarted && !atomic_load_explicit(&c->workers[i].ended, memory_order_acquire);
+}
+
 static void ask(struct control *c, struct admin_request *r, const struct live_question *q)
 {
     if (c->nasks >= LIVE_ASKS) {
@@ -329,11 +335,20 @@ static void ask(struct control *c, struct admin_request *r, const struct live_qu
         return;
     }
     a->request = r;
-    a->missing = c->nworkers;
     c->nasks++;
     list_append(&c->asks, &a->link);
+    for (unsigned i = 0; i < c->nworkers; i++) {
+        a->part[i].home = !runs(c, i);
+        a->missing += !a->part[i].home;
+    }
+    if (a->missing == 0) {
+        answer(a);
+        ask_free(a);
+        return;
+    }
     for (unsigned i = 0; i < c->nworkers; i++)
-        mailbox_post(&c->workers[i].mailbox, &a->part[i].message);
+        if (!a->part[i].home)
+            mailbox_post(&c->workers[i].mailbox, &a->part[i].message);
 }
 
 void live_release(struct control *c)

@@ -354,6 +354,7 @@ static void *worker_thread(void *arg)
 {
     struct worker *w = arg;
     worker_run(w);
+    atomic_store_explicit(&w->ended, true, memory_order_release);
     atomic_fetch_add_explicit(&w->shared->stopped, 1, memory_order_release);
     struct message *m =
         mem_zalloc(sizeof *m); /* without memory the control thread's second tells */

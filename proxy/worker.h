@@ -108,6 +108,7 @@ struct worker {
     bool ending;      /* nothing is accepted any more; stops when the last client is gone */
     uint64_t drain_deadline_ms, drain_looked_ms;
     bool stop;               /* leave the loop */
+    _Atomic bool ended;      /* the thread takes no more messages */
     _Atomic unsigned orders; /* enum worker_order, by another thread: worker_tell */
     unsigned obeyed;
 

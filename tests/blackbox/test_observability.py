@@ -113,6 +113,21 @@ class HungProvider(WatchCase):
             self.assertEqual(400, reply.status, bad)
         self.assertEqual(400, self.proxy.admin("/connections?side=left").status)
 
+    def test_while_it_drains_the_rest_is_listed(self):
+        self.client(self.proxy).send(request_bytes(target="/last"))
+        eventually(lambda: self.shop.requests)
+        self.assertEqual(200, self.proxy.admin("/drain", "POST").status)
+
+        def listed():
+            """One worker is left: the other one is not waited for."""
+            start = time.monotonic()
+            found = self.live()
+            return found["complete"] and time.monotonic() - start < 1.5 and found
+
+        self.assertEqual(["/last"], [row["path"] for row in eventually(listed)["requests"]])
+        self.answer.set()
+        self.expect_exit(self.proxy, 0)
+
     def test_streams_of_http2_are_requests_of_their_own(self):
         client = http2.Client(self.client(self.proxy))
         streams = [client.request(path=f"/{n}?q", authority="shop.test") for n in range(3)]
