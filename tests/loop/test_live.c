@@ -184,6 +184,26 @@ static void a_reply_of_our_own_that_nobody_takes_is_shown(void **state)
     end();
 }
 
+/* Run from the root of the project. */
+static void the_page_explains_every_state(void **state)
+{
+    (void)state;
+    static char page[1 << 16];
+    FILE *f = fopen("docs/observability.md", "r");
+    assert_non_null(f);
+    page[fread(page, 1, sizeof page - 1, f)] = '\0';
+    fclose(f);
+    char *from = strstr(page, "\n### States\n"), *end = from ? strstr(from, "\n### As JSON") : NULL;
+    assert_non_null(end);
+    *end = '\0';
+    for (unsigned i = 0; i < STEP_COUNT; i++) {
+        char word[32];
+        snprintf(word, sizeof word, "`%s`", step_word(i));
+        if (!strstr(from, word))
+            fail_msg("no %s in docs/observability.md", word);
+    }
+}
+
 /* ---- connections ---- */
 
 static void connections_of_both_sides_are_shown(void **state)
@@ -412,6 +432,7 @@ int main(void)
         cmocka_unit_test(a_request_is_shown_in_each_state_that_it_can_wait_in),
         cmocka_unit_test(a_request_that_waits_for_a_name_is_shown),
         cmocka_unit_test(a_reply_of_our_own_that_nobody_takes_is_shown),
+        cmocka_unit_test(the_page_explains_every_state),
         cmocka_unit_test(connections_of_both_sides_are_shown),
         cmocka_unit_test(a_walk_goes_in_slices_while_connections_come_and_go),
         cmocka_unit_test(two_walks_take_turns),
