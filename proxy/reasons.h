@@ -70,7 +70,7 @@ enum stage { STAGE_ACCEPT, STAGE_TLS, STAGE_HEAD, STAGE_CONNECT, STAGE_FIRST_BYT
 
 enum tunnel_end {
     TUNNEL_END_ABORTED, /* by us: draining, its environment removed */
-    TUNNEL_END_CLOSED, /* both sides ended */
+    TUNNEL_END_CLOSED,  /* both sides ended */
     TUNNEL_END_IDLE,
     TUNNEL_END_CLIENT_RESET,
     TUNNEL_END_PROVIDER_RESET,

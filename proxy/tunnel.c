@@ -95,7 +95,9 @@ static bool keep_words(struct request *r)
     struct str method = r->head.method, authority = r->head.authority;
     if (path.n > PATH_KEPT)
         path.n = PATH_KEPT;
-    struct str id = r->request_id.p == r->made_id ? (struct str){0} : r->request_id;
+    struct str id = {0};
+    if (r->request_id.p != r->made_id)
+        id = r->request_id;
     r->kept = mem_alloc(path.n + method.n + authority.n + id.n + 1);
     if (!r->kept)
         return false;
