@@ -8,7 +8,6 @@
 #include "lib/wire/h2.h"
 #include "lib/base/mem.h"
 #include "lib/wire/h2_internal.h"
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -376,7 +375,8 @@ bool h2_pump_ready(struct h2 *h, struct buf *to)
     return !h->dead && h->settings_out && frame_fits(to);
 }
 
-/* The frame's header as nghttp2 made it, but for the length. */
+/* The frame's header as nghttp2 made it, but for the length. Should it make another frame instead,
+ * because the head may not go any more, that one goes as it is. */
 void h2_pump_head(struct h2 *h, struct buf *to, const struct h2_field *f, uint16_t n)
 {
     const uint8_t *p;
@@ -385,8 +385,11 @@ void h2_pump_head(struct h2 *h, struct buf *to, const struct h2_field *f, uint16
         h2_no_memory(h);
     if (made <= 0)
         return;
+    if (p[3] != NGHTTP2_HEADERS) {
+        buf_put(to, (const char *)p, (size_t)made);
+        return;
+    }
     char *frame = buf_tail(to);
-    assert(p[3] == NGHTTP2_HEADERS && h->settings_out);
     memcpy(frame, p, H2_FRAME_HEAD);
     size_t block = h2_encode(h, frame + H2_FRAME_HEAD, f, n);
     frame[0] = (char)(block >> 16);

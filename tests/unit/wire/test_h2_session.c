@@ -174,6 +174,114 @@ static void reply_before_the_end_of_the_request(void **state)
     assert_int_equal(h2_streams(p->server.h), 0);
 }
 
+/* A notice first: the client may still have asked; then the last stream that is served. */
+static void a_server_says_goodbye(void **state)
+{
+    struct pair *p = *state;
+    const char *get = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    struct seen *a = side_take(&p->client), *b = side_take(&p->client), *c = side_take(&p->client);
+    assert_int_equal(side_request(&p->client, a, get, true), 0);
+    run(p);
+    assert_int_equal(side_request(&p->client, b, get, true), 0); /* crosses the notice */
+    assert_int_equal(h2_shutdown(p->server.h), 0);
+    run(p);
+    assert_int_equal(p->client.goaways, 1);
+    assert_int_equal(p->client.goaway_last, INT32_MAX);
+    assert_int_equal(p->client.goaway_code, H2_NO_ERROR);
+    assert_int_equal(h2_room(p->client.h), 0);
+    assert_int_equal(side_request(&p->client, c, get, true), -EAGAIN);
+    assert_int_equal(p->server.opened, 2);
+    assert_int_equal(h2_goaway(p->server.h, H2_NO_ERROR), 0);
+    run(p);
+    assert_int_equal(p->client.goaways, 2);
+    assert_int_equal(p->client.goaway_last, 3);
+    assert_false(h2_over(p->server.h));
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(
+            side_reply(&p->server, &p->server.seen[i], "HTTP/1.1 200 OK\r\n\r\n", true), 0);
+    run(p);
+    assert_int_equal(a->heads + b->heads, 2);
+    assert_true(h2_over(p->server.h));
+    assert_true(h2_over(p->client.h));
+}
+
+static void a_client_says_goodbye(void **state)
+{
+    struct pair *p = *state;
+    struct seen *a = side_take(&p->client);
+    assert_int_equal(side_request(&p->client, a, "GET / HTTP/1.1\r\nhost: a\r\n\r\n", true), 0);
+    assert_int_equal(h2_goaway(p->client.h, H2_NO_ERROR), 0);
+    assert_int_equal(h2_room(p->client.h), 0);
+    run(p);
+    assert_int_equal(
+        side_reply(&p->server, &p->server.seen[0], "HTTP/1.1 200 OK\r\n\r\n", true), 0);
+    run(p);
+    assert_int_equal(a->heads, 1);
+    assert_true(h2_over(p->client.h));
+}
+
+static void goodbye_with_an_error(void **state)
+{
+    struct pair *p = *state;
+    assert_int_equal(h2_goaway(p->server.h, H2_ENHANCE_YOUR_CALM), 0);
+    run(p);
+    assert_int_equal(p->client.goaway_code, H2_ENHANCE_YOUR_CALM);
+    assert_true(h2_over(p->server.h));
+}
+
+static void an_owner_that_refuses(void **state)
+{
+    struct pair *p = *state;
+    struct seen *a = side_take(&p->client), *b = side_take(&p->client);
+    const char *get = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    p->server.refuse = true;
+    assert_int_equal(side_request(&p->client, a, get, true), 0);
+    run(p);
+    assert_int_equal(a->closes, 1);
+    assert_int_equal(a->code, H2_REFUSED_STREAM);
+    assert_true(a->unprocessed);
+    p->server.refuse = false;
+    p->server.no_block = true;
+    assert_int_equal(side_request(&p->client, b, get, true), 0);
+    run(p);
+    assert_int_equal(b->closes, 1);
+    assert_int_equal(b->code, H2_INTERNAL_ERROR);
+    assert_false(b->unprocessed);
+    assert_int_equal(p->server.seen[0].closes, 1);
+    for (unsigned k = 0; k < H2_ODD_COUNT; k++)
+        assert_int_equal(p->server.odd[k], 0);
+}
+
+static void pings(void **state)
+{
+    struct pair *p = *state;
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(h2_ping(p->server.h), 0);
+        run(p);
+    }
+    assert_int_equal(p->server.odd[H2_ODD_PING], 0); /* their answers */
+}
+
+/* What a stream has when it is over says -EPIPE. */
+static void nothing_goes_on_a_stream_that_is_over(void **state)
+{
+    struct pair *p = *state;
+    struct seen *c = side_take(&p->client), *s = &p->server.seen[0];
+    struct str body = STR("x");
+    assert_int_equal(side_request(&p->client, c, "PUT / HTTP/1.1\r\nhost: a\r\n\r\n", false), 0);
+    run(p);
+    h2_reset(&s->st, H2_INTERNAL_ERROR);
+    run(p);
+    assert_int_equal(c->closes, 1);
+    assert_int_equal(side_send(&p->client, c, &body, true), -EPIPE);
+    assert_int_equal(side_reply(&p->server, s, "HTTP/1.1 200 OK\r\n\r\n", true), -EPIPE);
+    h2_credit(&s->st, 5);
+    h2_done(&s->st);
+    h2_reset(&c->st, H2_CANCEL);
+    assert_int_equal(h2_trailers(&c->st, STR("x: y\r\n")), 0);
+    assert_null(c->st.trailers);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +290,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(windows_hold_the_sender_back, setup, teardown),
         cmocka_unit_test_setup_teardown(reset_by_either_side, setup, teardown),
         cmocka_unit_test_setup_teardown(reply_before_the_end_of_the_request, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_server_says_goodbye, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_client_says_goodbye, setup, teardown),
+        cmocka_unit_test_setup_teardown(goodbye_with_an_error, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_owner_that_refuses, setup, teardown),
+        cmocka_unit_test_setup_teardown(pings, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_goes_on_a_stream_that_is_over, setup, teardown),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return unit_run(tests);
 }
