@@ -82,10 +82,7 @@ static void open_for_requests(struct client *c)
     c->phase = CLIENT_NEW;
     c->since_ms = w->now_ms;
     worker_timer(w, &c->timer, w->now_ms + w->set->timeout_idle);
-    if (w->draining)
-        client_close(c, CLIENT_CLOSE_DRAIN, false);
-    else
-        client_on_ready(&c->conn);
+    client_on_ready(&c->conn);
 }
 
 void client_tls_ready(struct client *c)

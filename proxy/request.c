@@ -670,7 +670,7 @@ static enum step step_done(struct request *r)
             pconn_close(r->pconn, PROVIDER_CLOSE_DONE);
     }
     enum client_close why = close_reason(r);
-    bool keep = r->keep && !w->draining && !r->half_closed;
+    bool keep = r->keep && !r->half_closed; /* what its head said; draining is in that */
     /* More may come, or is here unread: closing now could destroy the reply on its way. */
     bool linger = !keep;
     request_release(r);

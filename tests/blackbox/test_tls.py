@@ -11,8 +11,8 @@ import time
 import unittest
 
 from certs import Authority
-from harness import (ONE_SHOP, ROOT, ProxyCase, connect, eventually, fixed, http_script, reply_bytes,
-                     request_bytes, sanitized)
+from harness import (ONE_SHOP, ROOT, ProxyCase, connect, eventually, fixed, http_script,
+                     reply_bytes, request_bytes, sanitized)
 from http1 import split_address
 
 GET = request_bytes("GET", "/", "a.test")
@@ -376,6 +376,79 @@ class Faults(TlsCase):
         finally:
             client.kill()
             client.communicate()
+
+
+class Pieces(TlsCase):
+    """A client over memory, so that the test decides how its bytes reach the proxy."""
+
+    def begin_client(self, version):
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.end = self.ca.client_context(version=version).wrap_bio(
+            self.incoming, self.outgoing, server_hostname="a.test")  # fmt: skip
+        self.wire = self.closes(connect(self.proxy.address))
+
+    def run_step(self, fn, send):
+        """Calls fn until it has what it wants; what it says goes out by send."""
+        while True:
+            try:
+                return fn()
+            except ssl.SSLWantReadError:
+                send(self.outgoing.read())
+                data = self.wire.sock.recv(65536)
+                if not data:
+                    self.incoming.write_eof()
+                self.incoming.write(data)
+
+    def test_every_byte_by_itself(self):
+        self.begin()
+        for version in (OLD, NEW):
+            self.begin_client(version)
+            self.run_step(self.end.do_handshake, self.wire.send_slowly)
+            for _ in range(2):
+                self.end.write(GET)
+                self.wire.send_slowly(self.outgoing.read())
+                reply = b""
+                while not reply.endswith(b"ok"):
+                    reply += self.run_step(lambda: self.end.read(65536), self.wire.send)
+
+    def test_the_last_request_and_the_end_in_one_packet(self):
+        self.begin()
+        for version in (OLD, NEW):
+            self.begin_client(version)
+            self.run_step(self.end.do_handshake, self.wire.send)
+            self.end.write(GET[:20])  # a record each
+            self.end.write(GET[20:])
+            with self.assertRaises(ssl.SSLWantReadError):
+                self.end.unwrap()
+            self.wire.send(self.outgoing.read())
+            self.wire.end_sending()
+            got = b""
+            while data := self.wire.sock.recv(65536):
+                self.incoming.write(data)
+            self.incoming.write_eof()
+            try:
+                while data := self.end.read(65536):
+                    got += data
+            except ssl.SSLError:
+                pass
+            self.assertEqual((1, True), (got.count(b"HTTP/1.1 200"), got.endswith(b"ok")))
+
+    def test_records_of_any_size(self):
+        self.begin(script=http_script(lambda request: reply_bytes(200, request.body)))
+        body = bytes(range(256)) * 256
+        for version in (OLD, NEW):
+            self.begin_client(version)
+            self.run_step(self.end.do_handshake, self.wire.send)
+            data = request_bytes("POST", "/", "a.test", body=body)
+            at = 0
+            for size in (1, 2, 3, 5, 1000, 4095, 4096, 8191, 16383, 16384):
+                self.end.write(data[at : at + size])
+                at += size
+            self.end.write(data[at:])
+            self.wire.send(self.outgoing.read())
+            got = b""
+            while not got.endswith(body):
+                got += self.run_step(lambda: self.end.read(65536), self.wire.send)
 
 
 class Bodies(TlsCase):
