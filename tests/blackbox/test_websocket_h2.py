@@ -239,6 +239,30 @@ class WebSocket2(ProxyCase):
         self.assertEqual((501, "unsupported"), (x.status, x.get("x-offshoot-error")))
         peer.alive()
 
+    def test_plain_connect_where_it_is_allowed(self):
+        def db(stream):
+            stream.send(b"db: " + stream.read_exactly(5))
+            stream.provider.note(stream.read_to_end())
+
+        provider = self.provider(db)
+        graph = GRAPH.replace("spec: {port: 80, providerProtocol: http%(version)d}",
+                              "spec: {protocol: tcp}") % {"address": provider.address}
+        self.proxy = self.start_proxy(graph, listen=("127.0.0.1:0,trusted,connect",))
+        peer = self.closes(http2.connect(self.proxy.address))
+        for _ in range(2):
+            n = peer.new_stream()
+            peer.send_head(n, [(":method", "CONNECT"), (":authority", "web:5432")])
+            x = peer.head(n)
+            self.assertEqual((200, []), (x.status, x.names()))
+            peer.send_body(n, b"hello", end=False)
+            peer.wait(lambda x=x: len(x.received) >= 9, "the answer")
+            self.assertEqual(b"db: hello", x.body)
+            peer.send_body(n, b"more")
+            peer.reply(n)
+            self.assertTrue(x.ended, x)
+        eventually(lambda: provider.requests == [b"more", b"more"])
+        self.assertEqual(2, self.proxy.counters().get("offshoot_tunnels_total", kind="connect"))
+
     def test_resets_of_either_side(self):
         self.begin(1, echo)
         peer = self.client2()
