@@ -111,7 +111,7 @@ static enum step final_reply(struct request *r)
         r->keep = false;
         counter_inc(&w->stats[STAT_OVERLOAD_REFUSED + OVERLOAD_KEEP_ALIVE - 1]);
     }
-    if (!r->up.decoded || r->half_closed || w->draining)
+    if (!r->up.decoded || r->half_closed || w->draining || r->tunnel)
         r->keep = false; /* C13: whoever answers early cannot know what becomes of the request */
     if (buf_hold(&c->out, &w->bufs) != 0)
         return request_refuse(r, REFUSAL_OVERLOAD);

@@ -91,7 +91,8 @@ static struct str keep(char **at, struct str s)
  * for fields: a tunnel may stay for hours. */
 static bool keep_words(struct request *r)
 {
-    struct str path = r->answer.path.p ? r->answer.path : r->head.path;
+    bool routed = r->answer.path.p && r->tunnel != TUNNEL_CONNECT; /* that has none */
+    struct str path = routed ? r->answer.path : r->head.path;
     struct str method = r->head.method, authority = r->head.authority;
     if (path.n > PATH_KEPT)
         path.n = PATH_KEPT;

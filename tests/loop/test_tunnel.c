@@ -200,6 +200,26 @@ static void t4_another_reply_passes_and_the_connection_ends(void **state)
     loop_end(&l, c);
 }
 
+static void t4_also_when_it_was_asked_twice(void **state)
+{
+    (void)state;
+    int before = loop_begin(&l, "GET / HTTP/1.1\r\nHost: shop\r\n\r\n");
+    loop_recv(&l, l.provider[0]);
+    loop_send(&l, l.provider[0], "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    loop_recv(&l, before);
+    int c = loop_client(&l, l.trusted);
+    loop_send(&l, c, HANDSHAKE "GET /second HTTP/1.1\r\nHost: shop\r\n\r\n");
+    assert_non_null(strstr(loop_recv(&l, l.provider[0]), "upgrade: websocket"));
+    loop_shutdown(&l, l.provider[0]); /* it had been closed already: the request is said again */
+    assert_int_equal(l.nproviders, 2);
+    assert_non_null(strstr(loop_recv(&l, l.provider[1]), "upgrade: websocket"));
+    loop_send(&l, l.provider[1], "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n");
+    assert_non_null(strstr(loop_recv(&l, c), "\r\nconnection: close\r\n"));
+    assert_string_equal(loop_recv(&l, l.provider[1]), "");
+    close(before);
+    loop_end(&l, c);
+}
+
 static void t5_an_end_is_passed_on_and_the_other_way_goes_on(void **state)
 {
     (void)state;
@@ -489,6 +509,7 @@ int main(void)
         cmocka_unit_test(t3_a_101_that_takes_what_was_not_offered_is_a_bad_reply),
         cmocka_unit_test(t3_an_unasked_101_is_a_bad_reply),
         cmocka_unit_test(t4_another_reply_passes_and_the_connection_ends),
+        cmocka_unit_test(t4_also_when_it_was_asked_twice),
         cmocka_unit_test(t5_an_end_is_passed_on_and_the_other_way_goes_on),
         cmocka_unit_test(t5_an_end_of_the_provider_likewise),
         cmocka_unit_test(t6_a_reset_of_the_client_ends_the_provider_connection),
