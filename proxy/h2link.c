@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #define TURN_BYTES  65536u
+#define REST_MS     1000u
 #define FRAME_BYTES (H2_FRAME_MAX + 9)
 #define MARK        STR("0\r\n") /* what stands before trailers in a chunked body */
 
@@ -182,6 +183,7 @@ int h2link_open(struct h2link *l, struct conn *conn, bool server, uint32_t strea
     *l = (struct h2link){.magic = H2LINK_MAGIC, .server = server, .conn = conn, .side = side};
     list_init(&l->streams);
     list_init(&l->flush);
+    list_init(&l->awake);
     l->limits = limits_of(conn->w, streams, server);
     l->h2 = h2_new(server, &l->limits, &events, l);
     if (!l->h2)
@@ -201,6 +203,7 @@ static void unlink_strm(struct h2strm *s)
 void h2link_close(struct h2link *l)
 {
     list_remove(&l->flush);
+    list_remove(&l->awake);
     h2_free(l->h2);
     l->h2 = NULL;
     list_for_each (it, &l->streams) {
@@ -278,8 +281,23 @@ static void read_all(struct h2link *l, bool look)
 
 void h2link_run(struct h2link *l)
 {
+    struct worker *w = l->conn->w;
     l->looked = false;
+    l->active_ms = w->now_ms;
+    if (list_empty(&l->awake))
+        list_append(&w->awake, &l->awake);
     read_all(l, false);
+}
+
+void h2links_rest(struct worker *w)
+{
+    list_for_each (it, &w->awake) {
+        struct h2link *l = list_entry(it, struct h2link, awake);
+        if (l->nstreams || l->active_ms + REST_MS > w->now_ms)
+            continue;
+        list_remove(it);
+        h2_rest(l->h2);
+    }
 }
 
 /* Frames into the output buffer and on to the socket, until nothing waits or it takes no more. */

@@ -51,6 +51,8 @@ struct h2link {
     const struct h2link_side *side;
     struct list streams; /* of h2strm.link */
     struct list flush;   /* in worker->flush */
+    struct list awake;   /* in worker->awake, unless it rests */
+    uint64_t active_ms;  /* last input */
     uint32_t nstreams;
     struct h2_limits limits;
 };
@@ -82,6 +84,9 @@ void h2link_run(struct h2link *l);
 void h2link_mark(struct h2link *l);
 /* End of the turn (worker.c): the link may be closed afterwards. */
 void h2link_flush(struct h2link *l);
+
+/* Once a second: sessions that had nothing for as long give back what they do not need. */
+void h2links_rest(struct worker *w);
 
 extern const struct conn_ops h2strm_ops;
 /* conn_open_stream and its place in the link. */

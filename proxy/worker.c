@@ -90,6 +90,7 @@ int worker_init(struct worker *w, unsigned id, struct shared *shared, struct err
     list_init(&w->hungry);
     removed_init(w);
     list_init(&w->flush);
+    list_init(&w->awake);
     list_init(&w->spares[0].conns);
     list_init(&w->spares[1].conns);
     list_init(&w->dead);
@@ -219,6 +220,7 @@ static void sweep(struct worker *w)
     w->last_sweep_ms = w->now_ms;
     removed_sweep(w);
     providers_sweep(w);
+    h2links_rest(w);
     bufpool_trim(&w->bufs);
     bufpool_trim(&w->small);
     names_sweep(w);

@@ -78,6 +78,7 @@ struct worker {
     struct list clients;     /* every client connection */
     struct list ready;       /* connections to resume before sleeping */
     struct list flush;       /* HTTP/2 connections with output, written at the end of the turn */
+    struct list awake;       /* HTTP/2 connections whose sessions have not been put to rest */
     struct list dead;        /* connections to free after the turn, by their ready link */
     struct spares spares[2]; /* of providers, of clients */
     struct request *free_requests;
