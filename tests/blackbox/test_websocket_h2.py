@@ -279,6 +279,25 @@ class WebSocket2(ProxyCase):
         peer.wait(lambda: ws.x.over, "the end of the stream")
         peer.alive()
 
+    def test_the_death_of_a_provider_on_http_2(self):
+        self.begin(2, echo2)
+        peer = self.client2()
+        two = [Client2(peer) for _ in range(2)]
+        other = Client(self.client(self.proxy))
+        for ws in (*two, other):
+            self.assertEqual(b"x", ws.ask(b"x"))
+        for stream in list(self.shop.streams):
+            stream.sock.shutdown(socket.SHUT_RDWR)
+        for ws in two:
+            peer.wait(lambda ws=ws: ws.x.over, "the end of the stream")
+            self.assertIsNotNone(ws.x.reset)  # no clean end
+        other.stream.expect_end()
+        other.stream.close()
+        peer.alive()
+        eventually(lambda: self.proxy.counters().get(
+            "offshoot_tunnel_ends_total", reason="provider-reset") == 3)
+        self.assertEqual(b"y", Client2(peer).ask(b"y"))
+
     def test_a_slow_reader_holds_back_only_itself(self):
         def flood(stream):
             request = stream.read_request()
