@@ -311,8 +311,10 @@ static enum io tls_write(struct conn *c, struct str *span)
             uint32_t room = room_in(t);
             if (room < PIECE_MIN && room < all)
                 break;
-            if (buf_hold(&t->raw_out, &c->w->bufs) != 0)
-                return IO_NO_MEMORY;
+            if (buf_hold(&t->raw_out, &c->w->bufs) != 0) {
+                counter_inc(&c->w->stats[STAT_BUFFERS_REFUSED]);
+                return break_off(t, TLS_FAIL_NO_MEMORY); /* who writes expects no such thing */
+            }
             if (!encrypt(t, span, room))
                 return break_off(t, TLS_FAIL_PROTOCOL);
         }
