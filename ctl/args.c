@@ -20,6 +20,8 @@ const struct option_desc options[OPT_COUNT] = {
         "A header of the request; also -H. May be repeated."},
     [OPT_TRUSTED] = {"trusted", NULL, 0,
         "The request comes in at a trusted listener. Default: at an untrusted one."},
+    [OPT_SUBJECT] = {"subject", "NAME", 0,
+        "The client has a verified certificate with this name in it: spiffe://shop/tester."},
     [OPT_GATEWAY] = {"gateway", "NAME", 0,
         "The Gateway that rules. Not needed when the graph has exactly one."},
     [OPT_AT] = {"at", "EPOCH", 0, "Answer as of this epoch instead of the active one."},

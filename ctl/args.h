@@ -20,6 +20,7 @@ enum option {
     OPT_PATH,
     OPT_HEADER,
     OPT_TRUSTED,
+    OPT_SUBJECT,
     OPT_GATEWAY,
     OPT_AT,
     OPT_FROM,

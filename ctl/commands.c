@@ -4,7 +4,7 @@
 #include <errno.h>
 
 #define BIT(o)    OPTION_BIT(OPT_##o)
-#define REQUEST   (BIT(HOST) | BIT(PATH) | BIT(HEADER) | BIT(TRUSTED))
+#define REQUEST   (BIT(HOST) | BIT(PATH) | BIT(HEADER) | BIT(TRUSTED) | BIT(SUBJECT))
 #define ANY_WORDS 1000000u
 /* What an environment is made of, and what every change takes. */
 #define SAYS   (BIT(SET) | BIT(USE) | BIT(REMOVE) | BIT(PUBLIC) | BIT(TOKEN))

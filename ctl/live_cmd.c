@@ -109,6 +109,8 @@ enum status live_explain(const struct call *c, struct err *e)
         target_param(&t, "header", a->header.item[i]);
     if (args_have(a, OPT_TRUSTED))
         target_param(&t, "trusted", "1");
+    if (args_have(a, OPT_SUBJECT))
+        target_param(&t, "subject", a->value[OPT_SUBJECT]);
     return ask_decision(c, &t, e);
 }
 

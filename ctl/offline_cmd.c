@@ -112,6 +112,8 @@ static enum status explain_request(
         return STATUS_ERROR;
     d.ask.gateway = gateway;
     d.ask.now = now;
+    struct str subject = str_c(a->value[OPT_SUBJECT]);
+    d.ask.subjects = (struct subjects){&subject, subject.n ? 1 : 0};
     decide(o->snapshot, &d.ask, &answer);
     enum status s = status_of(answer.refusal);
     if (c->json) {

@@ -45,7 +45,7 @@ _offshootctl_options()
     case "${words[0]} ${words[1]}" in
         "resolve "*) echo "--graph --socket --now --batch --at $common" ;;
         "explain "*)
-            echo "--graph --socket --now --host --path --header --trusted --gateway --at $common"
+            echo "--graph --socket --now --host --path --header --trusted --subject --gateway --at $common"
             ;;
         "env create") echo "--parent --for --strict --owner --while-held $says $change" ;;
         "env set") echo "--drop --while-held $says $change" ;;

@@ -142,6 +142,8 @@ void admin_explain(struct admin_request *r, const struct admin_graph *g)
         return;
     }
     d.ask.now = now;
+    struct str subject = str_c(admin_param(r, "subject"));
+    d.ask.subjects = (struct subjects){&subject, subject.n ? 1 : 0};
     struct snapshot *s = asked_snapshot(r, g, &e);
     if (s) {
         explain(r, g, s, &d.ask);

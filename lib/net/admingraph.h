@@ -26,7 +26,7 @@ struct admin_graph {
 
 /* ?env=&service=[&now=][&epoch=] */
 void admin_resolve(struct admin_request *r, const struct admin_graph *g);
-/* ?host=&path=[&header=…][&trusted=1][&gateway=][&now=][&epoch=] */
+/* ?host=&path=[&header=…][&trusted=1][&subject=][&gateway=][&now=][&epoch=] */
 void admin_explain(struct admin_request *r, const struct admin_graph *g);
 /* [?tree=1][&epoch=] */
 void admin_environments(struct admin_request *r, const struct admin_graph *g);
