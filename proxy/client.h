@@ -56,7 +56,7 @@ struct client {
 static inline bool client_is_idle(const struct client *c)
 {
     return !c->req && !c->lingering && !c->conn.in.data && !c->conn.readable &&
-           c->phase != CLIENT_HTTP2 && c->phase != CLIENT_TCP && (!c->listener->tls || c->tls_us);
+           c->phase != CLIENT_HTTP2 && c->phase != CLIENT_TCP && c->phase != CLIENT_TLS;
 }
 
 /* Takes fd. NULL (fd closed) when memory is out. */

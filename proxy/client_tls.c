@@ -82,7 +82,7 @@ static void open_for_requests(struct client *c)
     c->phase = CLIENT_NEW;
     c->since_ms = w->now_ms;
     worker_timer(w, &c->timer, w->now_ms + w->set->timeout_idle);
-    client_on_ready(&c->conn);
+    client_on_ready(&c->conn); /* when draining too: its first request is on its way */
 }
 
 void client_tls_ready(struct client *c)

@@ -23,6 +23,7 @@ static const struct {
     [HANDOVER_ADMIN] = {"admin", KEY, true},
     [HANDOVER_METRICS] = {"metrics", KEY, true},
     [HANDOVER_LOCK] = {"lock", BARE, true},
+    [HANDOVER_TICKETS] = {"tickets", BARE, true},
     [HANDOVER_ERRORS] = {"errors", BARE, true},
     [HANDOVER_END] = {"end", BARE, false},
     [HANDOVER_STATE] = {"state", BARE, false},

@@ -8,6 +8,7 @@
  *   admin PATH + descriptor                →
  *   metrics ADDRESS + descriptor           →
  *   lock + descriptor                      →
+ *   tickets + descriptor                   →
  *   errors + descriptor                    →
  *   end                                    →   reads its configuration, makes its workers
  *                                          ←   state
@@ -45,6 +46,7 @@ enum handover_kind {
     HANDOVER_ADMIN,    /* key: path of the unix socket */
     HANDOVER_METRICS,  /* key: the address as configured */
     HANDOVER_LOCK,     /* of the state folder: the open file that holds the lock */
+    HANDOVER_TICKETS,  /* keys of session tickets, in memory: struct tls_tickets as it is */
     HANDOVER_ERRORS,   /* standard error; until `ready` the new one has a pipe there */
     HANDOVER_END,
     HANDOVER_STATE,

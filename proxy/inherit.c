@@ -26,7 +26,7 @@ struct inherit {
     uint32_t generation, from;
     struct item *items;
     size_t nitems, room;
-    int lock, errors; /* -1: none */
+    int lock, tickets, errors; /* -1: none */
     bool has_state;
     char text[HANDOVER_MESSAGE_MAX + 1];
 };
@@ -192,6 +192,9 @@ static int collect(struct inherit *i, struct err *e)
         case HANDOVER_LOCK:
             rc = keep_one(&i->lock, fd, &m, e);
             break;
+        case HANDOVER_TICKETS:
+            rc = keep_one(&i->tickets, fd, &m, e);
+            break;
         case HANDOVER_ERRORS:
             rc = keep_one(&i->errors, fd, &m, e);
             break;
@@ -257,7 +260,7 @@ int inherit_take(struct inherit **ret, uint64_t timeout_ms, struct err *e)
     }
     i->channel = channel;
     i->timeout_ms = timeout_ms;
-    i->lock = i->errors = -1;
+    i->lock = i->tickets = i->errors = -1;
     int rc = greet(i, e);
     rc = rc ? rc : collect(i, e);
     if (rc != 0) {
@@ -280,6 +283,8 @@ void inherit_free(struct inherit *i)
     mem_free(i->items);
     if (i->lock >= 0)
         close(i->lock);
+    if (i->tickets >= 0)
+        close(i->tickets);
     if (i->errors >= 0)
         close(i->errors);
     if (i->channel >= 0)
@@ -343,6 +348,14 @@ int inherit_lock(struct inherit *i, int like)
         return -1;
     int fd = i->lock;
     i->lock = -1;
+    return fd;
+}
+
+int inherit_tickets(struct inherit *i)
+{
+    int fd = i ? i->tickets : -1;
+    if (i)
+        i->tickets = -1;
     return fd;
 }
 

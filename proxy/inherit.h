@@ -38,6 +38,8 @@ int inherit_socket(struct inherit *i, enum handover_kind kind, uint32_t number, 
 bool inherit_order(const struct inherit *i, size_t n, uint32_t *ret_number, struct str *ret_key);
 /* The lock of the state folder, if it is that of the open file `like`; -1: none. The caller's. */
 int inherit_lock(struct inherit *i, int like);
+/* Where the keys of session tickets are; -1: none. The caller's. */
+int inherit_tickets(struct inherit *i);
 
 /* Idempotent. 0 or negative errno with e. */
 int inherit_state(struct inherit *i, struct err *e);

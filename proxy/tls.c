@@ -3,13 +3,16 @@
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
 #include "proxy/control.h"
+#include "proxy/inherit.h"
 #include "proxy/listener.h"
 #include "proxy/provider_tls.h"
 #include "proxy/tls_conn.h"
 #include <assert.h>
 #include <errno.h>
 #include <openssl/crypto.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #define QUIET_MS      200 /* after a file change: a certificate and its key come one by one */
 #define SOON_EXPIRES  (14 * 86400)
@@ -36,23 +39,23 @@ struct tls_control {
 /* ---- messages to workers ---- */
 
 /* Contexts on their way to the worker that they are for. */
-struct handover {
+struct renewal {
     struct message message;
     struct tls_server *server;
     size_t index;
 };
 
-static void handover_drop(struct message *m)
+static void renewal_drop(struct message *m)
 {
-    struct handover *h = list_entry(m, struct handover, message);
+    struct renewal *h = list_entry(m, struct renewal, message);
     tls_server_unref(h->server);
     mem_free(h);
 }
 
 /* Connections that began with the old ones hold them. */
-static void handover_run(struct message *m, void *worker)
+static void renewal_run(struct message *m, void *worker)
 {
-    struct handover *h = list_entry(m, struct handover, message);
+    struct renewal *h = list_entry(m, struct renewal, message);
     struct worker *w = worker;
     assert(w->magic == WORKER_MAGIC);
     list_for_each (it, &w->listeners) {
@@ -62,18 +65,18 @@ static void handover_run(struct message *m, void *worker)
         tls_server_unref(l->tls);
         l->tls = tls_server_ref(h->server);
     }
-    handover_drop(m);
+    renewal_drop(m);
 }
 
-static struct handover *handover_new(struct tls_control *t, struct worker *w, size_t index,
+static struct renewal *renewal_new(struct tls_control *t, struct worker *w, size_t index,
     const struct tls_files *files, struct err *e)
 {
-    struct handover *h = mem_zalloc(sizeof *h);
+    struct renewal *h = mem_zalloc(sizeof *h);
     if (!h) {
         err_set(e, -ENOMEM, "out of memory for TLS");
         return NULL;
     }
-    h->message = (struct message){.run = handover_run, .drop = handover_drop};
+    h->message = (struct message){.run = renewal_run, .drop = renewal_drop};
     h->index = index;
     h->server = tls_server_new(files, &t->rules, tls_worker_tickets(w->tls), e);
     if (h->server)
@@ -180,18 +183,18 @@ static void set_gauge(struct tls_control *t)
 static int hand_over(struct tls_control *t, size_t index, const struct tls_files *f, struct err *e)
 {
     struct control *c = t->c;
-    struct handover **all = mem_array(c->nworkers + 1, sizeof(struct handover *));
+    struct renewal **all = mem_array(c->nworkers + 1, sizeof(struct renewal *));
     unsigned made = 0;
     if (!all)
         return err_set(e, -ENOMEM, "out of memory for TLS");
-    while (made < c->nworkers && (all[made] = handover_new(t, &c->workers[made], index, f, e)))
+    while (made < c->nworkers && (all[made] = renewal_new(t, &c->workers[made], index, f, e)))
         made++;
     int rc = made == c->nworkers ? 0 : -EINVAL;
     for (unsigned i = 0; i < made; i++) {
         if (rc == 0)
             mailbox_post(&c->workers[i].mailbox, &all[i]->message);
         else
-            handover_drop(&all[i]->message);
+            renewal_drop(&all[i]->message);
     }
     mem_free((void *)all);
     return rc;
@@ -331,11 +334,41 @@ static int watch_files(struct tls_control *t, struct err *e)
     return n == 0 || t->watch ? 0 : -ENOMEM;
 }
 
+int tls_tickets_share(const struct control *c)
+{
+    const struct tls_tickets *t = &c->tls->tickets;
+    int fd = memfd_create("tickets", MFD_CLOEXEC);
+    if (fd >= 0 && pwrite(fd, t, sizeof *t, 0) == (ssize_t)sizeof *t)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* Those of the process before us, so that its clients need no full handshake. Another version's may
+ * have another size: then we begin with our own. */
+static void inherit_keys(struct tls_control *t)
+{
+    struct tls_tickets theirs;
+    char more;
+    int fd = inherit_tickets(t->c->inherit);
+    if (fd < 0)
+        return;
+    if (pread(fd, &theirs, sizeof theirs, 0) == (ssize_t)sizeof theirs &&
+        pread(fd, &more, 1, sizeof theirs) == 0)
+        t->tickets = theirs;
+    else
+        log_warn("the keys of session tickets are not of this version: they begin anew");
+    OPENSSL_cleanse(&theirs, sizeof theirs);
+    close(fd);
+}
+
 static int give_workers(struct tls_control *t, struct err *e)
 {
     struct control *c = t->c;
     if (tls_tickets_init(&t->tickets) != 0)
         return err_set(e, -EIO, "no randomness for the keys of session tickets");
+    inherit_keys(t);
     for (unsigned i = 0; i < c->nworkers; i++) {
         struct worker *w = &c->workers[i];
         w->tls = tls_worker_new();

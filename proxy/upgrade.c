@@ -7,6 +7,7 @@
 #include "proxy/handover.h"
 #include "proxy/successor.h"
 #include "proxy/sync.h"
+#include "proxy/tls.h"
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
@@ -277,8 +278,8 @@ static bool order(
 /* Behind the sockets of the listeners, and the orders. */
 static struct handover extra(const struct control *c, size_t i, int *ret_fd)
 {
-    static const enum handover_kind kinds[] = {
-        HANDOVER_ADMIN, HANDOVER_METRICS, HANDOVER_LOCK, HANDOVER_ERRORS, HANDOVER_END};
+    static const enum handover_kind kinds[] = {HANDOVER_ADMIN, HANDOVER_METRICS, HANDOVER_LOCK,
+        HANDOVER_TICKETS, HANDOVER_ERRORS, HANDOVER_END};
     struct handover m = {.kind = kinds[i]};
     *ret_fd = -1;
     if (m.kind == HANDOVER_ADMIN) {
@@ -289,12 +290,14 @@ static struct handover extra(const struct control *c, size_t i, int *ret_fd)
         m.key = str_c(c->set->metrics);
     } else if (m.kind == HANDOVER_LOCK) {
         *ret_fd = c->state_fd;
+    } else if (m.kind == HANDOVER_TICKETS) {
+        *ret_fd = tls_tickets_share(c); /* ours to close */
     } else if (m.kind == HANDOVER_ERRORS) {
         *ret_fd = STDERR_FILENO;
     }
     return m;
 }
-#define EXTRAS 5
+#define EXTRAS 6
 
 static void give(struct upgrade *u)
 {
@@ -315,7 +318,10 @@ static void give(struct upgrade *u)
             if (handover_carries(m.kind) && fd < 0)
                 continue; /* there is none */
         }
-        if (!say(u, &m, fd))
+        bool sent = say(u, &m, fd);
+        if (m.kind == HANDOVER_TICKETS)
+            close(fd);
+        if (!sent)
             return;
     }
     u->state = LOAD;

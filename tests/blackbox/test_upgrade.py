@@ -11,6 +11,7 @@ import time
 import unittest
 from pathlib import Path
 
+from certs import Authority
 from harness import (BUILD, ONE_SHOP, AgentCase, Counters, Incomplete, Program, Provider, ProxyCase,
                      connect, eventually, fixed, free_ports, request_bytes, sanitized)
 from successor import Pulse, Slow, Streams, Talk, UpgradeLoad, adopt_orphans, follow, unused
@@ -433,6 +434,35 @@ class Takeover(UpgradeCase):
             self.expect_exit(self.proxy, 0)
 
 
+class WithTls(UpgradeCase):
+    def test_every_socket_has_its_certificates_and_tickets_stay_good(self):
+        authority = Authority(self.folder)
+        pair = authority.issue("a", "DNS:a.test")
+        self.begin("workers: 3\ntimeouts: {drainIdle: 60s}", listen=(f"127.0.0.1:0,{pair.option}",))
+        context = authority.client_context()
+        kept = self.closes(connect(self.proxy.address, tls=context, server_name="a.test"))
+        self.assertEqual(kept.ask(request_bytes()).status, 200)
+        session = None
+        for workers in (3, 1, 2, 4):
+            self.write("conf.yaml", f"workers: {workers}\n")
+            self.upgrade()
+            for _ in range(16):  # some of them at each socket
+                host, port = self.proxy.address.rsplit(":", 1)
+                with socket.create_connection((host, int(port)), 20) as plain:
+                    sock = context.wrap_socket(plain, server_hostname="a.test", session=session)
+                    sock.sendall(request_bytes())
+                    self.assertEqual(sock.recv(12), b"HTTP/1.1 200")
+                    self.assertEqual(sock.session_reused, session is not None)
+                    session = sock.session
+                    sock.close()
+        reply = kept.ask(request_bytes())
+        self.assertEqual((reply.status, reply.get("connection")), (200, "close"))
+        kept.close()
+        self.old_ones_end()
+        # One worker more than in the beginning, and a socket for it.
+        self.proxy.fds_at_start += 5
+
+
 class WithAgent(UpgradeCase, AgentCase):
     """The agent knows one stream a node: the old process leaves before the new one comes."""
 
@@ -553,6 +583,7 @@ class Draining(UpgradeCase):
                 self.assertEqual(stream.read_reply().status, 200)
             except Incomplete as e:
                 self.fail(f"a connection that waited was lost: {e.reason}")
+            stream.close()
         self.expect_exit(self.proxy, 0)
 
     def test_idle_for_long_ends_at_once(self):

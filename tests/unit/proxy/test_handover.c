@@ -11,8 +11,8 @@
 
 static const char *const good[] = {"hello 1 0 4711", "hello 1 4294967295 0",
     "listen 0 127.0.0.1:80", "endpoint 1 10.0.0.1:80 new disk", "listen 17 unix:/tmp/a b",
-    "admin /run/x.sock", "metrics [::1]:9", "lock", "errors", "end", "state", "ready 0", "ready 1",
-    "go", "serving"};
+    "admin /run/x.sock", "metrics [::1]:9", "lock", "tickets", "errors", "end", "state", "ready 0",
+    "ready 1", "go", "serving"};
 
 static const char *const bad[] = {"", " ", "hello", "hello 1", "hello 1 0", "hello 1 0 ",
     "hello 1 0 5 6", "hello 01 0 5", "hello -1 0 5", "hello 1  0 5", "hello 4294967296 0 5",
