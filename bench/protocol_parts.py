@@ -1,4 +1,4 @@
-"""HTTP/2, TLS, gRPC and bodies through Offshoot and its peers: CPU a request, memory a connection."""
+"""HTTP/2, TLS, gRPC and bodies through Offshoot and its peers: CPU a request, idle memory."""
 
 import re
 import shutil

@@ -127,7 +127,7 @@ def request_lines():
         yield "target", b"CONNECT " + target + b" HTTP/1.1\r\nHost: " + target + b"\r\n\r\n"
     yield "control-byte", first_line(b"GET\t/case HTTP/1.1").replace(b"\t", b"\x0b")
     yield None, first_line(b"GET / HTTP/1.1\t")
-    yield None, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    yield None, b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"
     yield None, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 32 + b"\r\n\r\n"
 
 

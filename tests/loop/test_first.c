@@ -165,7 +165,7 @@ static void h4_a_header_that_dribbles_closes(void **state)
     start(NULL);
     int c = loop_client(&l, l.edge);
     for (int i = 0; i < 4; i++) {
-        send_bytes(c, V1 + i, 1);
+        send_bytes(c, &V1[i], 1);
         loop_advance(&l, 1200);
         assert_false(loop_closed(&l, c));
     }
