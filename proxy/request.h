@@ -159,6 +159,9 @@ bool request_client_alive(struct request *r);
 enum step request_refuse(struct request *r, enum refusal why);
 /* Closes the connection; the next endpoint if retries allow, else the refusal `word`. */
 enum step request_try_failed(struct request *r, enum provider_error why, enum refusal word);
+/* The provider had closed the connection that was reused: a new one, to another endpoint in case it
+ * is going down; where requests are bound to their endpoint, to the same. */
+enum step request_stale(struct request *r);
 /* Nothing was processed, and the request's body is as it came: tries another endpoint. STEP_COUNT:
  * the retries or their budget are used up. */
 enum step request_say_again(struct request *r);

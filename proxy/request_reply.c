@@ -37,11 +37,7 @@ static enum step stale_retry(struct request *r)
     bool stale = r->pconn->used && !r->fresh && h1_method_idempotent(r->head.method_id);
     if (!(stale || unprocessed) || !r->holding || !body_kept)
         return STEP_COUNT;
-    enum step next = STEP_CONNECT;
-    if (unprocessed)
-        next = request_say_again(r);
-    else
-        counter_inc(&r->w->stats[STAT_RETRIES]);
+    enum step next = unprocessed ? request_say_again(r) : request_stale(r);
     if (next == STEP_COUNT || !restore_body(r))
         return STEP_COUNT;
     pconn_close(r->pconn, PROVIDER_CLOSE_ABORT);

@@ -82,17 +82,30 @@ static bool may_retry(const struct request *r)
 }
 
 /* The next try goes to another endpoint, if there is one. */
-static enum step try_again(struct request *r)
+static enum step elsewhere(struct request *r)
 {
     counter_inc(&r->w->stats[STAT_RETRIES]);
     names_unwait(r);
     provider_unwait(r);
     balance_tried(r);
     budget_request_done(r);
-    r->tries++;
     r->endpoint.kind = ADDR_NONE;
     r->provider = NULL;
     return STEP_NAME;
+}
+
+static enum step try_again(struct request *r)
+{
+    r->tries++;
+    return elsewhere(r);
+}
+
+enum step request_stale(struct request *r)
+{
+    if (r->balance != BALANCE_CONSISTENT_HASH)
+        return elsewhere(r);
+    counter_inc(&r->w->stats[STAT_RETRIES]);
+    return STEP_CONNECT;
 }
 
 /* A fault of the endpoint, and not of its name or of our own limits. */

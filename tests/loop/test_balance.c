@@ -446,6 +446,34 @@ static void a_retry_goes_to_another_endpoint(void **state)
     loop_end(&l, c);
 }
 
+/* A connection that the endpoint had closed when the request came there. */
+static uint16_t after_a_stale_one(const char *policy)
+{
+    begin(policy, two, NULL);
+    int c = loop_client(&l, l.trusted);
+    uint16_t first = ask_with(c, ok);
+    if (l.nproviders == 1) /* the second turn, so that the third is the first endpoint's */
+        ask_with(c, ok);
+    loop_send(&l, c, get);
+    assert_int_equal(asked(), 0);
+    loop_close(&l, &l.provider[0]);
+    int at = asked();
+    assert_true(at > 0);
+    loop_send(&l, l.provider[at], ok);
+    assert_non_null(strstr(loop_recv(&l, c), "200 OK"));
+    assert_int_equal(loop_count(&l, STAT_RETRIES), 1);
+    uint16_t second = port_of[at];
+    loop_end(&l, c);
+    return second == first;
+}
+
+static void a_stale_connection_is_left_for_another_endpoint(void **state)
+{
+    (void)state;
+    assert_false(after_a_stale_one("retries: {max: 0}"));
+    assert_true(after_a_stale_one("retries: {max: 0}, hash: context"));
+}
+
 static void one_try_has_its_own_time(void **state)
 {
     (void)state;
@@ -677,6 +705,7 @@ int main(void)
         cmocka_unit_test(the_last_one_is_never_ejected),
         cmocka_unit_test(failed_connects_and_broken_replies_count),
         cmocka_unit_test(a_retry_goes_to_another_endpoint),
+        cmocka_unit_test(a_stale_connection_is_left_for_another_endpoint),
         cmocka_unit_test(one_try_has_its_own_time),
         cmocka_unit_test(without_budget_there_is_no_retry),
         cmocka_unit_test(requests_above_the_budget_are_refused),
