@@ -169,8 +169,8 @@ static void t3_an_unasked_101_is_a_bad_reply(void **state)
         "GET / HTTP/1.1\r\nHost: shop\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: shop\r\nUpgrade: websocket\r\n\r\n", /* not named: not asked */
         "GET / HTTP/1.0\r\nHost: shop\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: shop\r\nUpgrade: h2c\r\nConnection: upgrade, HTTP2-Settings\r\n"
-        "HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+        ("GET / HTTP/1.1\r\nHost: shop\r\nUpgrade: h2c\r\nConnection: upgrade, HTTP2-Settings\r\n"
+         "HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"),
     };
     for (unsigned i = 0; i < sizeof asks / sizeof asks[0]; i++) {
         int c = loop_begin(&l, asks[i]);
