@@ -20,6 +20,7 @@ struct choice {
     struct provider_way way; /* how they are spoken to */
     struct provider *last;   /* the entry that was looked at last */
     bool again;              /* those that were tried do as well */
+    bool nameless;           /* a name has no address that may be used */
 };
 
 static struct choice choice_of(struct request *r)
@@ -145,6 +146,7 @@ static void look_address(struct choice *c, const struct addr *a, struct pick_loo
     *ret = (struct pick_look){.share = PICK_WHOLE};
     if (c->name && c->w->shared->rules && !endpoint_allowed(c->w->shared->rules, a, &why)) {
         counter_inc(&c->w->stats[STAT_NAME_FORBIDDEN]);
+        c->nameless = true;
         return;
     }
     struct provider *p = entry(c, a);
@@ -170,6 +172,7 @@ static void look_name(struct choice *c, const struct addr *a, struct pick_look *
     p->used_ms = c->w->now_ms;
     if (!name || name->naddrs == 0) { /* not looked up yet, or in vain a moment ago */
         ret->usable = !name || !name->error || name->expires_ms <= c->w->now_ms;
+        c->nameless |= !ret->usable;
         return;
     }
     inner.name = name;
@@ -183,6 +186,7 @@ static void look_name(struct choice *c, const struct addr *a, struct pick_look *
         ret->usable |= one.usable;
         ret->load += one.load;
     }
+    c->nameless |= inner.nameless;
 }
 
 /* ---- picking ---- */
@@ -300,7 +304,7 @@ static enum balanced choose_address(struct choice *c, struct provider **ret)
     inner.port = c->r->endpoint.port;
     uint32_t i = pick_one(&inner, name->naddrs, &name->turn);
     if (i == PICK_NONE)
-        return BALANCE_UNUSABLE;
+        return inner.nameless ? BALANCE_NO_NAME : BALANCE_UNUSABLE;
     item_at(&inner, i, &e);
     return take(&inner, &e.addr, ret);
 }
@@ -311,7 +315,7 @@ static enum balanced choose_endpoint(struct choice *c)
     uint32_t *turn = &c->w->turns[((uintptr_t)c->set >> 3) % 1024];
     uint32_t i = pick_one(c, endpoint_set_count(c->set), turn);
     if (i == PICK_NONE)
-        return BALANCE_UNUSABLE;
+        return c->nameless ? BALANCE_NO_NAME : BALANCE_UNUSABLE;
     endpoint_set_at(c->set, i, &e);
     c->r->endpoint = e.addr;
     c->r->name_hash = e.addr.kind == ADDR_DNS ? addr_hash(&e.addr) : 0;

@@ -64,6 +64,9 @@ enum step request_step_name(struct request *r)
     case BALANCE_NO_NAME:
         return request_try_failed(r, PROVIDER_NAME, REFUSAL_CONNECT);
     case BALANCE_UNUSABLE:
+        if (r->tries > 0 &&
+            r->provider_fault) /* nothing else is left: the try's own fault is told */
+            return request_refuse(r, REFUSAL_CONNECT);
         r->retry_after_s = balance_retry_after(r);
         return request_refuse(r, REFUSAL_UNHEALTHY);
     case BALANCE_FORM:
