@@ -44,7 +44,7 @@ int tls_reload(struct control *c, struct err *e);
 /* What /status says: the key "tls" with its value, or lines. */
 void tls_status(const struct control *c, bool json, struct text *t);
 void tls_release(struct control *c);
-/* For a binary upgrade: the keys of session tickets in an anonymous file; new, -1: there is none. */
+/* For a binary upgrade: the keys of session tickets in a new anonymous file; -1 without any. */
 int tls_tickets_share(const struct control *c);
 
 /* ---- workers ---- */

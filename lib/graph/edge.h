@@ -12,8 +12,8 @@
 #include <stdbool.h>
 
 /* The cookie that stands for the parameter of a query selector. The second name is the one that
- * browsers let nobody but the very host set, over TLS only. Both are removed; over TLS the second is
- * read and set, else the first. */
+ * browsers let nobody but the very host set, over TLS only. Both are removed; over TLS the second
+ * is read and set, else the first. */
 #define SHARE_COOKIE        "offshoot"
 #define SHARE_COOKIE_SECURE "__Host-offshoot"
 
