@@ -17,6 +17,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,6 +174,22 @@ static void look_at_memory(struct control *c)
         atomic_store_explicit(&c->shared.resident, resident, memory_order_relaxed);
 }
 
+static void give_back_memory(struct control *c)
+{
+    static const enum proxy_stat each[] = {
+        STAT_CLIENTS, STAT_REQUESTS_NOW, STAT_PROVIDER_CONNECTIONS, STAT_BUFFERS};
+    uint64_t objects = 0, begun = control_now_ms();
+    for (unsigned i = 0; i < c->nworkers; i++)
+        for (size_t k = 0; k < sizeof each / sizeof each[0]; k++)
+            objects += counter_get(&c->workers[i].stats[each[k]]);
+    if (!giveback_due(&c->giveback, objects, begun))
+        return;
+    malloc_trim(0);
+    counter_inc(&c->stats[STAT_GIVEN_BACK]);
+    log_debug("memory was given back to the system, in %llu ms",
+        (unsigned long long)(control_now_ms() - begun));
+}
+
 /* Gives back snapshots that nobody uses any more, and publishes one that had to wait. */
 static void on_second(evutil_socket_t fd, short what, void *arg)
 {
@@ -187,6 +204,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
     if (c->sync)
         sync_second(c->sync);
     logtail_second(c);
+    give_back_memory(c);
     look_at_memory(c);
     control_end_if_stopped(c);
 }

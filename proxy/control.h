@@ -11,6 +11,7 @@
 #include "lib/net/graphsrc.h"
 #include "lib/net/watch.h"
 #include "proxy/epochs.h"
+#include "proxy/giveback.h"
 #include "proxy/worker.h"
 
 #define CONTROL_MAGIC 0x4354524cu
@@ -83,6 +84,7 @@ struct control {
     int log_fd;   /* access log, -1: off */
     int state_fd; /* lock of the state folder, -1: none */
     int64_t started_s;
+    struct giveback giveback;
     bool draining;
     bool told_to_stop; /* by a signal or /drain; not by an upgrade */
     unsigned waited;   /* for admin connections, at the end after an upgrade; ticks */

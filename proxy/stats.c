@@ -376,6 +376,11 @@ static const struct counter_single singles[] = {
     {STAT_LIVE_REFUSED,
         {"offshoot_live_refused_total", "",
             "Listings (/connections, /requests) refused because too many were under way.", 0}},
+    {STAT_GIVEN_BACK,
+        {"offshoot_memory_given_back_total", "",
+            "Times that freed memory was given back to the system, after a great many connections "
+            "or requests had gone.",
+            0}},
     {STAT_NAME_LOOKUPS, {"offshoot_name_lookups_total", "", "Look-ups of provider names.", 0}},
     {STAT_NAME_FAILURES,
         {"offshoot_name_failures_total", "", "Look-ups of provider names that failed.", 0}},

@@ -65,6 +65,7 @@ struct h2 {
     struct h2_pool *pool;
     struct h2_encoder *encoder;
     struct arena *arena; /* of the pool, or NULL */
+    struct chunk *chunk; /* that it is in */
     uint8_t *packed;     /* what it held, while the session rests */
     uint32_t packed_words;
     uint32_t rested_room; /* what h2_room says meanwhile */

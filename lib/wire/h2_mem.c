@@ -26,7 +26,7 @@ enum {
     PAGE = 4096,
     ARENA_BYTES = 4 * PAGE,
     ARENA_SMALL = 144, /* the largest of what the compression tables keep; streams are larger */
-    ARENAS = 64,       /* of a chunk */
+    ARENAS = 64,       /* of a chunk: the bits of its `cold` */
     ARENAS_WARM = 16,  /* free ones that keep their pages */
     WORD = 8,
 };
@@ -44,14 +44,23 @@ struct arena {
 };
 
 struct chunk {
-    struct chunk *next;
+    struct chunk *next, *next_cold;
     void *memory;
+    char *first;
+    uint64_t cold; /* free arenas without pages, the lowest bit the first */
+};
+
+/* A free arena that keeps its pages. */
+struct warm {
+    struct warm *next;
+    struct chunk *chunk;
 };
 
 struct h2_pool {
     struct chunk *chunks;
-    char *arenas; /* free ones, linked through their first word */
-    uint32_t nfree;
+    struct chunk *cold; /* those with cold arenas */
+    struct warm *warm;
+    uint32_t nwarm;
     union head *free[CLASSES];
     uint32_t kept;
     uint32_t users;
@@ -102,13 +111,22 @@ static size_t class_bytes(unsigned class, size_t size)
 
 /* ---- arenas ---- */
 
-static void arena_give(struct h2_pool *p, char *arena)
+/* Nothing is written to one that has given its pages back: it would have one again. */
+static void arena_give(struct h2_pool *p, struct chunk *c, void *arena)
 {
-    if (p->nfree >= ARENAS_WARM)
-        madvise(arena, ARENA_BYTES, MADV_DONTNEED);
-    memcpy(arena, &p->arenas, sizeof(p->arenas));
-    p->arenas = arena;
-    p->nfree++;
+    if (p->nwarm < ARENAS_WARM) {
+        struct warm *w = arena;
+        *w = (struct warm){p->warm, c};
+        p->warm = w;
+        p->nwarm++;
+        return;
+    }
+    madvise(arena, ARENA_BYTES, MADV_DONTNEED);
+    if (!c->cold) {
+        c->next_cold = p->cold;
+        p->cold = c;
+    }
+    c->cold |= (uint64_t)1 << ((size_t)((char *)arena - c->first) / ARENA_BYTES);
 }
 
 static bool more_arenas(struct h2_pool *p)
@@ -119,24 +137,39 @@ static bool more_arenas(struct h2_pool *p)
         mem_free(c);
         return false;
     }
-    *c = (struct chunk){p->chunks, memory};
-    p->chunks = c;
     char *first = memory + (PAGE - (uintptr_t)memory % PAGE) % PAGE;
+    *c = (struct chunk){p->chunks, p->cold, memory, first, UINT64_MAX};
+    p->chunks = p->cold = c;
     madvise(first, ARENAS * ARENA_BYTES, MADV_NOHUGEPAGE);
-    for (unsigned i = 0; i < ARENAS; i++)
-        arena_give(p, first + i * ARENA_BYTES);
     return true;
+}
+
+/* A free arena and its chunk; one chunk at least has a cold one, or there is a warm one. */
+static void *any_arena(struct h2_pool *p, struct chunk **ret)
+{
+    if (p->warm) {
+        struct warm *w = p->warm;
+        *ret = w->chunk;
+        p->warm = w->next;
+        p->nwarm--;
+        return w;
+    }
+    struct chunk *c = p->cold;
+    unsigned i = (unsigned)__builtin_ctzll(c->cold);
+    c->cold &= c->cold - 1;
+    if (!c->cold)
+        p->cold = c->next_cold;
+    *ret = c;
+    return c->first + (size_t)i * ARENA_BYTES;
 }
 
 /* Without one the session does with blocks of the heap. */
 static void arena_take(struct h2 *h)
 {
     struct h2_pool *p = h->pool;
-    if (!p->arenas && !more_arenas(p))
+    if (!p->warm && !p->cold && !more_arenas(p))
         return;
-    h->arena = (struct arena *)(void *)p->arenas;
-    memcpy(&p->arenas, h->arena, sizeof(p->arenas));
-    p->nfree--;
+    h->arena = any_arena(p, &h->chunk);
     memset(h->arena, 0, sizeof(*h->arena));
     h->arena->top = (sizeof(*h->arena) + sizeof(union head) - 1) / sizeof(union head) *
                     (uint32_t)sizeof(union head);
@@ -393,7 +426,7 @@ void h2_mem_leave(struct h2 *h)
     if (!p)
         return;
     if (h->arena)
-        arena_give(p, (char *)h->arena);
+        arena_give(p, h->chunk, h->arena);
     if (--p->users == 0 && p->closed)
         pool_release(p);
 }
