@@ -1,7 +1,7 @@
 """Single faults of the valid graphs in graph_samples: an edit, and the one finding it must give."""
 
 from graph_samples import at, environment, gateway, service, shop, small
-from graph_writer import Key, Raw
+from graph_writer import Raw
 
 LONG = "a" * 63
 

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import unittest
 
-from harness import ROOT, ProxyCase, connect, fixed, free_port, request_bytes
+from harness import ROOT, ProxyCase, connect, fixed, free_port
 
 GRAPH = """\
 apiVersion: offshoot.dev/v1
