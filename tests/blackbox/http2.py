@@ -15,7 +15,7 @@ import time
 
 import hpack
 
-from http1 import TIMEOUT, BadMessage, Incomplete, Stream
+from http1 import TIMEOUT, BadMessage, Incomplete
 from http1 import connect as connect_stream
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
