@@ -100,6 +100,12 @@ static bool complete(const struct h2strm *s)
     return s->ended && (s->st.end_out || !s->l->server);
 }
 
+/* The frame that says so leaves at the end of the turn; nothing of the stream counts until then. */
+static bool failed(const struct h2strm *s)
+{
+    return s->failed || s->st.broken;
+}
+
 static void on_close(struct h2_stream *st, uint32_t code, bool unprocessed)
 {
     struct h2strm *s = strm_of(st);
@@ -386,7 +392,7 @@ static enum io strm_read(struct conn *c)
     }
     if (buf_len(&s->spill))
         return take_spill(s);
-    if (s->failed)
+    if (failed(s))
         return IO_ERROR;
     if (s->ended) {
         c->eof = true;
@@ -416,7 +422,7 @@ static enum io strm_write(struct conn *c, struct str *span)
     struct h2link *l = s->l;
     if (s->st.end_out)
         return IO_OK;
-    if (s->failed || !l || ((l->server || s->st.id) && !s->st.h))
+    if (failed(s) || !l || ((l->server || s->st.id) && !s->st.h))
         return IO_ERROR;
     struct buf *to = &l->conn->out;
     if (!s->st.head_out && buf_len(&c->out)) {
@@ -515,7 +521,17 @@ void h2strm_tunnel(struct conn *c)
 
 bool h2strm_failed(const struct conn *c)
 {
-    return strm(c)->failed;
+    return failed(strm(c));
+}
+
+bool h2strm_lost(const struct conn *c)
+{
+    return !strm(c)->l;
+}
+
+bool h2strm_malformed(const struct conn *c)
+{
+    return strm(c)->st.broken;
 }
 
 enum h2_error h2strm_bad(const struct conn *c)

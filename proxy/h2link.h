@@ -99,8 +99,12 @@ void h2strm_end(struct h2strm *s, uint32_t code);
 void h2strm_framing(const struct conn *c, struct h1_head *head);
 /* The peer says that it did nothing with the request of this stream. */
 bool h2strm_unprocessed(const struct conn *c);
-/* It was reset, by whomever. */
+/* It was reset, by whomever, or is about to be. */
 bool h2strm_failed(const struct conn *c);
+/* Its connection is gone. */
+bool h2strm_lost(const struct conn *c);
+/* What came on it is no message: nothing of it may pass for whole. */
+bool h2strm_malformed(const struct conn *c);
 /* Why its head was refused (H2_OK: it was not). */
 enum h2_error h2strm_bad(const struct conn *c);
 /* Client: whether the peer takes extended CONNECT (RFC 8441), once its SETTINGS are here; on_ready

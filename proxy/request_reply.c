@@ -34,7 +34,8 @@ static enum step stale_retry(struct request *r)
     bool body_kept = r->up.taken == 0 || (r->up.tap && !r->up.tap_lost);
     struct conn *p = &r->pconn->conn;
     bool unprocessed = conn_is_stream(p) && h2strm_unprocessed(p);
-    bool stale = r->pconn->used && !r->fresh && h1_method_idempotent(r->head.method_id);
+    bool lost = !conn_is_stream(p) || h2strm_lost(p); /* a reset stream was looked at */
+    bool stale = lost && r->pconn->used && !r->fresh && h1_method_idempotent(r->head.method_id);
     if (!(stale || unprocessed) || !r->holding || !body_kept)
         return STEP_COUNT;
     enum step next = unprocessed ? request_say_again(r) : request_stale(r);
@@ -96,9 +97,10 @@ static enum step final_reply(struct request *r)
     struct conn *p = &r->pconn->conn, *c = &r->client->conn;
     uint8_t framing;
     bool extra = buf_len(&p->in) > r->reply.size;
-    bool broken = conn_is_stream(p) && h2strm_failed(p); /* by what came with the head */
-    if ((extra || broken) && h1_body_empty(&r->reply)) {
-        enum provider_error why = extra ? PROVIDER_EXTRA_BYTES : PROVIDER_CLOSED_IN_BODY;
+    bool empty = h1_body_empty(&r->reply); /* broken: by what came with the head */
+    bool broken = conn_is_stream(p) && (empty ? h2strm_failed(p) : h2strm_malformed(p));
+    if ((extra && empty) || broken) {
+        enum provider_error why = extra && empty ? PROVIDER_EXTRA_BYTES : PROVIDER_CLOSED_IN_BODY;
         counter_inc(&w->stats[STAT_PROVIDER_ERRORS + why]);
         r->provider_fault = (uint8_t)(why + 1);
         return request_refuse(r, REFUSAL_BAD_REPLY);

@@ -85,6 +85,7 @@ struct h2_stream {
     bool end_out;        /* END_STREAM was sent */
     bool end_in;         /* END_STREAM came */
     bool connect;        /* extended CONNECT */
+    bool broken;         /* what came is no message, RST_STREAM is due: `close` follows */
     uint32_t unread;     /* bytes given to `data` and not yet credited */
     struct h2_text text; /* of the block being collected */
     char *trailers;      /* text to be sent behind the body, set by h2_trailers; freed here */

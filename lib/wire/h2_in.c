@@ -176,7 +176,7 @@ static int on_error(nghttp2_session *ng, int code, const char *text, size_t n, v
 
 static void count_bad_head(struct h2_stream *st)
 {
-    st->faulted = true;
+    st->faulted = st->broken = true;
     h2_spend(st->h, H2_ODD_HEAD);
 }
 
@@ -222,10 +222,12 @@ static void on_bad_text(struct h2 *h, struct h2_stream *st, enum h2_kind kind, e
 {
     count_bad_head(st);
     bool answered = h->ev->bad_head(st, kind, e);
-    if (answered && may_answer(h, kind, e))
+    if (answered && may_answer(h, kind, e)) {
         st->dropped = true;
-    else if (st->h)
+        st->broken = false;
+    } else if (st->h) {
         reset(st, H2_PROTOCOL_ERROR);
+    }
 }
 
 /* ---- the message as a whole: RFC 9113 section 8.1 ---- */
@@ -252,10 +254,13 @@ static enum h2_error judge_block(struct h2 *h, struct h2_stream *st, enum h2_kin
     return end && st->expected > 0 ? H2_E_MESSAGE : H2_OK;
 }
 
-/* The body is not what the head told. `close` follows. */
+/* The body is not what the head told. `close` follows, unless the owner lets go before: so it is
+ * counted now. */
 static void bad_body(struct h2_stream *st)
 {
-    st->dropped = true;
+    if (!st->faulted)
+        h2_spend(st->h, H2_ODD_OWN_RESET);
+    st->dropped = st->broken = st->faulted = true;
     reset(st, H2_PROTOCOL_ERROR);
 }
 

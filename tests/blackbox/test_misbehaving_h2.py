@@ -385,9 +385,9 @@ class OfHttp2(Misbehaving):
         for method, status in (("HEAD", 200), ("GET", 204), ("GET", 304)):
             with self.subTest(method, status=status):
                 block = literal([(":status", str(status))])
-                self.sends(lambda n, b=block: headers(n, b) + data(n, b"body", True), then="on")
+                self.sends(lambda n, b=block: headers(n, b) + data(n, b"surplus", True), then="on")
                 seen = self.ask_bad(method)
-                self.assertNotIn(b"body", seen.body)
+                self.assertNotIn(b"surplus", seen.body)
                 self.assertFalse(seen.kind == "whole" and seen.status == status and seen.body, seen)
                 self.innocent_works()
                 self.kept()
