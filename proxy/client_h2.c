@@ -16,6 +16,7 @@ struct h2client {
     struct client *c;
     uint64_t idle_ms;    /* since when there is no stream */
     uint64_t goodbye_ms; /* when the last stream is named; 0: not draining */
+    bool unused;         /* closing, since it was without a stream for too long */
 };
 
 struct cstream {
@@ -26,6 +27,16 @@ struct cstream {
 static struct h2client *of_link(struct h2link *l)
 {
     return (struct h2client *)(void *)l;
+}
+
+/* Of a connection that we end, when nothing went wrong on it. */
+static enum client_close end_reason(const struct h2client *h)
+{
+    if (h->unused)
+        return CLIENT_CLOSE_IDLE;
+    if (h->c->refuse)
+        return CLIENT_CLOSE_REFUSED;
+    return h->c->conn.w->draining ? CLIENT_CLOSE_DRAIN : CLIENT_CLOSE_DONE;
 }
 
 static void broken(struct h2link *l, enum io io)
@@ -40,7 +51,7 @@ static void broken(struct h2link *l, enum io io)
     else if (*reason)
         why = CLIENT_CLOSE_BAD_REQUEST;
     else if (io == IO_OK)
-        why = c->conn.w->draining ? CLIENT_CLOSE_DRAIN : CLIENT_CLOSE_DONE;
+        why = end_reason(of_link(l));
     if (*reason)
         log_debug("HTTP/2 connection of a client closed: %s", reason);
     client_close(c, why, false);
@@ -86,7 +97,7 @@ void client_h2_begin(struct client *c)
     counter_inc(&w->stats[STAT_H2_CLIENTS]);
     client_head_started(c);  /* SETTINGS are owed */
     c->conn.readable = true; /* the preface is here */
-    if (w->draining)
+    if (w->draining || c->refuse)
         client_h2_drain(c);
     client_h2_ready(c);
 }
@@ -129,9 +140,12 @@ void client_h2_ready(struct client *c)
 
 void client_h2_each(const struct client *c, void (*fn)(struct client *stream, void *arg), void *arg)
 {
-    list_for_each (it, &c->h2->l.streams) {
+    struct list *streams = &c->h2->l.streams, *it = streams->next;
+    while (c->phase == CLIENT_HTTP2 && it != streams) {
+        struct list *next = it->next;
         struct h2strm *s = list_entry(it, struct h2strm, link);
         fn((struct client *)(void *)s->conn, arg);
+        it = next != streams && list_empty(next) ? streams->next : next;
     }
 }
 
@@ -152,6 +166,10 @@ void client_h2_timer(struct client *c)
     struct worker *w = c->conn.w;
     const struct settings *set = w->set;
     uint64_t next = w->now_ms + set->timeout_idle;
+    if (h->unused) { /* our GOAWAY does not leave: nothing is taken there any more */
+        client_close(c, CLIENT_CLOSE_IDLE, false);
+        return;
+    }
     if (owes_head(h)) {
         if (c->since_ms + set->timeout_head <= w->now_ms) {
             client_close(c, CLIENT_CLOSE_HEAD_TIMEOUT, false);
@@ -165,7 +183,8 @@ void client_h2_timer(struct client *c)
     } else if (h->l.nstreams == 0 && h->idle_ms + set->timeout_idle <= w->now_ms) {
         h2_goaway(h->l.h2, H2_NO_ERROR);
         h2link_mark(&h->l);
-        h->l.closing = true;
+        h->l.closing = h->unused = true;
+        worker_timer(w, &c->timer, w->now_ms + set->timeout_linger);
         return;
     } else if (h->l.nstreams == 0) {
         next = h->idle_ms + set->timeout_idle;

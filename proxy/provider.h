@@ -113,6 +113,8 @@ enum acquire provider_wait(struct worker *w, struct provider *p, struct request 
 enum acquire provider_h2_acquire(
     struct worker *w, struct provider *p, struct request *r, struct pconn **ret, int *ret_errno);
 bool provider_h2_busy(const struct pconn *session);
+/* Whoever waits there waits for a connect: there is no connection yet that stands. */
+bool provider_h2_connecting(struct provider *p);
 void provider_h2_serve(struct worker *w, struct provider *p);
 /* Closes connections without a stream since before, or all of them (0). */
 void provider_h2_sweep(

@@ -13,6 +13,7 @@ struct psession {
     struct pconn p; /* first; p.link in provider.idle, whether idle or not */
     struct h2link l;
     uint64_t began_ms; /* of the connect */
+    bool unused;       /* closing, since it was without a stream for too long */
 };
 
 struct pstream {
@@ -86,7 +87,8 @@ static void broken(struct h2link *l, enum io io)
     const char *reason = h2_reason(l->h2);
     if (*reason)
         log_debug("HTTP/2 connection to a provider closed: %s", reason);
-    pconn_close(&s->p, io == IO_OK   ? PROVIDER_CLOSE_DONE
+    pconn_close(&s->p, s->unused     ? PROVIDER_CLOSE_IDLE
+                       : io == IO_OK ? PROVIDER_CLOSE_DONE
                        : l->nstreams ? PROVIDER_CLOSE_ABORT
                                      : PROVIDER_CLOSE_IDLE_READABLE);
 }
@@ -150,6 +152,19 @@ void pconn_h2_close_session(struct pconn *c)
 bool provider_h2_busy(const struct pconn *session)
 {
     return ((const struct psession *)(const void *)session)->l.nstreams > 0;
+}
+
+bool provider_h2_connecting(struct provider *p)
+{
+    bool any = false;
+    if (!p->http2)
+        return false;
+    list_for_each (it, &p->idle) {
+        if (!session_at(it)->p.pending)
+            return false;
+        any = true;
+    }
+    return any;
 }
 
 /* The peer allows one more, those counted in that have not said their request yet. */
@@ -239,7 +254,8 @@ void provider_h2_sweep(
     list_for_each (it, &p->idle) {
         struct psession *s = session_at(it);
         bool late = s->p.pending && s->began_ms + 2 * w->set->timeout_connect <= w->now_ms;
-        if (older_than_ms == 0 && (s->p.pending || s->l.nstreams == 0)) {
+        /* unused: its GOAWAY did not leave within a second */
+        if (s->unused || (older_than_ms == 0 && (s->p.pending || s->l.nstreams == 0))) {
             pconn_close(&s->p, why);
         } else if (late) {
             connect_failed(s);
@@ -247,7 +263,7 @@ void provider_h2_sweep(
                    s->p.idle_ms + older_than_ms <= w->now_ms) {
             h2_goaway(s->l.h2, H2_NO_ERROR);
             h2link_mark(&s->l);
-            s->l.closing = true;
+            s->l.closing = s->unused = true;
         }
     }
 }

@@ -25,17 +25,32 @@ static void end(struct request *r, enum proxy_stat stat, enum refusal why)
     request_run(r);
 }
 
-/* Calls fn for every request under way; fn may end it. Ending one may close clients beside it, so
- * that the place in the list is lost: then from the start again, which costs only when that
- * happens, for what was ended is not met twice. */
+struct visit {
+    void (*fn)(struct request *r, const void *arg);
+    const void *arg;
+};
+
+static void visit(struct client *c, void *arg)
+{
+    const struct visit *v = arg;
+    if (is_under_way(c->req))
+        v->fn(c->req, v->arg);
+}
+
+/* Calls fn for every request under way, those of streams too; fn may end it. Ending one may close
+ * clients beside it, so that the place in the list is lost: then from the start again, which costs
+ * only when that happens, for what was ended is not met twice. */
 static void each(struct worker *w, void (*fn)(struct request *r, const void *arg), const void *arg)
 {
+    struct visit v = {fn, arg};
     struct list *it = w->clients.next;
     while (it != &w->clients) {
         struct list *next = it->next;
-        struct request *r = list_entry(it, struct client, link)->req;
-        if (is_under_way(r))
-            fn(r, arg);
+        struct client *c = list_entry(it, struct client, link);
+        if (c->phase == CLIENT_HTTP2)
+            client_h2_each(c, visit, &v);
+        else
+            visit(c, &v);
         it = next != &w->clients && list_empty(next) ? w->clients.next : next;
     }
 }

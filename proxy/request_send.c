@@ -323,8 +323,9 @@ static enum step timed_out(struct request *r)
     case STEP_NAME:
         return request_try_failed(r, PROVIDER_NAME, REFUSAL_CONNECT);
     case STEP_CONNECT:
-        return r->waiting_conn ? request_try_failed(r, PROVIDER_PENDING_TIMEOUT, REFUSAL_OVERLOAD)
-                               : request_try_failed(r, PROVIDER_CONNECT_TIMEOUT, REFUSAL_CONNECT);
+        return r->waiting_conn && !provider_h2_connecting(r->provider)
+                   ? request_try_failed(r, PROVIDER_PENDING_TIMEOUT, REFUSAL_OVERLOAD)
+                   : request_try_failed(r, PROVIDER_CONNECT_TIMEOUT, REFUSAL_CONNECT);
     case STEP_SEND: /* waits for the SETTINGS of a provider */
         return request_try_failed(r, PROVIDER_CONNECT_TIMEOUT, REFUSAL_CONNECT);
     case STEP_REPLY:
