@@ -17,6 +17,7 @@ COV ?=
 DEBUG ?=
 FUZZ ?=
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+CXX := $(if $(filter default,$(origin CXX)),g++,$(CXX))
 B ?= build$(if $(SAN),/san-$(SAN))$(if $(COV),/cov)
 PYTHON := /usr/bin/python3
 PREFIX ?= /usr/local
@@ -142,6 +143,13 @@ BENCH_SRC := $(wildcard bench/*.c)
 # Programs that tests/blackbox starts besides the real ones.
 BLACKBOX_SRC := $(wildcard tests/blackbox/*.c)
 BLACKBOX_BIN := $(patsubst %.c,$(B)/%,$(BLACKBOX_SRC))
+# Peers in C++, by the library of gRPC: only where it and a compiler for it are. Not instrumented,
+# as the library is not.
+PEER_SRC := $(wildcard tests/blackbox/*.cc)
+PEER_HERE := $(shell command -v $(firstword $(CXX)) >/dev/null && pkg-config --exists grpc++ && echo yes)
+PEER_BIN := $(if $(PEER_HERE),$(patsubst %.cc,$(B)/%,$(PEER_SRC)))
+PEER_FLAGS = -std=c++17 -O1 -g $(filter -Werror -Wall -Wextra -Wshadow,$(WARN)) \
+        $(shell pkg-config --cflags grpc++ zlib)
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
 LOOP_BIN := $(patsubst %.c,$(B)/%,$(LOOP_SRC))
 BENCH_BIN := $(patsubst %.c,$(B)/%,$(BENCH_SRC))
@@ -163,8 +171,14 @@ $(BLACKBOX_BIN) $(BENCH_BIN): $(B)/%: $(B)/obj/%.o $(B)/liboffshoot.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(link_test)
+$(B)/peer-flags: FORCE
+	$(call stamp,$(CXX) $(PEER_FLAGS))
+$(PEER_BIN): $(B)/%: %.cc $(B)/peer-flags
+	@mkdir -p $(@D)
+	$(call say,CXX)
+	$(Q)$(CXX) $(PEER_FLAGS) -o $@ $< $(shell pkg-config --libs grpc++ zlib) -lpthread
 .PHONY: tests unit loop
-tests: $(UNIT_BIN) $(LOOP_BIN) $(BLACKBOX_BIN) ## every test program, without running it
+tests: $(UNIT_BIN) $(LOOP_BIN) $(BLACKBOX_BIN) $(PEER_BIN) ## every test program, without running it
 unit: $(UNIT_BIN)
 	@set -e; for t in $(UNIT_BIN); do $$t; done
 loop: $(LOOP_BIN)
@@ -200,7 +214,7 @@ check: all tests ## builds and runs every test; TESTFLAGS="--only PATTERN" for s
 lint: $(GEN_H) ## every rule of tests/lint; ONLY="rule rule" for some
 	$(PYTHON) -B tests/lint/run $(ONLY)
 format: ## clang-format in place
-	clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
+	clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.cc' '*.h')
 coverage: $(if $(COV),check) ## runs the tests in a build of its own and says what lines they reach
 	$(if $(COV),$(PYTHON) -B tests/coverage.py $(B),$(MAKE) COV=1 coverage)
 demo: all ## a small stack and three environments, shown and taken down again

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""C files look as clang-format writes them, by the .clang-format of the tree's root."""
+"""C and C++ files look as clang-format writes them, by the .clang-format of the tree's root."""
 
 from common import OWN, each, files, judged_by_tool, main, tool
 
@@ -13,7 +13,7 @@ def check(tree):
             return [found[0]._replace(text=places)]
         return found
 
-    return each(one, files(tree, ".c", ".h", folders=OWN))
+    return each(one, files(tree, ".c", ".cc", ".h", folders=OWN))
 
 
 main(check)

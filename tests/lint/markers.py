@@ -20,7 +20,7 @@ PATTERN = re.compile("|".join(MARKERS))
 
 
 def check(tree):
-    for path in files(tree, ".c", ".h", ".py", ".sh", folders=OWN):
+    for path in files(tree, ".c", ".cc", ".h", ".py", ".sh", folders=OWN):
         for number, line in enumerate(lines(path), 1):
             found = PATTERN.search(line)
             if found:

@@ -31,7 +31,7 @@ def functions(text):
 
 
 def check(tree):
-    for path in files(tree, ".c", ".h", folders=OWN):
+    for path in files(tree, ".c", ".cc", ".h", folders=OWN):
         text = lines(path)
         limit = HEADER_LINES if path.suffix == ".h" else SOURCE_LINES
         if len(text) > limit:
