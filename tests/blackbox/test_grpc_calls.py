@@ -118,7 +118,7 @@ class Service:
 class GrpcCalls(ProxyCase):
     def setUp(self):
         super().setUp()
-        self.main, self.feat = (self.closes(Service(n)) for n in ("main", "feat"))
+        self.main, self.feat = (self.closes(self.service(n)) for n in ("main", "feat"))
         self.mute = self.provider(http2_script(lambda server, request: None))
         self.graph = GRAPH % {
             "main": f"127.0.0.1:{self.main.port}",
@@ -130,6 +130,9 @@ class GrpcCalls(ProxyCase):
         # Of each test its own: channels to one address share their connections.
         own = [("grpc.use_local_subchannel_pool", 1)]
         self.channel = self.closes(grpc.insecure_channel(self.proxy.address, own))
+
+    def service(self, name):
+        return Service(name)
 
     def method(self, name, kind="unary_unary"):
         return getattr(self.channel, kind)(f"/t.Echo/{name}", same, same)
