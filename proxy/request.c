@@ -121,7 +121,7 @@ struct request *request_new(struct client *c)
     if (!r)
         return NULL;
     memset(r, 0, offsetof(struct request, w));
-    r->up.decoded = r->up.done = false;
+    r->up.decoded = r->up.done = r->up.too_large = false;
     r->up.body.error = 0;
     r->up.sent = r->up.stamp_us = 0;
     r->head.size = r->head.nfields = 0;
@@ -281,7 +281,7 @@ bool request_client_alive(struct request *r)
         client_close(c, CLIENT_CLOSE_RESET, false);
         return false;
     }
-    r->half_closed = n == 0;
+    r->half_closed = n == 0 && buf_len(&c->conn.in) == 0; /* else more requests are here */
     return true;
 }
 
@@ -356,6 +356,8 @@ void request_init_up(struct request *r)
     flow_init(&r->up, &r->head, &r->w->set->h1, r->head.framing, false);
     for (unsigned i = 0; r->head.te_trailers && i < r->head.nfields; i++)
         r->up.pass_trailers |= r->fields[i].id == FIELD_TRAILER;
+    r->up.declaring = r->fields;
+    r->up.ndeclaring = r->head.nfields;
 }
 
 void request_run_bad(struct request *r, enum h2_error why)

@@ -167,9 +167,11 @@ void worker_bury(struct worker *w, struct conn *c)
 void worker_release(struct worker *w)
 {
     list_for_each (it, &w->listeners)
-        listener_free(list_entry(it, struct listener, link));
+        listener_stop(list_entry(it, struct listener, link));
     list_for_each (it, &w->clients)
         client_close(list_entry(it, struct client, link), CLIENT_CLOSE_DRAIN, true);
+    list_for_each (it, &w->listeners) /* clients know theirs to the end */
+        listener_free(list_entry(it, struct listener, link));
     providers_drain(w, true);
     mailbox_close(&w->mailbox);
     free_dead(w);
