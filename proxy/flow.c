@@ -31,12 +31,27 @@ void flow_discard(struct flow *f, struct conn *from)
     f->span = (struct str){0};
 }
 
+/* A Trailer field of the head names it. */
+static bool declared(const struct flow *f, const struct field *t)
+{
+    for (unsigned i = 0; i < f->ndeclaring; i++) {
+        struct str rest = field_value(&f->declaring[i]);
+        while (f->declaring[i].id == FIELD_TRAILER && rest.n) {
+            size_t comma = str_find(rest, ',');
+            if (str_ieq(str_trim(str_of(rest.p, comma)), field_name(t)))
+                return true;
+            rest = str_from(rest, comma < rest.n ? comma + 1 : comma);
+        }
+    }
+    return !f->declaring;
+}
+
 static bool put_trailers(struct flow *f, struct buf *to, const struct field *fields, uint16_t n)
 {
     for (uint16_t i = 0; f->pass_trailers && i < n; i++) {
         const struct field *t = &fields[i];
         bool ours = t->id >= FIELD_X_OFFSHOOT_CONTEXT || t->id == FIELD_BAGGAGE;
-        if (ours || (t->flags & FIELD_HOP))
+        if (ours || (t->flags & FIELD_HOP) || !declared(f, t))
             continue;
         if (!buf_put(to, t->name, t->name_len) || !buf_put(to, ": ", 2) ||
             !buf_put(to, t->value, t->value_len) || !buf_put(to, "\r\n", 2))

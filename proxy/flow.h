@@ -32,7 +32,9 @@ struct flow {
     bool done;       /* decoded, and all of it handed to the socket */
     bool discard;    /* `to` takes no more: content is read and dropped */
     bool pass_trailers;
-    bool begun; /* some of it, or of the head before it, has left for `to` */
+    uint16_t ndeclaring;           /* of the head's fields, Trailer among them */
+    const struct field *declaring; /* only trailers that these name pass; NULL: all */
+    bool begun;                    /* some of it, or of the head before it, has left for `to` */
     bool tap_lost;
     bool too_large;     /* there is more content than `cap` */
     bool held;          /* `to` took nothing at some time; minrate.h begins anew then */

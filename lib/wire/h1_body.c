@@ -36,7 +36,8 @@ static bool trailer_forbidden(enum field_id id)
     return id == FIELD_CONTENT_LENGTH || id == FIELD_TRANSFER_ENCODING || id == FIELD_HOST;
 }
 
-/* Fields about a connection or a request's way, of no use behind the body: never forwarded. */
+/* Fields about a connection, a request's way, or what the body is (RFC 9110 section 6.5.1): behind
+ * the body they come too late, and are never forwarded. */
 static bool trailer_hop(enum field_id id)
 {
     switch (id) {
@@ -48,7 +49,18 @@ static bool trailer_hop(enum field_id id)
     case FIELD_UPGRADE:
     case FIELD_HTTP2_SETTINGS:
     case FIELD_EXPECT:
+    case FIELD_VIA:
+    case FIELD_COOKIE:
+    case FIELD_CONTENT_TYPE:
+    case FIELD_X_FORWARDED_FOR:
+    case FIELD_X_FORWARDED_PROTO:
+    case FIELD_X_FORWARDED_HOST:
+    case FIELD_X_FORWARDED_PORT:
+    case FIELD_FORWARDED:
+    case FIELD_X_REQUEST_ID:
     case FIELD_BAGGAGE:
+    case FIELD_TRACEPARENT:
+    case FIELD_TRACESTATE:
         return true;
     default:
         return id >= FIELD_X_OFFSHOOT_CONTEXT;

@@ -489,6 +489,46 @@ class Http1Battery(Battery):
         self.rest()
         self.judge_providers(allowed)
 
+    def test_everything_that_came_before_a_half_close_is_answered(self):
+        for n in (1, 2, 3, 20):
+            paths = [f"/h{n}-{i}" for i in range(n)]
+            pieces = [f"GET {p} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for p in paths]
+            with self.subTest(n), self.connection() as stream:
+                stream.send(b"".join(pieces))
+                stream.end_sending()
+                for path in paths:
+                    self.assertEqual(("whole", 200), shown1(stream)[:2], path)
+                stream.expect_end()
+                self.assertEqual(paths, [g.target for g in self.of_case(*paths)])
+        with self.connection() as stream:  # what is not whole is none
+            stream.send(get().replace(b"@", b"/whole") + get()[:-2].replace(b"@", b"/evil"))
+            stream.end_sending()
+            self.assertEqual(("whole", 200), shown1(stream)[:2])
+            stream.expect_end()
+        self.rest()
+        self.judge_providers()
+
+    def test_trailers_pass_when_they_are_announced_and_harmless(self):
+        late = ("X-Forwarded-For", "Forwarded", "Via", "Cookie", "Content-Type", "Traceparent",
+                "X-Request-Id", "Expect", "TE", "Connection", "Upgrade", "Baggage", "Trailer",
+                "X-Offshoot-Context", "X-Forwarded-Host", "X-Forwarded-Proto")  # fmt: skip
+        lines = "".join(f"{name}: 1\r\n" for name in (*late, "X-One", "X-Two", "X-Three"))
+        body = b"5\r\nhello\r\n0\r\n" + lines.encode() + b"\r\n"
+        declares = f"Trailer: x-one, {', '.join(late)}\r\nTrailer: X-TWO\r\n".encode()
+        for name, fields, want in (
+            ("both", b"TE: trailers\r\n" + declares, [("x-one", "1"), ("x-two", "1")]),
+            ("not-announced", b"TE: trailers\r\n", []),
+            ("not-taken", declares, []),
+        ):
+            path = f"/{name}"
+            data = req(fields=CHUNKED + fields, body=body).replace(b"@", path.encode())
+            with self.subTest(name), self.connection() as stream:
+                stream.send(data)
+                self.assertEqual(("whole", 200), shown1(stream)[:2])
+                got = self.of_case(path)[0]
+                self.assertEqual((b"hello", want), (got.body, got.trailers))
+        self.rest()
+
     def test_mutated_requests_mean_what_a_strict_reader_finds(self):
         rng = random.Random(7)
         whole = 0
