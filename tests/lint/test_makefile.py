@@ -47,9 +47,9 @@ class MakefileTest(unittest.TestCase):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
-    def make(self, *args, fails=False):
-        unset = ("MAKEFLAGS", "MAKELEVEL", "B", "CC")
-        env = {k: v for k, v in os.environ.items() if k not in unset}
+    def make(self, *args, fails=False, env=None):
+        unset = ("MAKEFLAGS", "MAKELEVEL", "B", "CC", "CXX")
+        env = {k: v for k, v in os.environ.items() if k not in unset} | (env or {})
         done = subprocess.run(
             ["make", "-j2", "--no-print-directory", *args],
             cwd=self.tree,
@@ -95,6 +95,18 @@ class MakefileTest(unittest.TestCase):
     def test_a_warning_is_an_error(self):
         (self.tree / "proxy/part.c").write_text("int part(void)\n{\n    int x;\n    return 2;\n}\n")
         self.assertIn("-Werror", self.make(fails=True))
+
+    def test_a_peer_in_cpp_is_built_where_its_compiler_and_library_are(self):
+        (self.tree / "tests/blackbox").mkdir(parents=True)
+        (self.tree / "tests/blackbox/peer.cc").write_text("int main()\n{\n    return 0;\n}\n")
+        peer = self.tree / "build/tests/blackbox/peer"
+        self.make("tests", "CXX=no-such-compiler")
+        self.make("tests", env={"PKG_CONFIG_LIBDIR": str(self.tree)})
+        self.assertFalse(peer.exists())
+        self.make("tests")
+        self.assertTrue(peer.exists())
+        self.assertNotIn("CXX", self.make("tests"))
+        self.assertIn("CXX", self.make("tests", "SAN=undefined", "CXX=g++ -DX"))
 
     def test_everything_built_lies_in_the_build_folder(self):
         before = {p for p in self.tree.rglob("*") if p.is_file()}
