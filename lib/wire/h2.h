@@ -115,7 +115,7 @@ struct h2_events {
     /* A server may answer a request's head that is over a limit itself (H2_E_TOO_LARGE, _TOO_MANY:
      * 431): true; what still comes of the stream is then dropped. False, and always for any other
      * error, for trailers and on the client side: the stream is reset (PROTOCOL_ERROR), `close`
-     * follows. error: why, also after nghttp2 refused. */
+     * follows. error: why, also after nghttp2 refused, or for a body of another length. */
     bool (*bad_head)(struct h2_stream *st, enum h2_kind kind, enum h2_error error);
     void (*data)(struct h2_stream *st, const char *p, size_t n);
     /* END_STREAM, after the last data or after the trailers' `head` (not after another head with

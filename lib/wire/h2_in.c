@@ -261,6 +261,7 @@ static void bad_body(struct h2_stream *st)
     if (!st->faulted)
         h2_spend(st->h, H2_ODD_OWN_RESET);
     st->dropped = st->broken = st->faulted = true;
+    st->h->ev->bad_head(st, st->h->server ? H2_REQUEST : H2_REPLY, H2_E_MESSAGE);
     reset(st, H2_PROTOCOL_ERROR);
 }
 

@@ -1,14 +1,15 @@
 """The rows of docs/internals/close-table.md as they look with HTTP/2: on which side a stream is
 reset, with which code, and what becomes of the connection. Each test is named by its row."""
 
+import re
 import signal
 import socket
+import threading
 import time
 import unittest
 
 import http2
-from fakes import fixed
-from harness import BadMessage, Incomplete, ProxyCase, eventually
+from harness import ROOT, BadMessage, Incomplete, ProxyCase, eventually
 from http2 import CANCEL, INITIAL_WINDOW, INTERNAL_ERROR, MAX_STREAMS, NO_ERROR, PROTOCOL_ERROR
 from test_providers import FullListener
 
@@ -157,7 +158,10 @@ class Client(CloseCase):
         peer = self.http2()
         block = peer.block(http2.request_fields())
         peer.send(http2.headers(peer.new_stream(), block[:3], end=True, end_headers=False))
-        peer.close()
+        peer.sock.shutdown(socket.SHUT_WR)
+        peer.judges = False
+        peer.read_to_end()
+        self.assertEqual({}, {n: x for n, x in peer.exchanges.items() if x.fields or x.over})
         self.counts("client_closes_total", reason="client")
         self.assertEqual([], self.seen)
 
@@ -221,6 +225,7 @@ class Client(CloseCase):
         self.assertEqual(PROTOCOL_ERROR, self.reset_of(peer, n)[0])
         self.provider_reset(CANCEL)
         self.assertFalse(self.seen[0].ended)
+        self.counts("bad_http2_requests_total", reason="message")
         self.lives(peer)
 
     def test_c8_c10_a_body_of_another_length(self):
@@ -449,6 +454,7 @@ class Provider(CloseCase):
         x = peer.reply(peer.request())
         self.assertTrue(told(x) == BAD_REPLY or x.reset == INTERNAL_ERROR, x)
         self.provider_reset(PROTOCOL_ERROR)
+        self.counts("bad_http2_replies_total", reason="message")
         self.lives(peer)
 
     def test_p14_a_reply_and_then_the_request_is_not_wanted(self):
@@ -468,12 +474,16 @@ class Provider(CloseCase):
         self.begin()
         peer = self.http2()
 
+        over = threading.Event()
+
         def last(server, x):
             ready(server, x)
+            over.wait(20)
             return False
 
         self.handle = last
         self.assertEqual(200, peer.ask().status)
+        over.set()
         self.counts("provider_connections", 0)
         self.counts("provider_closes_total", reason="idle-readable")
         self.lives(peer)
@@ -566,6 +576,34 @@ class Itself(CloseCase):
         self.assertEqual(INTERNAL_ERROR, self.reset_of(peer, n)[0])
         self.assertEqual((503, "unhealthy"), told(peer.ask()))
         self.assertEqual([], peer.goaways)
+
+
+class Page(unittest.TestCase):
+    """docs/internals/close-table.md names a test for each row, and no test that is not there."""
+
+    def setUp(self):
+        page = (ROOT / "docs/internals/close-table.md").read_text()
+        self.rows, self.http2 = page.split("\n## HTTP/2\n")
+        tests = [p.read_text() for p in sorted((ROOT / "tests").rglob("test_*.[cp]*"))]
+        self.names = set(re.findall(r"(?:def|static void) (\w+)\(", "\n".join(tests)))
+
+    def test_each_row_has_one(self):
+        rows = re.findall(r"^\| ([A-Z]\d+) \|(.*)", self.rows, re.M)
+        self.assertEqual(len(rows), len({row for row, _ in rows}), "a row twice")
+        for row, text in rows:
+            named = any(n.startswith(f"{row.lower()}_") for n in self.names)
+            self.assertTrue(named or re.search(r"`(tests/|test_)", text), row)
+
+    def test_rows_of_http2_too(self):
+        rows = re.findall(r"^\| ([A-Z]\d+[^|]*) \|.*\| (.*) \|$", self.http2, re.M)
+        told = {row for found, _ in rows for row in found.split(", ")}
+        here = {f"C{i}" for i in range(1, 24)} | {f"P{i}" for i in range(1, 23)} - {"P3"}
+        self.assertLessEqual(here, told)
+        for row, text in rows:
+            for name in re.findall(r"`(test_\w+)`", text):
+                self.assertTrue(any(n.startswith(name) for n in self.names), (row, name))
+        for path in re.findall(r"`(tests/\S+?)`", self.rows + self.http2):
+            self.assertTrue((ROOT / path).exists(), path)
 
 
 if __name__ == "__main__":
