@@ -11,9 +11,13 @@ import signal
 import ssl
 import subprocess
 import unittest
+from pathlib import Path
 
+import http2
 import yaml
-from harness import BUILD, ONE_SHOP, ROOT, Case, connect, eventually, request_bytes
+from certs import Authority, server_context
+from fakes import fixed
+from harness import BUILD, ONE_SHOP, ROOT, Case, Incomplete, connect, eventually, request_bytes
 
 DEPLOY = ROOT / "conf/deploy"
 INSTALLED = "/usr/local/bin/"
@@ -236,6 +240,79 @@ class Kubernetes(DeployCase):
         for name in ("offshoot-gateway", "offshoot-mesh"):
             service = only(documents, "Service", name)["spec"]
             self.assertEqual(service["selector"], {"app": "offshoot-gateway"})
+
+
+class Edge(DeployCase):
+    """conf/edge, with providers and certificates of ours in place of its addresses and files."""
+
+    def setUp(self):
+        super().setUp()
+        self.ca = Authority(self.folder)
+        self.folders("/etc/offshoot/sites", "/etc/offshoot/graph", "/run/offshoot-proxy",
+                     "/var/lib/offshoot-proxy", "/var/log/offshoot-proxy")  # fmt: skip
+        self.begin()
+
+    def certificate(self, name, names, place):
+        pair = self.ca.issue(name, names)
+        for path, end in ((pair.cert, "crt"), (pair.key, "key")):
+            self.place(f"{place}.{end}", Path(path).read_text())
+        return pair
+
+    def begin(self):
+        self.place("/etc/offshoot/ca.crt", (self.folder / "ca.crt").read_text())
+        self.place("/etc/offshoot/keys.txt", KEYS)
+        self.certificate("site", "DNS:shop.example.com,DNS:*.preview.example.com",
+                         "/etc/offshoot/sites/site")  # fmt: skip
+        self.certificate("mesh", "DNS:mesh.internal", "/etc/offshoot/mesh")
+        api = server_context(self.ca.issue("api", "DNS:api.internal"))
+        api.set_alpn_protocols(["h2"])
+        here = {
+            "10.1.0.5:8080": self.provider(fixed(b"a page")).address,
+            "10.1.0.6:8080": self.provider(fixed(b"a page")).address,
+            "10.1.0.7:8443": self.provider(http2.fixed2(b"an answer"), tls=api).address,
+            "10.1.0.8:9000": self.provider(http2.fixed2(b"", fields=[
+                ("content-type", "application/grpc"), ("grpc-status", "0")])).address,
+            "10.1.0.9:8080": self.provider(fixed(b"a new page")).address,
+        }  # fmt: skip
+        text = (ROOT / "conf/edge/graph/edge.yaml").read_text()
+        for there, ours in here.items():
+            self.assertIn(there, text)
+            text = text.replace(there, ours)
+        self.place("/etc/offshoot/graph/edge.yaml", text)
+        conf = self.here((ROOT / "conf/edge/proxy.yaml").read_text())
+        path = self.place("/etc/offshoot/proxy.yaml", conf)
+        self.proxy = self.start("offshoot-proxy", "-c", path)
+        addresses = self.proxy.line(r"^ready listen=(\S+)").group(1).split(",")
+        self.tls, self.plain, self.mesh = addresses
+
+    def peer(self, name, address=None, own=None):
+        context = self.ca.client_context(own, alpn=("h2",))
+        return self.closes(http2.connect(address or self.tls, tls=context, server_name=name))
+
+    def test_each_kind_of_request_over_http2(self):
+        peer = self.peer("shop.example.com")
+        for path, body in (("/", b"a page"), ("/api/x", b"an answer")):
+            x = peer.ask(path=path, authority="shop.example.com", scheme="https")
+            self.assertEqual((200, body), (x.status, x.body), path)
+        x = peer.ask("POST", "/shop.Stock/Get", "shop.example.com", scheme="https", body=b"",
+                     fields=[("content-type", "application/grpc"), ("te", "trailers")])
+        self.assertEqual((200, "0"), (x.status, x.get("grpc-status")))
+
+    def test_overlays_need_a_token_and_the_mesh_a_certificate(self):
+        name = "feat-42.preview.example.com"
+        x = self.peer(name).ask(authority=name, scheme="https")
+        self.assertEqual((404, "unknown-environment"), (x.status, x.get("x-offshoot-error")))
+        own = self.ca.issue("me", "URI:spiffe://shop/me")
+        x = self.peer("mesh.internal", self.mesh, own).ask(authority="web", scheme="https")
+        self.assertEqual((200, b"a page"), (x.status, x.body))
+        with self.assertRaises((ssl.SSLError, OSError, Incomplete)):
+            self.peer("mesh.internal", self.mesh).ask(authority="web", scheme="https")
+
+    def test_plain_http_is_sent_to_https(self):
+        with connect(self.plain) as stream:
+            reply = stream.ask(request_bytes("GET", "/api/x?y", "shop.example.com"))
+        self.assertEqual((308, "https://shop.example.com/api/x?y"),
+                         (reply.status, reply.get("location")))
 
 
 class Alerts(unittest.TestCase):
