@@ -139,11 +139,12 @@ static bool sniff(struct client *c)
 {
     const struct buf *in = &c->conn.in;
     uint32_t n = buf_len(in) < PREFACE.n ? buf_len(in) : (uint32_t)PREFACE.n;
-    if (memcmp(buf_head(in), PREFACE.p, n) != 0) {
+    bool differs = memcmp(buf_head(in), PREFACE.p, n) != 0;
+    if (differs && !c->agreed_h2) {
         c->phase = CLIENT_HTTP1;
         return true;
     }
-    if (n == PREFACE.n)
+    if (differs || n == PREFACE.n) /* the session says what is wrong with it */
         client_h2_begin(c);
     else
         client_head_started(c);

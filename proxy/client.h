@@ -49,6 +49,7 @@ struct client {
     bool limited;         /* refused for the gateway's limit of its source: 429 instead */
     uint32_t limit_place; /* where its source is counted (ratelimit.h); 0: nowhere */
     bool tls;
+    bool agreed_h2; /* by ALPN: nothing else is read then */
 };
 
 /* On HTTP/1, or before it is known: no request runs or has begun, nor a handshake or a relay, which

@@ -79,6 +79,7 @@ static void open_for_requests(struct client *c)
     c->tls_us = (uint32_t)(w->now_us - c->conn.opened_us) | 1;
     stages_count_tls(w, c->tls_us);
     c->subjects = tls_conn_subjects(&c->conn);
+    c->agreed_h2 = tls_conn_h2(&c->conn);
     c->phase = CLIENT_NEW;
     c->since_ms = w->now_ms;
     worker_timer(w, &c->timer, w->now_ms + w->set->timeout_idle);

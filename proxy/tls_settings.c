@@ -9,9 +9,9 @@ static int alpn_option(struct str words, struct listen_spec *l, struct err *e)
     static const struct {
         struct str words, wire;
     } known[] = {
-        {{"h2+http/1.1", 11}, {"\x02h2\x08http/1.1", 12}},
-        {{"http/1.1+h2", 11}, {"\x08http/1.1\x02h2", 12}},
-        {{"http/1.1", 8}, {"\x08http/1.1", 9}},
+        {{"h2+http/1.1", 11}, {"\x02h2\x08http/1.1\x08http/1.0", 21}},
+        {{"http/1.1+h2", 11}, {"\x08http/1.1\x02h2\x08http/1.0", 21}},
+        {{"http/1.1", 8}, {"\x08http/1.1\x08http/1.0", 18}},
         {{"h2", 2}, {"\x02h2", 3}},
         {{"none", 4}, {"", 0}},
     };
@@ -124,5 +124,5 @@ struct tls_want settings_tls_want(const struct listen_spec *l)
         .client_cert = l->client_ca.n && l->client_cert == TLS_CLIENT_NONE ? TLS_CLIENT_REQUIRED
                                                                            : l->client_cert,
         .strict = l->sni_strict,
-        .alpn = l->alpn_said ? l->alpn : STR("\x02h2\x08http/1.1")};
+        .alpn = l->alpn_said ? l->alpn : STR("\x02h2\x08http/1.1\x08http/1.0")};
 }

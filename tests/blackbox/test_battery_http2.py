@@ -7,6 +7,8 @@ import unittest
 
 import http2
 from battery import Battery, shown1, shown2
+from certs import Authority
+from harness import ONE_SHOP, ProxyCase, fixed
 from http1 import BadMessage, Incomplete
 from http2 import literal, request_fields
 
@@ -518,6 +520,39 @@ class Http2Battery(Battery):
 
     def test_replies_before_a_client_of_http2(self):
         self.run_replies(self.ask2)
+
+
+class Agreed(ProxyCase):
+    """What was agreed on in TLS is what is spoken."""
+
+    zero_gauges = ("offshoot_clients", "offshoot_requests", "offshoot_buffers")
+
+    def setUp(self):
+        super().setUp()
+        self.ca = Authority(self.folder)
+        option = self.ca.issue("a", "DNS:a.test").option
+        shop = self.provider(fixed())
+        self.proxy = self.start_proxy(ONE_SHOP % shop.address, listen=("127.0.0.1:0," + option,))
+
+    def open(self, *protocols):
+        context = self.ca.client_context(alpn=protocols)
+        return self.client(self.proxy, tls=context, server_name="a.test")
+
+    def test_who_agreed_on_h2_speaks_it(self):
+        for data in (b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
+            b"INVALID CONNECTION PREFACE\r\n\r\n",
+                     b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", b"\0"):  # fmt: skip
+            with self.subTest(data), self.open("h2", "http/1.1") as stream:
+                peer = http2.Client(stream, greet=False)
+                peer.send(data)
+                self.assertIn(peer.read_to_end(), ("eof", "reset"))
+                self.assertEqual([http2.PROTOCOL_ERROR], [g.code() for g in peer.goaways])
+                self.assertEqual({}, peer.exchanges)
+
+    def test_others_speak_http1(self):
+        for protocols in ((), ("http/1.1",), ("http/1.0",), ("x", "http/1.1", "http/1.0")):
+            with self.subTest(protocols), self.open(*protocols) as stream:
+                self.assertEqual(200, stream.ask(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").status)
 
 
 if __name__ == "__main__":
