@@ -50,7 +50,8 @@ struct str actions_path(const struct route_actions *a, struct str path, char *ou
 {
     if (!actions_rewrite_path(a) || path.n == 0 || path.p[0] != '/')
         return path;
-    struct sink s = {out, 0, size, false};
+    struct sink s = {.size = size};
+    s.p = out;
     struct str bare = path_bare(path);
     put(&s, without_slash(a->replace_prefix));
     if (s.full || bare.n > s.size - s.n)
@@ -95,7 +96,8 @@ struct str actions_location(const struct route_actions *a, bool https, struct st
     struct str path, char *out, size_t size)
 {
     const struct redirect *r = &a->redirect;
-    struct sink s = {out, 0, size, false};
+    struct sink s = {.size = size};
+    s.p = out;
     if (r->location.n)
         return r->location;
     bool secure = r->scheme == REDIRECT_SAME_SCHEME ? https : r->scheme == REDIRECT_HTTPS;
