@@ -334,7 +334,7 @@ static enum flow_result pump(
         }
         if (!starved || (moved < TURN_BYTES && (conn_may_read(from) || from->eof)))
             continue;
-        if (from->readable)
+        if (conn_may_read(from))
             conn_resume_later(from);
         return FLOW_WAIT;
     }
