@@ -23,9 +23,7 @@ enum {
     CONNECTION_OPTIONS = 255,
 };
 
-/* The next element of a comma list, without its white space; empty ones are passed over
- * (RFC 9110 section 5.6.1.2). False at the end. */
-static bool next_element(struct str *rest, struct str *ret_element)
+bool h1_next_element(struct str *rest, struct str *ret_element)
 {
     while (rest->n) {
         size_t comma = str_find(*rest, ',');
@@ -39,7 +37,7 @@ static bool next_element(struct str *rest, struct str *ret_element)
     return false;
 }
 
-static bool is_token(struct str s)
+bool h1_is_token(struct str s)
 {
     size_t i = 0;
     while (i < s.n && h1_is(s.p[i], H1_C_TOKEN))
@@ -118,8 +116,8 @@ static enum h1_seen connection_option(struct str option)
 RARE static enum h1_error connection(struct h1_parser *p, struct str value)
 {
     struct str option;
-    while (next_element(&value, &option)) {
-        if (!is_token(option) || p->options == CONNECTION_OPTIONS)
+    while (h1_next_element(&value, &option)) {
+        if (!h1_is_token(option) || p->options == CONNECTION_OPTIONS)
             return H1_E_FIELD_VALUE;
         p->options++;
         p->seen |= (uint16_t)connection_option(option);
@@ -130,7 +128,7 @@ RARE static enum h1_error connection(struct h1_parser *p, struct str value)
 RARE static void expect(struct h1_parser *p, struct str value)
 {
     struct str element;
-    while (next_element(&value, &element))
+    while (h1_next_element(&value, &element))
         p->seen |=
             is_word(element, STR("100-continue")) ? H1_SEEN_EXPECT_100 : H1_SEEN_EXPECT_OTHER;
 }
@@ -141,7 +139,7 @@ RARE static void te(struct h1_parser *p, struct str value)
     struct str element;
     if (str_find(value, '"') < value.n)
         return;
-    while (next_element(&value, &element))
+    while (h1_next_element(&value, &element))
         if (is_word(element, STR("trailers")))
             p->seen |= H1_SEEN_TE_TRAILERS;
 }
@@ -194,7 +192,7 @@ void h1_mark_hop_by_hop(struct h1_parser *p)
         if (p->fields[i].id != FIELD_CONNECTION)
             continue;
         struct str rest = field_value(&p->fields[i]), option;
-        while (next_element(&rest, &option))
+        while (h1_next_element(&rest, &option))
             mark_named(p, option);
     }
 }

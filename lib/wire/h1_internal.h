@@ -1,5 +1,5 @@
 /* What the files of the HTTP/1 codec share: byte classes, the two scans of the hot path, and the
- * steps of a head. Private to lib/wire/h1_*.c.
+ * steps of a head. Private to lib/wire.
  *
  *   h1_request / h1_reply → h1_head_lines { start line, then per field: h1_field_parse,
  *   h1_field_meaning } → h1_head_common and framing → *head */
@@ -98,6 +98,10 @@ _Static_assert(FIELD_ID_COUNT <= 64, "field numbers fit a bit set");
         H1_BIT(FIELD_HTTP2_SETTINGS))
 /* What a known field says for the message: into p->seen, p->length, f->flags. */
 enum h1_error h1_field_meaning(struct h1_parser *p, const char *data, struct field *f);
+/* The next element of a comma list, without its white space; empty ones are passed over
+ * (RFC 9110 section 5.6.1.2). False at the end. */
+bool h1_next_element(struct str *rest, struct str *ret_element);
+bool h1_is_token(struct str s);
 /* Gives FIELD_HOP to the fields that Connection lists. */
 void h1_mark_hop_by_hop(struct h1_parser *p);
 /* The parts of a whole head that requests and replies have in common, all but framing. */

@@ -7,33 +7,12 @@
 #define KEY_MAX        64u /* a key has 24 bytes; a longer one is hashed as well, up to this */
 #define SHA1_BYTES     20
 
-/* The next element of a comma list; empty ones are passed over. False at the end. */
-static bool next_protocol(struct str *rest, struct str *ret)
-{
-    while (rest->n) {
-        size_t comma = str_find(*rest, ',');
-        *ret = str_trim(str_of(rest->p, comma));
-        *rest = str_from(*rest, comma < rest->n ? comma + 1 : comma);
-        if (ret->n)
-            return true;
-    }
-    return false;
-}
-
-static bool is_token(struct str s)
-{
-    size_t i = 0;
-    while (i < s.n && h1_is(s.p[i], H1_C_TOKEN))
-        i++;
-    return i == s.n && i > 0;
-}
-
 /* protocol = name ["/" version], both tokens. */
 static bool is_protocol(struct str s, struct str *ret_name)
 {
     size_t slash = str_find(s, '/');
     *ret_name = str_of(s.p, slash);
-    return is_token(*ret_name) && (slash == s.n || is_token(str_from(s, slash + 1)));
+    return h1_is_token(*ret_name) && (slash == s.n || h1_is_token(str_from(s, slash + 1)));
 }
 
 static bool is_ignored(struct str name)
@@ -65,7 +44,7 @@ int upgrade_offer(const struct field *fields, unsigned n, char out[UPGRADE_OFFER
         struct str rest = field_value(&fields[i]), protocol, name;
         if (fields[i].id != FIELD_UPGRADE)
             continue;
-        while (next_protocol(&rest, &protocol)) {
+        while (h1_next_element(&rest, &protocol)) {
             if (!is_protocol(protocol, &name))
                 return -EINVAL;
             if (!is_ignored(name) && !add(out, &len, protocol))
@@ -78,7 +57,7 @@ int upgrade_offer(const struct field *fields, unsigned n, char out[UPGRADE_OFFER
 bool upgrade_has(struct str offer, struct str protocol)
 {
     struct str each;
-    while (next_protocol(&offer, &each))
+    while (h1_next_element(&offer, &each))
         if (str_ieq(each, protocol))
             return true;
     return false;
