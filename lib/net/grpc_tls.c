@@ -1,6 +1,7 @@
 /* Certificates of both ends, on OpenSSL. Both sides always verify the other one. */
 #include "lib/base/mem.h"
 #include "lib/net/grpc_impl.h"
+#include "lib/net/tls_impl.h"
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -226,24 +227,11 @@ bool grpc_tls_is_server(const struct grpc_tls *t)
 
 /* ---- one connection ---- */
 
-/* The names of the certificate count, never its common name. */
-static bool want_name(SSL *ssl, const char *name)
-{
-    X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
-    X509_VERIFY_PARAM_set_hostflags(
-        param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-    if (X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1)
-        return true;
-    ERR_clear_error();
-    return X509_VERIFY_PARAM_set1_host(param, name, 0) == 1 &&
-           SSL_set_tlsext_host_name(ssl, name) == 1;
-}
-
 SSL *grpc_tls_open(const struct grpc_tls *t, const char *name, struct err *e)
 {
     assert(t->magic == TLS_MAGIC);
     SSL *ssl = SSL_new(t->ctx);
-    if (!ssl || (name && !want_name(ssl, name))) {
+    if (!ssl || (name && !tls_expect_name(ssl, name))) {
         err_set(e, -ENOMEM, "cannot set up a TLS connection: %s", reason());
         ERR_clear_error();
         SSL_free(ssl);

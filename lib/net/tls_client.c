@@ -90,8 +90,7 @@ void tls_client_free(struct tls_client *c)
     mem_free(c);
 }
 
-/* The names of the certificate count, never its common name. An address is no SNI. */
-static bool want_name(SSL *ssl, const char *name)
+bool tls_expect_name(SSL *ssl, const char *name)
 {
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
     X509_VERIFY_PARAM_set_hostflags(
@@ -109,7 +108,7 @@ SSL *tls_client_open(struct tls_client *c, const char *name, bool insecure, bool
     const unsigned char *alpn = h2 ? both : both + 3;
     unsigned n = (unsigned)(sizeof both - 1) - (h2 ? 0 : 3);
     SSL *ssl = SSL_new(c->ctx);
-    if (!ssl || (name && !want_name(ssl, name)) || SSL_set_alpn_protos(ssl, alpn, n) != 0) {
+    if (!ssl || (name && !tls_expect_name(ssl, name)) || SSL_set_alpn_protos(ssl, alpn, n) != 0) {
         ERR_clear_error();
         SSL_free(ssl);
         return NULL;

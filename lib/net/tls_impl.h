@@ -1,4 +1,4 @@
-/* Between the files of lib/net/tls*.c. */
+/* Between the files of lib/net that speak TLS. */
 #ifndef OFFSHOOT_NET_TLS_IMPL_H
 #define OFFSHOOT_NET_TLS_IMPL_H
 
@@ -47,6 +47,9 @@ void tls_identity_release(struct tls_identity *i);
  * first result that is not. */
 int tls_each_host(const X509 *leaf, int (*fn)(void *arg, struct str name), void *arg);
 
+/* The peer must show a certificate for that host name, which SNI says too, or for that address.
+ * The names of the certificate count, never its common name. */
+bool tls_expect_name(SSL *ssl, const char *name);
 /* What holds for both ends: versions, ciphers, no renegotiation and the like. */
 bool tls_common_rules(SSL_CTX *ctx, const struct tls_rules *rules);
 int tls_ticket_callback(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
