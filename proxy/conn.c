@@ -88,6 +88,30 @@ void conn_close(struct conn *c, bool reset)
     buf_drop(&c->out, &c->w->bufs);
 }
 
+enum io conn_recv(struct conn *c, struct buf *b, uint32_t room)
+{
+    ssize_t n;
+    do
+        n = recv(c->fd, buf_tail(b), room, 0);
+    while (n < 0 && errno == EINTR);
+    if (n > 0) {
+        b->end += (uint32_t)n;
+        c->received += (uint64_t)n;
+        counter_add(
+            &c->w->stats[c->magic == CLIENT_MAGIC ? STAT_CLIENT_BYTES_IN : STAT_PROVIDER_BYTES_IN],
+            (uint64_t)n);
+        if ((uint32_t)n < room && !c->hup) {
+            c->readable = false;
+            c->unsure = true;
+        }
+        return IO_OK;
+    }
+    c->readable = c->unsure = false;
+    if (n == 0)
+        return IO_EOF;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? IO_AGAIN : IO_ERROR;
+}
+
 enum io conn_read(struct conn *c)
 {
     if (c->ops)
@@ -105,30 +129,13 @@ enum io conn_read(struct conn *c)
         return IO_FULL;
     if (c->read_max && space > c->read_max)
         space = c->read_max;
-    ssize_t n;
-    do
-        n = recv(c->fd, buf_tail(&c->in), space, 0);
-    while (n < 0 && errno == EINTR);
-    if (n > 0) {
-        c->in.end += (uint32_t)n;
-        c->received += (uint64_t)n;
-        counter_add(
-            &c->w->stats[c->magic == CLIENT_MAGIC ? STAT_CLIENT_BYTES_IN : STAT_PROVIDER_BYTES_IN],
-            (uint64_t)n);
-        if ((uint32_t)n < space && !c->hup) {
-            c->readable = false;
-            c->unsure = true;
-        }
+    enum io io = conn_recv(c, &c->in, space);
+    if (io == IO_OK)
         return IO_OK;
-    }
-    c->readable = c->unsure = false;
     if (buf_len(&c->in) == 0)
         buf_drop(&c->in, &c->w->bufs);
-    if (n == 0) {
-        c->eof = true;
-        return IO_EOF;
-    }
-    return errno == EAGAIN || errno == EWOULDBLOCK ? IO_AGAIN : IO_ERROR;
+    c->eof = io == IO_EOF;
+    return io;
 }
 
 /* Takes n sent bytes off out, then off span. */
@@ -163,6 +170,22 @@ static inline ssize_t send_once(const struct conn *c, const struct str *span, si
     return send_both(c, span);
 }
 
+enum io conn_sent(struct conn *c, ssize_t n, size_t all)
+{
+    if (n < 0) {
+        c->writable = false;
+        return errno == EAGAIN || errno == EWOULDBLOCK ? IO_AGAIN : IO_ERROR;
+    }
+    counter_add(
+        &c->w->stats[c->magic == CLIENT_MAGIC ? STAT_CLIENT_BYTES_OUT : STAT_PROVIDER_BYTES_OUT],
+        (uint64_t)n);
+    c->sent += (uint64_t)n;
+    c->unsure = false; /* a socket with an error takes nothing */
+    if ((size_t)n < all)
+        c->writable = false; /* the next edge tells when there is room again */
+    return IO_OK;
+}
+
 enum io conn_write(struct conn *c, struct str *span)
 {
     if (c->ops)
@@ -178,18 +201,10 @@ enum io conn_write(struct conn *c, struct str *span)
         ssize_t n = send_once(c, span, span_len);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0) {
-            c->writable = false;
-            return errno == EAGAIN || errno == EWOULDBLOCK ? IO_AGAIN : IO_ERROR;
-        }
-        counter_add(&c->w->stats[c->magic == CLIENT_MAGIC ? STAT_CLIENT_BYTES_OUT
-                                                          : STAT_PROVIDER_BYTES_OUT],
-            (uint64_t)n);
-        c->sent += (uint64_t)n;
+        enum io io = conn_sent(c, n, all);
+        if (io != IO_OK)
+            return io;
         consume(c, span, (size_t)n);
-        c->unsure = false; /* a socket with an error takes nothing */
-        if ((size_t)n < all)
-            c->writable = false; /* the next edge tells when there is room again */
     }
 }
 

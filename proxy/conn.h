@@ -92,6 +92,12 @@ enum io conn_read(struct conn *c);
 /* Sends c->out, then *span (may be NULL), in as few calls as possible; *span shrinks to what is
  * left. */
 enum io conn_write(struct conn *c, struct str *span);
+/* For transports on the socket: one recv of at most room bytes into b, which has them; IO_EOF,
+ * IO_AGAIN and IO_ERROR as conn_read. */
+enum io conn_recv(struct conn *c, struct buf *b, uint32_t room);
+/* A send of `all` bytes gave n, not EINTR: counts them. IO_AGAIN and IO_ERROR (by errno) when it
+ * failed, else IO_OK. */
+enum io conn_sent(struct conn *c, ssize_t n, size_t all);
 /* on_ready is called again before the worker sleeps. */
 void conn_resume_later(struct conn *c);
 

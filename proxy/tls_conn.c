@@ -110,28 +110,10 @@ enum io tls_conn_fill(struct tls_conn *t)
         counter_inc(&w->stats[STAT_BUFFERS_REFUSED]);
         return IO_NO_MEMORY;
     }
-    uint32_t space = buf_space(&t->raw_in);
-    ssize_t n;
-    do
-        n = recv(c->fd, buf_tail(&t->raw_in), space, 0);
-    while (n < 0 && errno == EINTR);
-    if (n > 0) {
-        t->raw_in.end += (uint32_t)n;
-        c->received += (uint64_t)n;
-        counter_add(
-            &w->stats[c->magic == CLIENT_MAGIC ? STAT_CLIENT_BYTES_IN : STAT_PROVIDER_BYTES_IN],
-            (uint64_t)n);
-        if ((uint32_t)n < space && !c->hup) {
-            c->readable = false;
-            c->unsure = true;
-        }
-        return IO_OK;
-    }
-    c->readable = c->unsure = false;
-    buf_drop(&t->raw_in, &w->bufs);
-    if (n == 0)
-        return IO_EOF;
-    return errno == EAGAIN || errno == EWOULDBLOCK ? IO_AGAIN : IO_ERROR;
+    enum io io = conn_recv(c, &t->raw_in, buf_space(&t->raw_in));
+    if (io != IO_OK)
+        buf_drop(&t->raw_in, &w->bufs);
+    return io;
 }
 
 enum io tls_conn_flush(struct tls_conn *t)
@@ -144,18 +126,10 @@ enum io tls_conn_flush(struct tls_conn *t)
         ssize_t n = send(c->fd, buf_head(&t->raw_out), all, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0) {
-            c->writable = false;
-            return errno == EAGAIN || errno == EWOULDBLOCK ? IO_AGAIN : IO_ERROR;
-        }
-        counter_add(&c->w->stats[c->magic == CLIENT_MAGIC ? STAT_CLIENT_BYTES_OUT
-                                                          : STAT_PROVIDER_BYTES_OUT],
-            (uint64_t)n);
-        c->sent += (uint64_t)n;
+        enum io io = conn_sent(c, n, all);
+        if (io != IO_OK)
+            return io;
         buf_consume(&t->raw_out, (uint32_t)n);
-        c->unsure = false;
-        if ((uint32_t)n < all)
-            c->writable = false;
     }
     buf_drop(&t->raw_out, &c->w->bufs);
     return IO_OK;
