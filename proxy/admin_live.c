@@ -397,6 +397,14 @@ static int read_common(struct admin_request *r, struct live_question *q)
     return read_word(r, "state", q->state, sizeof q->state);
 }
 
+static bool is_step(const char *word)
+{
+    for (unsigned i = 0; i < STEP_COUNT; i++)
+        if (strcmp(word, step_word(i)) == 0)
+            return true;
+    return false;
+}
+
 void admin_connections(struct admin_request *r, void *arg)
 {
     struct control *c = arg;
@@ -409,16 +417,14 @@ void admin_connections(struct admin_request *r, void *arg)
     }
     if (side)
         q.sides = 1u << (*side == 'c' ? LIVE_CLIENT : LIVE_PROVIDER);
-    if (read_common(r, &q) == 0)
-        ask(c, r, &q);
-}
-
-static bool is_step(const char *word)
-{
-    for (unsigned i = 0; i < STEP_COUNT; i++)
-        if (strcmp(word, step_word(i)) == 0)
-            return true;
-    return false;
+    if (read_common(r, &q) != 0)
+        return;
+    if (*q.state && !is_step(q.state) && !live_is_state(q.state)) {
+        admin_error(
+            r, 400, "state: want a state of a connection, as idle or relay, not '%s'", q.state);
+        return;
+    }
+    ask(c, r, &q);
 }
 
 void admin_requests(struct admin_request *r, void *arg)

@@ -98,6 +98,8 @@ struct live_part {
 /* Worker: begins the walk, or queues it. When it is done, `back` gets the message. */
 void live_part_run(struct message *m, void *worker);
 
+/* A state of connections that is no step of a request. */
+bool live_is_state(const char *word);
 /* Worker: one row for a connection or a request, when it fits the question (live_rows.c). */
 void live_add_client(struct live_part *p, struct client *c);
 void live_add_pconn(struct live_part *p, const struct pconn *c);

@@ -190,6 +190,16 @@ static const char *pconn_state(const struct pconn *c)
     return c->req ? step_word(c->req->step) : "idle";
 }
 
+bool live_is_state(const char *word)
+{
+    static const char *const words[] = {
+        "proxy-header", "handshake", "server-name", "idle", "streams", "lingering"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(word, words[i]) == 0)
+            return true;
+    return false;
+}
+
 static void take_counts(struct live_row *row, const struct conn *c)
 {
     row->age_us = c->w->now_us - c->opened_us;

@@ -111,7 +111,9 @@ class HungProvider(WatchCase):
         for bad in ("state=here", "older=soon", "limit=10001", "limit=x", "env=" + "x" * 65):
             reply = self.proxy.admin(f"/requests?live&{bad}")
             self.assertEqual(400, reply.status, bad)
-        self.assertEqual(400, self.proxy.admin("/connections?side=left").status)
+        for bad in ("side=left", "state=here"):
+            self.assertEqual(400, self.proxy.admin(f"/connections?{bad}").status, bad)
+        self.assertEqual(200, self.proxy.admin("/connections?state=lingering").status)
 
     def test_while_it_drains_the_rest_is_listed(self):
         self.client(self.proxy).send(request_bytes(target="/last"))
