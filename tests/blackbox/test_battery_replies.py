@@ -3,6 +3,7 @@ and HTTP/2: no client takes a reply for whole that was not, or sees bytes that a
 
 Each table has a line for each case; battery.py has the proxy and its providers."""
 
+import threading
 import unittest
 
 import http2
@@ -243,6 +244,30 @@ class Replies(Battery):
                 return shown
 
         self.run_replies(replies(), "GET", ask)
+
+    def test_what_comes_after_a_reply_is_nobodys_reply(self):
+        """Also when it comes late, as long as it comes before the next request."""
+        for first in (HEAD + LENGTH + b"\r\nhello", HEAD + CHUNKED + b"\r\n" + BODY,
+                      b"HTTP/1.1 204 N\r\n\r\n", b"HTTP/1.1 304 N\r\nContent-Length: 4\r\n\r\n"):
+            for i in range(40):
+                said = threading.Event()
+
+                def late(stream, _, first=first, said=said):
+                    stream.send(first)
+                    stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+                    said.set()
+
+                self.replies = {"/late": late}
+                with self.connection() as stream:
+                    stream.send(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n")
+                    shown = shown1(stream)
+                    said.wait(10)
+                    self.assertNotIn(b"evil", shown.body)
+                    if value(shown, "connection") == "close" or shown.kind != "whole":
+                        continue
+                    stream.send(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+                    self.assertEqual((200, b"ok"), shown1(stream)[1:3], (first, i))
+        self.rest()
 
 
 if __name__ == "__main__":
