@@ -217,7 +217,7 @@ format: ## clang-format in place
 	clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.cc' '*.h')
 coverage: $(if $(COV),check) ## runs the tests in a build of its own and says what lines they reach
 	$(if $(COV),$(PYTHON) -B tests/coverage.py $(B),$(MAKE) COV=1 coverage)
-demo: all ## a small stack and three environments, shown and taken down again
+demo: all ## a small stack in six environments, shown and taken down again
 	$(PYTHON) demo/demo.py run
 demo-up: all ## the same, left running until interrupted
 	$(PYTHON) demo/demo.py up
