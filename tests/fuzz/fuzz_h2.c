@@ -116,7 +116,8 @@ static void on_head(struct h2_stream *st, enum h2_kind kind, bool end)
 static bool on_bad_head(struct h2_stream *st, enum h2_kind kind, enum h2_error error)
 {
     struct told *t = told_of(st);
-    demand(busy && t->collecting && !t->over);
+    /* between blocks, for a body that is not what its head told */
+    demand(busy && !t->over && (t->collecting || (error == H2_E_MESSAGE && kind != H2_TRAILERS)));
     demand(error > H2_OK && error < H2_ERROR_COUNT && kind <= H2_TRAILERS);
     t->collecting = false;
     demand(buf_len(&t->in) == 0);
