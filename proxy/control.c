@@ -138,6 +138,7 @@ int control_reload(struct control *c)
     log_info("epoch %llu: %u environments (%u added, %u removed, %u changed), %u services",
         (unsigned long long)c->epoch, snapshot_env_count(s), ch.envs_added, ch.envs_removed,
         ch.envs_changed, snapshot_service_count(s));
+    control_listen_judge(c, s);
     return 0;
 }
 
@@ -145,6 +146,7 @@ void control_graph_active(struct control *c, uint64_t epoch)
 {
     c->epoch = epoch;
     c->loaded_s = c->tried_s = wall_clock();
+    control_listen_judge(c, epochs_find(c, epoch));
     if (c->waiting)
         event_base_loopbreak(c->base);
 }

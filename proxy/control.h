@@ -139,6 +139,8 @@ void control_listen_start(struct control *c);
 /* How a successor finds the sockets of a `listen`: its address, port 0 as 0, in key[ADDR_TEXT_MAX];
  * and how many before it have the same. */
 void control_listen_key(const struct settings *set, size_t order, char *key, uint32_t *ret_number);
+/* Warns of listeners with tcp= whose service the graph does not have, or not as a tcp one. */
+void control_listen_judge(const struct control *c, const struct snapshot *s);
 /* The routes of the admin socket (admin.c). */
 extern const struct admin_route admin_routes[];
 extern const size_t admin_routes_count;

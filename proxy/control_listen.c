@@ -18,6 +18,32 @@
 
 #define BACKLOG 4096
 
+static void warn_of(const struct snapshot *s, const struct listen_spec *l, const char *listener)
+{
+    uint32_t service = snapshot_find_service(s, l->tcp);
+    const char *what = "there is no such service in the graph";
+    if (service != NUMBER_NONE) {
+        if (snapshot_service(s, service)->protocol == PROTOCOL_TCP)
+            return;
+        what = "that service does not say `protocol: tcp`";
+    }
+    log_warn(
+        "listener %s: tcp=%.*s: %s; its connections are closed", listener, STR_ARG(l->tcp), what);
+}
+
+void control_listen_judge(const struct control *c, const struct snapshot *s)
+{
+    const struct conf_list *list = &c->set->listen;
+    char name[ADDR_TEXT_MAX];
+    for (size_t i = 0; s && i < list->n; i++) {
+        struct listen_spec l;
+        if (listen_parse(list->item[i], &l, NULL) != 0 || l.tcp.n == 0)
+            continue;
+        addr_format(&l.addr, name);
+        warn_of(s, &l, name);
+    }
+}
+
 void control_listen_key(const struct settings *set, size_t order, char *key, uint32_t *ret_number)
 {
     struct listen_spec own, other;

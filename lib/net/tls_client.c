@@ -57,7 +57,8 @@ static int set_up(SSL_CTX *ctx, const char *ca, const char *cert, const char *ke
     const struct tls_rules *rules, struct err *e)
 {
     if (!ctx || !tls_common_rules(ctx, rules))
-        return err_set(e, -EINVAL, "cannot set up TLS: %s", tls_reason());
+        return err_set(
+            e, -EINVAL, "cannot set up TLS with ciphers '%s': %s", rules->ciphers, tls_reason());
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);

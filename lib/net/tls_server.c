@@ -215,7 +215,8 @@ static int set_up(
     ERR_clear_error();
     s->ctx = SSL_CTX_new(TLS_server_method());
     if (!s->ctx || !tls_common_rules(s->ctx, rules) || !bind_sessions(s, f, rules->ticket_s))
-        return err_set(e, -EINVAL, "cannot set up TLS: %s", tls_reason());
+        return err_set(
+            e, -EINVAL, "cannot set up TLS with ciphers '%s': %s", rules->ciphers, tls_reason());
     SSL_CTX_set_app_data(s->ctx, s);
     SSL_CTX_set_verify(s->ctx, modes[f->client_cert], NULL);
     SSL_CTX_set_tlsext_servername_callback(s->ctx, on_name);

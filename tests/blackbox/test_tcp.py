@@ -123,6 +123,15 @@ class Relay(TcpCase):
         refused = [line["refusal"] for line in self.lines(2)]
         self.assertEqual(["unknown-environment", "forbidden"], refused)
 
+    def test_a_service_that_is_none_is_told_at_the_start(self):
+        self.begin_two("127.0.0.1:0,tcp=nothing", "127.0.0.1:0,tcp=db")
+        self.client(self.proxy).expect_end()
+        (line,) = self.lines(1)
+        self.assertEqual("no-service", line["refusal"])
+        told = [line for line in self.proxy.errors().splitlines() if " warn " in line]
+        self.assertEqual(1, len(told), told)
+        self.assertIn("tcp=nothing: there is no such service in the graph", told[0])
+
     def test_a_name_may_be_required(self):
         self.begin_two("127.0.0.1:0,tcp=db,sni=required")
         stream = self.client(self.proxy)
