@@ -267,7 +267,7 @@ void format_rfc3339(int64_t unix_s, char *out)
     while (day >= days_in_month(year, month))
         day -= days_in_month(year, month++);
     snprintf(out, 21, "%04u-%02u-%02uT%02u:%02u:%02uZ", year % 10000, month, (day + 1) % 100,
-        of_day / 3600, of_day / 60 % 60, of_day % 60);
+        of_day / 3600 % 24, of_day / 60 % 60, of_day % 60);
 }
 
 static bool is_name_char(char c)
