@@ -115,18 +115,23 @@ class Service:
             yield bytes(65536)
 
 
+def begin(case):
+    """The services of the graph, made by case.service, and a proxy before them."""
+    case.main, case.feat = (case.closes(case.service(n)) for n in ("main", "feat"))
+    case.mute = case.provider(http2_script(lambda server, request: None))
+    case.graph = GRAPH % {
+        "main": f"127.0.0.1:{case.main.port}",
+        "feat": f"127.0.0.1:{case.feat.port}",
+        "dead": case.nobody().address,
+        "mute": case.mute.address,
+    }
+    case.proxy = case.start_proxy(case.graph)
+
+
 class GrpcCalls(ProxyCase):
     def setUp(self):
         super().setUp()
-        self.main, self.feat = (self.closes(self.service(n)) for n in ("main", "feat"))
-        self.mute = self.provider(http2_script(lambda server, request: None))
-        self.graph = GRAPH % {
-            "main": f"127.0.0.1:{self.main.port}",
-            "feat": f"127.0.0.1:{self.feat.port}",
-            "dead": self.nobody().address,
-            "mute": self.mute.address,
-        }
-        self.proxy = self.start_proxy(self.graph)
+        begin(self)
         # Of each test its own: channels to one address share their connections.
         own = [("grpc.use_local_subchannel_pool", 1)]
         self.channel = self.closes(grpc.insecure_channel(self.proxy.address, own))

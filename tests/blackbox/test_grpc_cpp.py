@@ -9,8 +9,7 @@ from urllib.parse import unquote, unquote_to_bytes
 import test_grpc_calls
 from certs import Authority
 from harness import BUILD, SECONDS, ProxyCase, eventually
-from http2 import http2_script
-from test_grpc_calls import GRAPH, Service
+from test_grpc_calls import Service
 
 PEER = BUILD / "tests/blackbox/grpc_cpp"
 OK, CANCELLED, DEADLINE_EXCEEDED = 0, 1, 4
@@ -95,15 +94,7 @@ class CppClient:
 
     def setUp(self):
         super().setUp()
-        self.main, self.feat = (self.closes(self.service(n)) for n in ("main", "feat"))
-        self.mute = self.provider(http2_script(lambda server, request: None))
-        self.graph = GRAPH % {
-            "main": f"127.0.0.1:{self.main.port}",
-            "feat": f"127.0.0.1:{self.feat.port}",
-            "dead": self.nobody().address,
-            "mute": self.mute.address,
-        }
-        self.proxy = self.start_proxy(self.graph)
+        test_grpc_calls.begin(self)
 
     def calls(self, method, *args, deadline=SECONDS):
         """The different outcomes of one call or many."""
