@@ -132,6 +132,21 @@ static void c6_a_half_closed_client_gets_its_reply(void **state)
     loop_end(&l, c);
 }
 
+static void c6_requests_before_a_half_close_are_all_answered(void **state)
+{
+    (void)state;
+    int c = loop_begin(&l, GET GET GET);
+    loop_shutdown(&l, c);
+    for (int i = 0; i < 3; i++) {
+        loop_recv(&l, l.provider[0]);
+        loop_send(&l, l.provider[0], OK);
+        assert_memory_equal(loop_recv(&l, c), "HTTP/1.1 200 OK\r\n", 17);
+    }
+    assert_true(loop_closed(&l, c));
+    assert_int_equal(loop_count(&l, STAT_REPLIES + 1), 3);
+    loop_end(&l, c);
+}
+
 static void c7_a_reset_ends_the_provider_connection(void **state)
 {
     (void)state;
@@ -383,6 +398,7 @@ int main(void)
         cmocka_unit_test(c5_what_is_not_http_is_refused),
         cmocka_unit_test(c5_a_head_over_the_limit_is_refused),
         cmocka_unit_test(c6_a_half_closed_client_gets_its_reply),
+        cmocka_unit_test(c6_requests_before_a_half_close_are_all_answered),
         cmocka_unit_test(c7_a_reset_ends_the_provider_connection),
         cmocka_unit_test(c8_eof_in_a_request_body_is_refused),
         cmocka_unit_test(c9_a_request_body_that_stops_is_refused),

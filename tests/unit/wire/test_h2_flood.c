@@ -421,6 +421,34 @@ static void a_tree_of_priorities(void **state)
     peer_free(v);
 }
 
+/* Before our RST_STREAM leaves: the owner must not take for whole what it was given until then. The
+ * reset counts, even when the owner lets go of the stream first. */
+static void what_is_no_message_is_known_at_once(void **state)
+{
+    (void)state;
+    struct h2_limits ours = limits;
+    ours.checked_once = true;
+    for (unsigned i = 0; i < 3; i++) {
+        struct raw_peer *v = peer_new(true, &ours);
+        v->answer = false;
+        assert_int_equal(peer_feed(v), 0);
+        raw_headers(&v->in, F_END_HEADERS, 1,
+            i == 2 ? RAW_POST "content-length: 2\n" : RAW_POST "content-length: 0\n");
+        raw_frame(&v->in, T_DATA, i == 0 ? F_END_STREAM : 0, 1, STR("ab"));
+        if (i == 2)
+            raw_headers(&v->in, F_END_HEADERS | F_END_STREAM, 1, ":path: /\n");
+        assert_int_equal(h2_input(v->s.h, v->in.bytes, v->in.n, v->s.now), 0);
+        assert_true(v->s.seen[0].st.broken);
+        h2_reset(&v->s.seen[0].st, H2_CANCEL);
+        v->in.n = 0;
+        peer_take(v);
+        assert_int_equal(v->said.frames[T_RST], 1);
+        assert_int_equal(v->said.rst_code, H2_PROTOCOL_ERROR);
+        assert_int_equal(v->s.odd[i == 2 ? H2_ODD_HEAD : H2_ODD_OWN_RESET], 1);
+        peer_free(v);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -431,6 +459,7 @@ int main(void)
         cmocka_unit_test(uploads_in_one_piece),
         cmocka_unit_test(the_bucket_fills_up_again),
         cmocka_unit_test(a_tree_of_priorities),
+        cmocka_unit_test(what_is_no_message_is_known_at_once),
     };
     return unit_run(tests);
 }
