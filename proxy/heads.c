@@ -368,6 +368,8 @@ static const char *detail(const struct request *r)
 {
     if (r->refusal == REFUSAL_CONTEXT)
         return context_fault_word(r->answer.context.fault);
+    if (r->refusal == REFUSAL_BAD_REQUEST && r->client->plain)
+        return "plain-http-where-tls-is-spoken";
     if (r->bad_head)
         return h2_error_word(r->bad_head);
     if (r->up.too_large)

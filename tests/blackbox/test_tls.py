@@ -284,6 +284,7 @@ class Faults(TlsCase):
             stream = self.raw()
             reply = stream.ask(request_bytes(method, "/", "a.test"))
             self.assertEqual((400, "close"), (reply.status, reply.get("connection")))
+            self.assertIn(b"plain-http-where-tls-is-spoken", reply.body)
             stream.expect_end()
         self.failed("http-request", 3)
         self.assertEqual([], self.shop.requests)
