@@ -146,8 +146,11 @@ static bool sniff(struct client *c)
     }
     if (differs || n == PREFACE.n) /* the session says what is wrong with it */
         client_h2_begin(c);
-    else
+    else {
         client_head_started(c);
+        if (conn_may_read(&c->conn)) /* there may be an end behind it */
+            conn_resume_later(&c->conn);
+    }
     return false;
 }
 

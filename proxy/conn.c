@@ -173,8 +173,10 @@ static inline ssize_t send_once(const struct conn *c, const struct str *span, si
 enum io conn_sent(struct conn *c, ssize_t n, size_t all)
 {
     if (n < 0) {
+        if (errno != EAGAIN && errno != EWOULDBLOCK)
+            return IO_ERROR; /* no edge will come: the next send is to fail too */
         c->writable = false;
-        return errno == EAGAIN || errno == EWOULDBLOCK ? IO_AGAIN : IO_ERROR;
+        return IO_AGAIN;
     }
     counter_add(
         &c->w->stats[c->magic == CLIENT_MAGIC ? STAT_CLIENT_BYTES_OUT : STAT_PROVIDER_BYTES_OUT],
