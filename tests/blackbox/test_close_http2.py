@@ -551,6 +551,25 @@ class Itself(CloseCase):
         self.assertEqual(1, above.goaways[-1].last())
         self.lives(peers[0])
 
+    def test_x3_no_buffer(self):
+        self.begin(lambda server, x: server.answer(x.stream, 200, b"x" * 60_000),
+                   conf="limits: {buffers: 64}")
+        peer = self.http2(own=((INITIAL_WINDOW, 0),))
+        asked, found = [], set()
+        for _ in range(100):  # one after the other
+            asked.append(peer.request())
+            x = peer.head(asked[-1])
+            found.add((*told(x), x.reset))
+        # Some buffers above the limit are kept for refusals; in the end those are gone too.
+        mute = (None, None, INTERNAL_ERROR)
+        self.assertEqual({(200, None, None), (503, "overload", None), mute}, found)
+        peer.send(*(http2.rst_stream(n) for n in asked))
+        peer.alive()
+        self.assertEqual([], peer.goaways)
+        other = self.http2()
+        eventually(lambda: self.counter("offshoot_requests") == 0)
+        self.lives(other)
+
     def test_x5_the_environment_is_removed(self):
         self.begin(starts, conf="timeouts: {removed: 300ms}")
         peer = self.http2()
