@@ -574,9 +574,9 @@ class Itself(CloseCase):
         self.begin(starts, conf="timeouts: {removed: 300ms}")
         peer = self.http2()
         gone = peer.request(fields=[("x-env", "feat")])
+        peer.head(gone)
         stays = peer.request()
-        for n in (gone, stays):
-            peer.head(n)
+        peer.head(stays)
         self.graph.write_text(self.text)
         self.proxy.signal(signal.SIGHUP)
         self.assertEqual(INTERNAL_ERROR, self.reset_of(peer, gone)[0])
