@@ -69,7 +69,7 @@ http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 1h;
     return one, two
 
 
-def ours(rig, build, provider_port, http2, tls, more=""):
+def ours(rig, build, provider_port, http2, tls, more="", workers=1):
     port, = free_ports(1)
     name = f"{OURS}-{port}"
     graph = rig.write(f"{name}-graph.yaml", f"""kind: Service
@@ -88,7 +88,7 @@ spec: {{defaultEnvironment: main, routes: [{{path: /, service: web}}]}}
     conf = rig.write(f"{name}.yaml", f"""graph: ["{graph}"]
 listen: ["127.0.0.1:{port},trusted{secure}"]
 admin: "{rig.path(name + '.sock')}"
-workers: 1
+workers: {workers}
 timeouts: {{idle: 1h, providerIdle: 1h}}
 limits: {{connections: 20000}}
 {more}
@@ -96,7 +96,7 @@ limits: {{connections: 20000}}
     return Peer(rig, OURS, [os.path.join(build, "offshoot-proxy"), "-c", conf], port)
 
 
-def haproxy(rig, provider_port, http2, tls, http2_clients):
+def haproxy(rig, provider_port, http2, tls, http2_clients, workers=1):
     port, = free_ports(1)
     bind = f"127.0.0.1:{port}"
     if tls:
@@ -107,7 +107,7 @@ def haproxy(rig, provider_port, http2, tls, http2_clients):
     elif http2_clients:
         bind += " proto h2"
     conf = rig.write(f"haproxy-{port}.cfg", f"""global
-  nbthread 1
+  nbthread {workers}
   maxconn 9000
   tune.h2.max-concurrent-streams 256
 defaults
@@ -126,13 +126,14 @@ backend web
     return Peer(rig, "haproxy", [program("haproxy"), "-db", "-f", conf], port)
 
 
-def nginx(rig, provider_port, tls, http2_clients):
+def nginx(rig, provider_port, tls, http2_clients, workers=1):
     port, = free_ports(1)
     flags = (" ssl" if tls else "") + (" http2" if http2_clients else "")
     secure = f"ssl_certificate {tls[0]}; ssl_certificate_key {tls[1]};" if tls else ""
     folder = rig.path(f"nginx-{port}")
     os.makedirs(folder, exist_ok=True)
-    conf = rig.write(f"nginx-{port}.conf", f"""daemon off; master_process off;
+    conf = rig.write(f"nginx-{port}.conf", f"""daemon off;
+{'master_process off' if workers == 1 else f'worker_processes {workers}'};
 pid {folder}/pid; error_log {folder}/log error;
 worker_rlimit_nofile 16384; events {{ worker_connections 16000; }}
 http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 1h;
@@ -166,17 +167,18 @@ class Bench(Rig):
     """A provider, and the proxies before it: `http2` is spoken to the provider, `http2_clients` is
     what clients will speak."""
 
-    def __init__(self, build, keep, http2=False, http2_clients=False, secure=False, more=""):
+    def __init__(self, build, keep, http2=False, http2_clients=False, secure=False, more="",
+                 workers=1):
         super().__init__(keep)
         try:
             one, two = provider(self)
             at = two if http2 else one
             tls = certificate(self) if secure else None
-            self.peers = [ours(self, build, at, http2, tls, more)]
+            self.peers = [ours(self, build, at, http2, tls, more, workers)]
             if program("haproxy"):
-                self.peers.append(haproxy(self, at, http2, tls, http2_clients))
+                self.peers.append(haproxy(self, at, http2, tls, http2_clients, workers))
             if not http2:
-                self.peers.append(nginx(self, at, tls, http2_clients))
+                self.peers.append(nginx(self, at, tls, http2_clients, workers))
             if program("nghttpx") and http2_clients:
                 self.peers.append(nghttpx(self, at, http2, tls))
         except BaseException:

@@ -23,6 +23,7 @@ import activation_parts
 import body_part
 import graph_parts
 import http_parts
+import latency_parts
 import protocol_parts
 import push_parts
 import token_parts
@@ -38,6 +39,7 @@ PARTS = {
     "grpc": protocol_parts.grpc,
     "bodies": protocol_parts.bodies,
     "idle2": protocol_parts.idle2,
+    "latency": latency_parts.latency,
     "resolve": graph_parts.resolve,
     "tokens": token_parts.tokens,
     "environments": graph_parts.environments,

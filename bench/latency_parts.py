@@ -1,0 +1,81 @@
+"""Latency at a fixed rate, whatever the replies do (bench/open_loop.c)."""
+
+import json
+import os
+import subprocess
+
+import load
+from activation_parts import prefer
+from measure import Row, ratios, rotated
+from protocol_parts import h2load, wanted
+from protocol_stack import Bench
+from rig import Broken
+from stack import OURS
+
+SHARES = (30, 70)  # percent of what the slowest can do
+WORKERS = (1, 2)
+WHOLE_MS = 1_000_000  # one window for a whole run
+PERCENTILES = ("p50", "p99", "p99.9")
+
+
+def with_workers(pid):
+    """A process, and those that it started."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+        return [pid, *map(int, f.read().split())]
+
+
+def capacity(a, peer):
+    """Requests a second when the next one follows each reply."""
+    n = 10_000 if a.quick else 100_000
+    return n / h2load(peer.port, n, http1=True, clients=64, streams=1)
+
+
+def at_rate(rig, a, port, rate):
+    """(p50, p99, p99.9) in microseconds; every reply is the right one."""
+    with open(rig.path("request"), "wb") as f:
+        f.write(load.head(None))
+    popen = subprocess.Popen(
+        [os.path.join(a.build, "bench", "open_loop"), str(port), str(rate), "2" if a.quick else "10",
+         rig.path("request"), "ok\n", str(WHOLE_MS)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    prefer(popen.pid)
+    output, faults = popen.communicate()
+    if popen.returncode:
+        raise Broken(faults)
+    run = json.loads(output)
+    if run["lost"]:
+        raise Broken(f"{run['lost']} of {run['sent']} requests were lost at {rate} a second")
+    return max(run["windows"], key=lambda w: w[1])[2:5]
+
+
+def rows_of(title, found):
+    rows = []
+    for name, runs in found.items():
+        rows += [Row(f"{title}: {name}, {p}", [r[i] for r in runs], "us")
+                 for i, p in enumerate(PERCENTILES)]
+    rows += [Row(f"{title}: p99 of {OURS} : {name}",
+                 ratios([r[1] for r in found[OURS]], [r[1] for r in runs]), "x")
+             for name, runs in found.items() if name != OURS]
+    return rows
+
+
+def latency(a):
+    """p50, p99, p99.9 of HTTP/1.1 at 30 % and 70 % of what the slowest can do, 1 and 2 workers"""
+    if missing := wanted("h2load"):
+        return [], missing
+    rows, notes = [], wanted("haproxy")
+    for workers in WORKERS:
+        with Bench(a.build, a.keep, workers=workers) as bench:
+            if not all([prefer(pid) for p in bench.processes for pid in with_workers(p.pid)]):
+                notes.append("not permitted to run before the machine's other work: expect noise")
+            least = min(capacity(a, p) for p in bench.peers)
+            for share in SHARES:
+                rate = max(int(least * share / 100), 1)
+                found = {p.name: [] for p in bench.peers}
+                for n in range(a.rounds):
+                    for p in rotated(bench.peers, n):
+                        found[p.name].append(at_rate(bench, a, p.port, rate))
+                title = f"{workers} worker{'s' * (workers > 1)}, {share} %"
+                rows += rows_of(title, found)
+                notes.append(f"{title}: {rate} requests a second")
+    return rows, notes
