@@ -35,8 +35,8 @@ def at_rate(rig, a, port, rate):
     with open(rig.path("request"), "wb") as f:
         f.write(load.head(None))
     popen = subprocess.Popen(
-        [os.path.join(a.build, "bench", "open_loop"), str(port), str(rate), "2" if a.quick else "10",
-         rig.path("request"), "ok\n", str(WHOLE_MS)],
+        [os.path.join(a.build, "bench", "open_loop"), str(port), str(rate),
+         "2" if a.quick else "10", rig.path("request"), "ok\n", str(WHOLE_MS)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     prefer(popen.pid)
     output, faults = popen.communicate()

@@ -86,8 +86,8 @@ class InFlight(ProxyCase):
     zero_gauges = ("offshoot_clients", "offshoot_requests", "offshoot_buffers")
 
     def attack(self, held):
-        """With so many streams that stay, all others are opened and reset, a batch in a write, until
-        the connection is cut."""
+        """With so many streams that stay, all others are opened and reset, a batch in a write,
+        until the connection is cut."""
         provider = self.closes(Holding())
         proxy = self.start_proxy(ONE_SHOP % provider.address, listen=("127.0.0.1:0",))
         peer = self.closes(http2.connect(proxy.address))
@@ -111,6 +111,7 @@ class InFlight(ProxyCase):
         eventually(lambda: proxy.counters().get("offshoot_http2_clients") == 0)
         print(f"{provider.seen} requests, {provider.most} at a time, {allowed} allowed", flush=True)
         self.assertGreater(provider.seen, held)
+        self.assertGreaterEqual(provider.most, held)
         self.assertLessEqual(provider.most, allowed * MOST_OVER)
 
     def test_all_streams_reset_at_once(self):
