@@ -9,7 +9,7 @@ import http2
 from battery import Battery, shown1, shown2
 from certs import Authority
 from harness import ONE_SHOP, ProxyCase, fixed
-from http1 import BadMessage, Incomplete
+from http1 import BadMessage
 from http2 import literal, request_fields
 
 EVIL = "GET /evil HTTP/1.1\r\nHost: a\r\n\r\n"

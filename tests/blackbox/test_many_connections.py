@@ -10,7 +10,7 @@ from pathlib import Path
 
 import http2
 from certs import Authority
-from harness import ONE_SHOP, ProxyCase, connect, eventually, free_port, request_bytes, sanitized
+from harness import ONE_SHOP, ProxyCase, eventually, free_port, request_bytes, sanitized
 from http1 import split_address
 from live import NGINX, SERVER, few
 
