@@ -95,7 +95,7 @@ class Http2Abuse(ProxyCase):
         text = NGINX % {"folder": self.folder, "port": port}
         conf = self.write("nginx.conf", text)
         self.start_other("nginx", "-c", conf, until=lambda: (self.folder / "nginx.pid").exists())
-        self.write("proxy.yaml", "timeouts: {providerIdle: 1s}\n")
+        self.write("proxy.yaml", "timeouts: {providerIdle: 200ms}\n")
         self.proxy = self.start_proxy(
             GRAPH % (f"127.0.0.1:{port}", self.holding().address), "-c", "proxy.yaml",
             listen=("127.0.0.1:0",))
