@@ -102,9 +102,8 @@ class Http2Abuse(ProxyCase):
 
     def holding(self):
         """A provider that never reads or answers."""
-        over = threading.Event()
-        self.addCleanup(over.set)
-        return self.provider(lambda stream: over.wait(60), backlog=1000)
+        self.let_go = threading.Event()
+        return self.provider(lambda stream: self.let_go.wait(60), backlog=1000)
 
     def attack(self, run, kind=None, cut=True, code=ENHANCE_YOUR_CALM, **options):
         """run(peer) sends frames until it is stopped by the connection's end."""
@@ -271,6 +270,7 @@ class Http2Abuse(ProxyCase):
             time.sleep(1)
 
         self.attack(run, cut=False)
+        self.let_go.set()
 
     def test_many_heads_that_do_not_end(self):
         def run(peer):
