@@ -1,5 +1,6 @@
 /* The steps back from the provider: the reply's head and its body. */
 #include "lib/base/mem.h"
+#include "proxy/grpc_call.h"
 #include "proxy/h2link.h"
 #include "proxy/heads.h"
 #include "proxy/minrate.h"
@@ -53,6 +54,9 @@ static enum step stale_retry(struct request *r)
 
 static enum step reply_ended(struct request *r)
 {
+    /* The provider looks at the deadline too, and may be the first to act on it. */
+    if (grpc_call_late(r))
+        return request_try_failed(r, PROVIDER_REPLY_TIMEOUT, REFUSAL_TIMEOUT);
     if (buf_len(&r->pconn->conn.in) > 0)
         return request_try_failed(r, PROVIDER_CLOSED_IN_HEAD, REFUSAL_BAD_REPLY);
     enum step again = r->interim == 0 ? stale_retry(r) : STEP_COUNT;
