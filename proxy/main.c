@@ -121,9 +121,9 @@ static int serve(
         log_info("stopped before a graph came");
         rc = 0;
     } else if (rc == 0) {
-        say_ready(&c);
         if (c.generation == 0)
-            announce_ready(set->pid_file);
+            announce_ready(set->pid_file); /* who reads `ready` finds the pid file */
+        say_ready(&c);
         control_run(&c);
         announce_gone(set->pid_file);
         log_info("stopped");

@@ -21,7 +21,7 @@ from test_many_connections import resident
 STEPS = few(4000, 1000)
 CLIENTS = 6
 BODY = bytes(range(256)) * 700  # more than a window and two buffers
-GROWTH_SHARE, GROWTH_BYTES = 0.05, 512 << 10
+GROWTH_SHARE, GROWTH_BYTES = 0.10, 1 << 20
 
 GRAPH = """\
 apiVersion: offshoot.dev/v1
