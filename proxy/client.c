@@ -5,10 +5,8 @@
 #include "proxy/ratelimit.h"
 #include "proxy/request.h"
 #include "proxy/tls.h"
-#include "proxy/tls_conn.h"
 #include "proxy/worker.h"
 #include <assert.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define LINGER_BYTES 262144u /* read and dropped at the most */
@@ -104,9 +102,7 @@ void client_linger(struct client *c, enum client_close why)
         client_close(c, why, false);
         return;
     }
-    if (tls_conn_is(&c->conn))
-        tls_conn_shut(&c->conn);
-    shutdown(c->conn.fd, SHUT_WR);
+    conn_end_sending(&c->conn);
     c->lingering = true;
     c->close_reason = (uint8_t)why;
     c->since_ms = c->conn.w->now_ms;

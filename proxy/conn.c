@@ -29,7 +29,6 @@ static void init(
     c->fd = fd;
     c->open = true;
     c->last = false;
-    c->read_max = 0;
     c->ops = NULL;
     c->transport = NULL;
     c->on_ready = on_ready;
@@ -67,12 +66,25 @@ int conn_open(struct conn *c, struct worker *w, uint32_t magic, int fd, bool con
 static void close_socket(struct conn *c, bool reset)
 {
     event_del(&c->ev);
-    if (reset) {
-        struct linger l = {.l_onoff = 1, .l_linger = 0};
-        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
-    }
+    if (reset)
+        conn_close_by_reset(c);
     close(c->fd);
     c->fd = -1;
+}
+
+void conn_close_by_reset(const struct conn *c)
+{
+    struct linger l = {.l_onoff = 1, .l_linger = 0};
+    if (c->fd >= 0)
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
+}
+
+void conn_end_sending(struct conn *c)
+{
+    if (c->ops && c->ops->end)
+        c->ops->end(c);
+    if (c->fd >= 0)
+        shutdown(c->fd, SHUT_WR);
 }
 
 void conn_close(struct conn *c, bool reset)
@@ -127,8 +139,6 @@ enum io conn_read(struct conn *c)
     uint32_t space = buf_space(&c->in);
     if (space == 0)
         return IO_FULL;
-    if (c->read_max && space > c->read_max)
-        space = c->read_max;
     enum io io = conn_recv(c, &c->in, space);
     if (io == IO_OK)
         return IO_OK;

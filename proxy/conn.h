@@ -42,6 +42,7 @@ struct conn_ops {
     enum io (*read)(struct conn *c);                    /* as conn_read */
     enum io (*write)(struct conn *c, struct str *span); /* as conn_write */
     void (*close)(struct conn *c, bool reset);          /* its part of conn_close, first of all */
+    void (*end)(struct conn *c); /* its part of conn_end_sending; NULL: none */
     /* A stream: it carries one message each way, and ends it by itself. A message needs no chunks,
      * its end is said by conn->last, and trailers go apart. */
     bool stream;
@@ -49,10 +50,9 @@ struct conn_ops {
 
 struct conn {
     uint32_t magic;
-    int fd;            /* -1 once closed, and for a stream */
-    bool open;         /* conn_close was not called yet */
-    bool last;         /* a stream: what is handed over now is followed by nothing but trailers */
-    uint32_t read_max; /* most bytes that one recv asks for; 0: as much as there is room */
+    int fd;    /* -1 once closed, and for a stream */
+    bool open; /* conn_close was not called yet */
+    bool last; /* a stream: what is handed over now is followed by nothing but trailers */
     struct worker *w;
     const struct conn_ops *ops; /* NULL: the plain socket */
     void *transport;            /* of ops */
@@ -78,6 +78,11 @@ void conn_open_stream(struct conn *c, struct worker *w, uint32_t magic, const st
     void *transport, void (*on_ready)(struct conn *c));
 /* Closes the socket, gives the buffers back. Once. reset: with RST instead of FIN. */
 void conn_close(struct conn *c, bool reset);
+/* A later conn_close goes with RST, whoever calls it. Nothing for a stream. */
+void conn_close_by_reset(const struct conn *c);
+/* Nothing more will be sent: FIN, behind the close_notify of TLS. A stream has ended with its last
+ * frame. */
+void conn_end_sending(struct conn *c);
 static inline bool conn_is_stream(const struct conn *c)
 {
     return c->ops && c->ops->stream;

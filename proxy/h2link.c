@@ -470,7 +470,7 @@ static void strm_close(struct conn *c, bool reset)
     buf_drop(&s->trailers, &c->w->bufs);
 }
 
-const struct conn_ops h2strm_ops = {strm_read, strm_write, strm_close, true};
+const struct conn_ops h2strm_ops = {strm_read, strm_write, strm_close, NULL, true};
 
 void h2strm_open(struct h2strm *s, struct h2link *l, struct conn *conn, uint32_t magic,
     void (*on_ready)(struct conn *c))

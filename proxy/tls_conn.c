@@ -178,13 +178,11 @@ static enum io decrypt(struct tls_conn *t)
         uint32_t space = buf_space(&c->in);
         if (space == 0)
             break;
-        if (c->read_max && space > c->read_max)
-            space = c->read_max;
         t->starved = false;
         int n = SSL_read(t->ssl, buf_tail(&c->in), (int)space);
         if (n > 0) {
             c->in.end += (uint32_t)n;
-            if (((uint32_t)n < space && buf_len(&t->raw_in) == 0) || c->read_max)
+            if ((uint32_t)n < space && buf_len(&t->raw_in) == 0)
                 break;
             continue;
         }
@@ -306,7 +304,8 @@ static enum io tls_write(struct conn *c, struct str *span)
 
 /* ---- life ---- */
 
-void tls_conn_shut(struct conn *c)
+/* close_notify, once everything before it has left. */
+static void tls_end(struct conn *c)
 {
     struct tls_conn *t = tls_conn_of(c);
     if (!t->open || t->broken || buf_len(&t->raw_out) || buf_len(&c->out) ||
@@ -334,11 +333,11 @@ static void detach(struct tls_conn *t)
 static void tls_close(struct conn *c, bool reset)
 {
     if (!reset)
-        tls_conn_shut(c);
+        tls_end(c);
     detach(tls_conn_of(c));
 }
 
-static const struct conn_ops tls_ops = {tls_read, tls_write, tls_close, false};
+static const struct conn_ops tls_ops = {tls_read, tls_write, tls_close, tls_end, false};
 
 static struct tls_conn *new_conn(struct conn *c)
 {

@@ -40,8 +40,6 @@ int tls_conn_connect(struct conn *c, SSL *ssl);
 enum io tls_conn_handshake(struct conn *c, enum tls_failure *why, struct err *text);
 /* After TLS_FAIL_HTTP: a plain connection again, nothing of which was read. */
 void tls_conn_forget(struct conn *c);
-/* Nothing more will be sent: close_notify. The socket is the caller's to shut. */
-void tls_conn_shut(struct conn *c);
 
 bool tls_conn_is(const struct conn *c);
 /* After the handshake. */

@@ -3,9 +3,7 @@
 #include "lib/wire/upgrade.h"
 #include "proxy/h2link.h"
 #include "proxy/heads.h"
-#include "proxy/tls_conn.h"
 #include "proxy/worker.h"
-#include <sys/socket.h>
 
 #define PATH_KEPT 2048u /* bytes of a path that the access log shows */
 
@@ -221,24 +219,6 @@ enum step tunnel_switched(struct request *r)
 
 /* ---- the flows ---- */
 
-/* A stream of HTTP/2 has ended with its last frame. */
-static void end_sending(struct conn *c)
-{
-    if (c->fd < 0)
-        return;
-    if (tls_conn_is(c))
-        tls_conn_shut(c);
-    shutdown(c->fd, SHUT_WR);
-}
-
-/* What is closed next goes with a reset, so that the peer does not take it for an end. */
-static void end_by_reset(const struct conn *c)
-{
-    struct linger l = {.l_onoff = 1, .l_linger = 0};
-    if (c->fd >= 0)
-        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
-}
-
 static enum step broken(struct request *r, enum tunnel_end why, enum client_close reason)
 {
     r->tunnel_end = (uint8_t)why;
@@ -276,7 +256,7 @@ static bool pass(struct request *r, struct flow *f, bool *lost, enum step *ret_n
     case FLOW_WAIT:
         return true;
     case FLOW_DONE:
-        end_sending(to);
+        conn_end_sending(to);
         return true;
     case FLOW_TO_ERROR: /* what comes the other way may still be whole: read it to its end */
         *lost = to->readable = true;
@@ -333,7 +313,7 @@ void tunnel_abandon(struct request *r)
 {
     if (!r->in_tunnel || !r->pconn || r->clean)
         return;
-    end_by_reset(&r->pconn->conn);
+    conn_close_by_reset(&r->pconn->conn);
 }
 
 void tunnel_release(struct request *r)
