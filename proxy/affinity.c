@@ -1,4 +1,5 @@
 #include "proxy/affinity.h"
+#include "lib/base/parse.h"
 #include "proxy/request.h"
 #include "proxy/worker.h"
 #include <stdio.h>
@@ -38,13 +39,10 @@ struct str affinity_find(const struct field *fields, unsigned n, struct str name
 
 static void by_cookie(struct request *r, struct str name)
 {
-    static const char digits[] = "0123456789abcdef";
     struct affinity_pick *a = &r->affinity;
     struct str value = affinity_find(r->fields, r->head.nfields, name);
     if (value.n == 0) {
-        uint64_t random = worker_random(r->w);
-        for (unsigned i = 0; i < AFFINITY_VALUE; i++, random >>= 4)
-            a->value[i] = digits[random & 15];
+        format_hex64(worker_random(r->w), a->value);
         a->cookie = name;
         r->is_private = true; /* a cache would hand the cookie to others */
         value = str_of(a->value, AFFINITY_VALUE);

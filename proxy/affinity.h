@@ -12,7 +12,7 @@
 
 struct request;
 
-#define AFFINITY_VALUE 16 /* digits */
+#define AFFINITY_VALUE 16 /* digits, of format_hex64 */
 
 struct affinity_pick {
     uint64_t key;

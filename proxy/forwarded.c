@@ -1,11 +1,12 @@
 #include "proxy/forwarded.h"
+#include "lib/base/parse.h"
 #include "proxy/worker.h"
 
-#define ID_MAX  128
-#define BIT(id) (UINT64_C(1) << (id))
+#define ID_MAX 128
 #define HEARSAY                                                                                    \
-    (BIT(FIELD_X_FORWARDED_FOR) | BIT(FIELD_X_FORWARDED_PROTO) | BIT(FIELD_X_FORWARDED_HOST) |     \
-        BIT(FIELD_X_FORWARDED_PORT) | BIT(FIELD_FORWARDED))
+    (FIELD_BIT(FIELD_X_FORWARDED_FOR) | FIELD_BIT(FIELD_X_FORWARDED_PROTO) |                       \
+        FIELD_BIT(FIELD_X_FORWARDED_HOST) | FIELD_BIT(FIELD_X_FORWARDED_PORT) |                    \
+        FIELD_BIT(FIELD_FORWARDED))
 
 static bool came(const struct request *r, enum field_id id)
 {
@@ -29,12 +30,8 @@ static bool id_valid(struct str id)
 
 static struct str made_id(struct request *r)
 {
-    static const char digits[] = "0123456789abcdef";
-    for (unsigned i = 0; i < sizeof r->made_id; i += 16) {
-        uint64_t v = worker_random(r->w);
-        for (unsigned k = 0; k < 16; k++, v >>= 4)
-            r->made_id[i + k] = digits[v & 15];
-    }
+    for (unsigned i = 0; i < sizeof r->made_id; i += 16)
+        format_hex64(worker_random(r->w), r->made_id + i);
     return str_of(r->made_id, sizeof r->made_id);
 }
 
@@ -112,9 +109,9 @@ static void put_list(const struct request *r, struct out *o, enum field_id id)
 uint64_t forwarded_kept_back(const struct request *r)
 {
     if (!r->ask.trusted)
-        return HEARSAY | (r->request_id.p == r->made_id ? BIT(FIELD_X_REQUEST_ID) : 0);
+        return HEARSAY | (r->request_id.p == r->made_id ? FIELD_BIT(FIELD_X_REQUEST_ID) : 0);
     bool appends = r->client->peer_kind != ADDR_UNIX;
-    return appends ? BIT(FIELD_X_FORWARDED_FOR) | BIT(FIELD_FORWARDED) : 0;
+    return appends ? FIELD_BIT(FIELD_X_FORWARDED_FOR) | FIELD_BIT(FIELD_FORWARDED) : 0;
 }
 
 static void append(const struct request *r, struct out *o)

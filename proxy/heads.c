@@ -64,13 +64,6 @@ static void put_fields(struct out *o, const struct field *f, unsigned n, uint64_
 
 /* ---- trace context ---- */
 
-static void hex64(char *to, uint64_t v)
-{
-    static const char digits[] = "0123456789abcdef";
-    for (int i = 15; i >= 0; i--, v >>= 4)
-        to[i] = digits[v & 15];
-}
-
 void heads_trace(struct request *r)
 {
     struct str id = {0};
@@ -87,8 +80,8 @@ void heads_trace(struct request *r)
         if (r->fields[i].id == FIELD_TRACEPARENT || r->fields[i].id == FIELD_TRACESTATE)
             r->fields[i].flags |= FIELD_DROP;
     r->trace_made = true;
-    hex64(r->trace_id, worker_random(r->w) | 1);
-    hex64(r->trace_id + 16, worker_random(r->w) | 1);
+    format_hex64(worker_random(r->w) | 1, r->trace_id);
+    format_hex64(worker_random(r->w) | 1, r->trace_id + 16);
 }
 
 /* ---- the request ---- */
@@ -157,7 +150,7 @@ static void put_trace(const struct request *r, struct out *o)
     char span[16];
     if (!r->trace_made)
         return;
-    hex64(span, worker_random(r->w) | 1);
+    format_hex64(worker_random(r->w) | 1, span);
     PUT(o, "traceparent: 00-");
     put(o, r->trace_id, TRACE_ID_LEN);
     PUT(o, "-");
@@ -165,16 +158,14 @@ static void put_trace(const struct request *r, struct out *o)
     PUT(o, "-00\r\n");
 }
 
-#define BIT(id) (UINT64_C(1) << (id))
-_Static_assert(FIELD_ID_COUNT <= 64, "field numbers fit a bit set");
-
 /* Fields that are not passed on as they came: most of them we write ourselves. */
 static uint64_t request_fields_kept_back(const struct request *r)
 {
-    uint64_t back = BIT(FIELD_HOST) | BIT(FIELD_CONTENT_LENGTH) | BIT(FIELD_TRANSFER_ENCODING) |
-                    BIT(FIELD_BAGGAGE); /* written by put_context */
+    uint64_t back = FIELD_BIT(FIELD_HOST) | FIELD_BIT(FIELD_CONTENT_LENGTH) |
+                    FIELD_BIT(FIELD_TRANSFER_ENCODING) |
+                    FIELD_BIT(FIELD_BAGGAGE); /* written by put_context */
     if (!r->head.expect_continue)
-        back |= BIT(FIELD_EXPECT);
+        back |= FIELD_BIT(FIELD_EXPECT);
     return back | forwarded_kept_back(r);
 }
 
@@ -228,9 +219,9 @@ void heads_put_status(struct out *o, unsigned status, struct str reason)
 
 static void put_reply_fields(const struct request *r, struct out *o)
 {
-    uint64_t back = BIT(FIELD_CONTENT_LENGTH) | BIT(FIELD_TRANSFER_ENCODING);
+    uint64_t back = FIELD_BIT(FIELD_CONTENT_LENGTH) | FIELD_BIT(FIELD_TRANSFER_ENCODING);
     if (!r->ask.trusted)
-        back |= ~(BIT(FIELD_X_OFFSHOOT_CONTEXT) - 1); /* that and all after it */
+        back |= ~(FIELD_BIT(FIELD_X_OFFSHOOT_CONTEXT) - 1); /* that and all after it */
     put_fields(o, r->reply_fields, r->reply.nfields, back);
 }
 

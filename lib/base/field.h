@@ -47,6 +47,10 @@ enum field_id {
     FIELD_ID_COUNT
 };
 
+/* Sets of field numbers. */
+#define FIELD_BIT(id) (UINT64_C(1) << (id))
+_Static_assert(FIELD_ID_COUNT <= 64, "field numbers fit a bit set");
+
 enum field_flag {
     FIELD_HOP = 1,  /* hop-by-hop: never forwarded */
     FIELD_DROP = 2, /* the proxy decided not to forward it */

@@ -144,6 +144,13 @@ int parse_duration_ms(struct str s, uint64_t *ret_ms)
         s, durations, sizeof(durations) / sizeof(durations[0]), DURATION_MAX_MS, ret_ms);
 }
 
+void format_hex64(uint64_t v, char out[16])
+{
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 15; i >= 0; i--, v >>= 4)
+        out[i] = digits[v & 15];
+}
+
 size_t format_duration_ms(uint64_t ms, char *out)
 {
     const struct unit *u = durations;

@@ -17,6 +17,8 @@ int parse_i64(struct str s, int64_t *ret);
 int parse_base36(struct str s, uint64_t *ret);
 /* Writes base 36 into out (at least 13 bytes, no NUL); returns the length. */
 size_t format_base36(uint64_t v, char *out);
+/* All sixteen lower-case hex digits; no NUL. */
+void format_hex64(uint64_t v, char out[16]);
 /* "250ms" "15s" "5m" "4h" "7d" or a bare "0"; result in milliseconds, at most 10 years. */
 int parse_duration_ms(struct str s, uint64_t *ret_ms);
 /* Shortest text that parse_duration_ms reads back. out: at least 24 bytes, NUL-terminated. */

@@ -10,9 +10,6 @@
 #include "lib/graph/gateway.h"
 #include "lib/graph/keyring.h"
 
-#define BIT(id) (UINT64_C(1) << (id))
-_Static_assert(FIELD_ID_COUNT <= 64, "a bit of pick.seen for every field number");
-
 const char *context_rule_word(enum context_rule r)
 {
     static const char *const words[] = {"", "explicit", "selector", "default"};
@@ -175,10 +172,10 @@ static void take_default(struct context *out, const struct gateway *g)
 void context_pick(struct context *ret, const struct carried *from)
 {
     /* Fields that mean something to us. */
-    const uint64_t ours = BIT(FIELD_BAGGAGE) | BIT(FIELD_X_OFFSHOOT_CONTEXT) |
-                          BIT(FIELD_UBERCTX_OFFSHOOT) | BIT(FIELD_OT_BAGGAGE_OFFSHOOT) |
-                          BIT(FIELD_X_OFFSHOOT_EXPLAIN) | BIT(FIELD_X_OFFSHOOT_ERROR) |
-                          BIT(FIELD_X_OFFSHOOT_ROUTE) | BIT(FIELD_X_OFFSHOOT_OTHER);
+    const uint64_t ours = FIELD_BIT(FIELD_BAGGAGE) | FIELD_BIT(FIELD_X_OFFSHOOT_CONTEXT) |
+                          FIELD_BIT(FIELD_UBERCTX_OFFSHOOT) | FIELD_BIT(FIELD_OT_BAGGAGE_OFFSHOOT) |
+                          FIELD_BIT(FIELD_X_OFFSHOOT_EXPLAIN) | FIELD_BIT(FIELD_X_OFFSHOOT_ERROR) |
+                          FIELD_BIT(FIELD_X_OFFSHOOT_ROUTE) | FIELD_BIT(FIELD_X_OFFSHOOT_OTHER);
     const struct gateway *g = from->gateway;
     struct pick p = {.out = ret,
         .fields = from->fields,
@@ -194,7 +191,7 @@ void context_pick(struct context *ret, const struct carried *from)
     *ret = (struct context){.selector = -1};
 
     for (struct field *f = p.fields, *end = f + p.nfields; f < end; f++) {
-        uint64_t bit = BIT(f->id);
+        uint64_t bit = FIELD_BIT(f->id);
         p.seen |= bit;
         if (bit & ours)
             pick_field(&p, f);

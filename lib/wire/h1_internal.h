@@ -89,13 +89,11 @@ enum h1_status h1_fail(struct h1_parser *p, enum h1_error e);
  * flags), lowers the name. H1_E_OBS_FOLD, H1_E_FIELD_NAME. */
 enum h1_error h1_field_parse(struct field *f, char *line, size_t len, size_t room);
 /* Names that h1_field_meaning knows, a bit for each number. */
-#define H1_BIT(id) (UINT64_C(1) << (id))
-_Static_assert(FIELD_ID_COUNT <= 64, "field numbers fit a bit set");
 #define H1_MEANING_IDS                                                                             \
-    (H1_BIT(FIELD_HOST) | H1_BIT(FIELD_CONNECTION) | H1_BIT(FIELD_CONTENT_LENGTH) |                \
-        H1_BIT(FIELD_TRANSFER_ENCODING) | H1_BIT(FIELD_TE) | H1_BIT(FIELD_UPGRADE) |               \
-        H1_BIT(FIELD_KEEP_ALIVE) | H1_BIT(FIELD_PROXY_CONNECTION) | H1_BIT(FIELD_EXPECT) |         \
-        H1_BIT(FIELD_HTTP2_SETTINGS))
+    (FIELD_BIT(FIELD_HOST) | FIELD_BIT(FIELD_CONNECTION) | FIELD_BIT(FIELD_CONTENT_LENGTH) |       \
+        FIELD_BIT(FIELD_TRANSFER_ENCODING) | FIELD_BIT(FIELD_TE) | FIELD_BIT(FIELD_UPGRADE) |      \
+        FIELD_BIT(FIELD_KEEP_ALIVE) | FIELD_BIT(FIELD_PROXY_CONNECTION) |                          \
+        FIELD_BIT(FIELD_EXPECT) | FIELD_BIT(FIELD_HTTP2_SETTINGS))
 /* What a known field says for the message: into p->seen, p->length, f->flags. */
 enum h1_error h1_field_meaning(struct h1_parser *p, const char *data, struct field *f);
 /* The next element of a comma list, without its white space; empty ones are passed over

@@ -424,9 +424,10 @@ static void content_length(struct h2_text *t, struct str value)
 }
 
 #define SPECIAL_IDS                                                                                \
-    (H1_BIT(FIELD_CONNECTION) | H1_BIT(FIELD_KEEP_ALIVE) | H1_BIT(FIELD_PROXY_CONNECTION) |        \
-        H1_BIT(FIELD_TRANSFER_ENCODING) | H1_BIT(FIELD_UPGRADE) | H1_BIT(FIELD_TE) |               \
-        H1_BIT(FIELD_HOST) | H1_BIT(FIELD_COOKIE) | H1_BIT(FIELD_CONTENT_LENGTH))
+    (FIELD_BIT(FIELD_CONNECTION) | FIELD_BIT(FIELD_KEEP_ALIVE) |                                   \
+        FIELD_BIT(FIELD_PROXY_CONNECTION) | FIELD_BIT(FIELD_TRANSFER_ENCODING) |                   \
+        FIELD_BIT(FIELD_UPGRADE) | FIELD_BIT(FIELD_TE) | FIELD_BIT(FIELD_HOST) |                   \
+        FIELD_BIT(FIELD_COOKIE) | FIELD_BIT(FIELD_CONTENT_LENGTH))
 
 /* The known fields that are more than a line. True when the field was dealt with. */
 static bool special(struct h2_text *t, enum field_id id, struct str name, struct str value)

@@ -15,12 +15,13 @@ struct list_out {
 };
 
 #define SECRET_IDS                                                                                 \
-    (H1_BIT(FIELD_COOKIE) | H1_BIT(FIELD_BAGGAGE) | H1_BIT(FIELD_TRACEPARENT) |                    \
-        H1_BIT(FIELD_X_OFFSHOOT_CONTEXT) | H1_BIT(FIELD_UBERCTX_OFFSHOOT) |                        \
-        H1_BIT(FIELD_OT_BAGGAGE_OFFSHOOT))
+    (FIELD_BIT(FIELD_COOKIE) | FIELD_BIT(FIELD_BAGGAGE) | FIELD_BIT(FIELD_TRACEPARENT) |           \
+        FIELD_BIT(FIELD_X_OFFSHOOT_CONTEXT) | FIELD_BIT(FIELD_UBERCTX_OFFSHOOT) |                  \
+        FIELD_BIT(FIELD_OT_BAGGAGE_OFFSHOOT))
 #define DROPPED_IDS                                                                                \
-    (H1_BIT(FIELD_CONNECTION) | H1_BIT(FIELD_KEEP_ALIVE) | H1_BIT(FIELD_PROXY_CONNECTION) |        \
-        H1_BIT(FIELD_TRANSFER_ENCODING) | H1_BIT(FIELD_HTTP2_SETTINGS))
+    (FIELD_BIT(FIELD_CONNECTION) | FIELD_BIT(FIELD_KEEP_ALIVE) |                                   \
+        FIELD_BIT(FIELD_PROXY_CONNECTION) | FIELD_BIT(FIELD_TRANSFER_ENCODING) |                   \
+        FIELD_BIT(FIELD_HTTP2_SETTINGS))
 
 /* Values that nobody may guess by watching sizes, or that never come twice. */
 static bool secret(const struct field *f)

@@ -297,10 +297,23 @@ static void utf8_says_where_it_breaks(void **state)
     check_utf8(STR("b\xf0\x9f\x8c"), false);
 }
 
+static void hex_digits_are_sixteen(void **state)
+{
+    char out[16];
+    (void)state;
+    format_hex64(0, out);
+    assert_str(str_of(out, 16), "0000000000000000");
+    format_hex64(0x0123456789abcdefu, out);
+    assert_str(str_of(out, 16), "0123456789abcdef");
+    format_hex64(UINT64_MAX, out);
+    assert_str(str_of(out, 16), "ffffffffffffffff");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(u64_takes_plain_decimals),
+        cmocka_unit_test(hex_digits_are_sixteen),
         cmocka_unit_test(u32_keeps_its_bounds),
         cmocka_unit_test(i64_takes_both_ends),
         cmocka_unit_test(base36_round_trips),
