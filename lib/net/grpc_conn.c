@@ -8,6 +8,7 @@
  * his connection gone when the function returns. */
 #include "lib/base/mem.h"
 #include "lib/net/grpc_impl.h"
+#include "lib/net/tls.h"
 #include <assert.h>
 #include <errno.h>
 #include <event2/buffer.h>
@@ -192,7 +193,7 @@ static void on_write(struct bufferevent *bev, void *arg)
 static void become_secure(struct grpc_conn *c)
 {
     struct err e = {0};
-    if (c->ssl && !grpc_tls_speaks_h2(c->ssl)) {
+    if (c->ssl && !tls_speaks_h2(c->ssl)) {
         grpc_conn_fail(c, GRPC_GONE_TLS, "the peer does not offer HTTP/2 in TLS (ALPN 'h2')");
         return;
     }

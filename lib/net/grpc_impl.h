@@ -77,7 +77,6 @@ SSL *grpc_tls_open(const struct grpc_tls *t, const char *name, struct err *e);
 bool grpc_tls_is_server(const struct grpc_tls *t);
 /* Says why a handshake failed, or a connection broke; code: OpenSSL's, or 0. */
 void grpc_tls_why(const SSL *ssl, unsigned long code, struct err *e);
-bool grpc_tls_speaks_h2(const SSL *ssl);
 /* Fills in the names. 0 or -ENOMEM. */
 int grpc_peer_learn(struct grpc_peer *p, const SSL *ssl);
 void grpc_peer_release(struct grpc_peer *p);

@@ -63,16 +63,6 @@ static int load_ca(SSL_CTX *ctx, const char *path, bool server, struct err *e)
     return 0;
 }
 
-/* Instead of asking at the terminal. */
-static int no_password(char *buf, int size, int writing, void *arg)
-{
-    (void)writing;
-    (void)arg;
-    if (size > 0)
-        buf[0] = '\0';
-    return -1;
-}
-
 /* Of the file that is read, not of a path that may change in between. */
 static int check_mode(int fd, const char *path, struct err *e)
 {
@@ -102,7 +92,7 @@ static EVP_PKEY *read_key(const char *path, struct err *e)
         err_set(e, -ENOMEM, "cannot read key '%s': out of memory", path);
         return NULL;
     }
-    EVP_PKEY *key = PEM_read_PrivateKey(f, NULL, no_password, NULL);
+    EVP_PKEY *key = PEM_read_PrivateKey(f, NULL, tls_no_password, NULL);
     fclose(f);
     if (!key)
         err_set(e, -EINVAL, "cannot use key '%s': it is not a PEM key without a password", path);
@@ -238,14 +228,6 @@ SSL *grpc_tls_open(const struct grpc_tls *t, const char *name, struct err *e)
         return NULL;
     }
     return ssl;
-}
-
-bool grpc_tls_speaks_h2(const SSL *ssl)
-{
-    const unsigned char *p;
-    unsigned n;
-    SSL_get0_alpn_selected(ssl, &p, &n);
-    return n == 2 && memcmp(p, "h2", 2) == 0;
 }
 
 /* A certificate of the other side that did not please. */
