@@ -15,6 +15,12 @@ const char *tls_reason(void)
     return text ? text : "not in PEM form";
 }
 
+bool tls_pem_ended(void)
+{
+    unsigned long code = ERR_peek_last_error();
+    return ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
+}
+
 int tls_no_password(char *buf, int size, int writing, void *arg)
 {
     (void)writing;
@@ -55,9 +61,7 @@ static int read_chain(BIO *b, const struct tls_pair *p, struct tls_identity *ret
         X509_free(x);
         if (!pushed)
             return err_set(e, -ENOMEM, "out of memory for certificate '%s'", p->cert_path);
-        unsigned long code = ERR_peek_last_error();
-        bool end = ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
-        if (end) {
+        if (tls_pem_ended()) {
             ERR_clear_error();
             return 0;
         }

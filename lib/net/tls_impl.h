@@ -31,6 +31,8 @@ struct tls_files {
 
 /* What OpenSSL said first, without its numbers; the queue is empty afterwards. */
 const char *tls_reason(void);
+/* After a failed reading of PEM: because there was nothing more, not for what there was. */
+bool tls_pem_ended(void);
 /* Instead of asking at the terminal. */
 int tls_no_password(char *buf, int size, int writing, void *arg);
 

@@ -129,9 +129,7 @@ static int load_ca(struct tls_server *s, const struct tls_files *f, struct err *
         X509_free(x);
         n++;
     }
-    unsigned long code = ERR_peek_last_error();
-    bool end = ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
-    if (rc == 0 && (n == 0 || !end))
+    if (rc == 0 && (n == 0 || !tls_pem_ended()))
         rc = err_set(e, -EINVAL, "cannot use CA certificate '%s': %s", f->ca_path, tls_reason());
     ERR_clear_error();
     BIO_free(b);
