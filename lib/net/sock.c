@@ -84,35 +84,37 @@ static int bind_unix(int fd, const struct sockaddr_storage *ss, socklen_t len, u
     return rc;
 }
 
-int sock_listen(const struct addr *a, bool reuseport, int backlog, unsigned mode, struct err *e)
+/* A bound socket, or negative errno. */
+static int bound(const struct addr *a, bool reuseport, unsigned mode)
 {
     struct sockaddr_storage ss;
     socklen_t len = 0;
     int fd = open_socket(a, &ss, &len);
     if (fd < 0)
-        return fail(a, fd, "listen on", e);
+        return fd;
     int rc =
         a->kind == ADDR_UNIX ? bind_unix(fd, &ss, len, mode) : bind_tcp(fd, &ss, len, reuseport);
-    if (!rc && listen(fd, backlog) < 0)
-        rc = -errno;
-    if (rc) {
-        close(fd);
-        return fail(a, rc, "listen on", e);
-    }
-    return fd;
+    if (!rc)
+        return fd;
+    close(fd);
+    return rc;
 }
 
-int sock_bind(const struct addr *a, struct err *e)
+int sock_listen(const struct addr *a, bool reuseport, int backlog, unsigned mode, struct err *e)
 {
-    struct sockaddr_storage ss;
-    socklen_t len = 0;
-    int fd = a->kind == ADDR_UNIX ? -EAFNOSUPPORT : open_socket(a, &ss, &len);
-    int rc = fd < 0 ? fd : bind_tcp(fd, &ss, len, true);
-    if (rc == 0)
+    int fd = bound(a, reuseport, mode);
+    int rc = fd < 0 ? fd : sock_start(fd, backlog);
+    if (!rc)
         return fd;
     if (fd >= 0)
         close(fd);
     return fail(a, rc, "listen on", e);
+}
+
+int sock_bind(const struct addr *a, struct err *e)
+{
+    int fd = a->kind == ADDR_UNIX ? -EAFNOSUPPORT : bound(a, true, 0);
+    return fd < 0 ? fail(a, fd, "listen on", e) : fd;
 }
 
 int sock_start(int fd, int backlog)
