@@ -27,29 +27,18 @@ static int load_ca(SSL_CTX *ctx, const char *ca, struct err *e)
 }
 
 /* What we show to providers that ask. */
-static int load_own(
-    SSL_CTX *ctx, const char *cert, const char *key, const struct tls_rules *rules, struct err *e)
+static int load_own(SSL_CTX *ctx, const char *cert, const char *key, struct err *e)
 {
-    struct tls_want want = {.nsources = 1};
-    struct str source;
-    size_t n = strlen(cert) + strlen(key) + 2;
-    char *text = mem_alloc(n);
-    if (!text)
-        return err_set(e, -ENOMEM, "out of memory for TLS");
-    snprintf(text, n, "%s+%s", cert, key);
-    source = str_c(text);
-    want.sources = &source;
-    struct tls_files *f = tls_files_read(&want, rules, e);
-    mem_free(text);
-    if (!f)
-        return e ? e->code : -EINVAL;
-    struct tls_identity i;
-    int rc = tls_identity_parse(&f->pair[0], &i, e);
+    struct tls_pair p;
+    struct tls_identity i = {0};
+    int rc = tls_pair_read(&p, cert, key, e);
+    if (rc)
+        return rc;
+    rc = tls_identity_parse(&p, &i, e);
     if (rc == 0 && SSL_CTX_use_cert_and_key(ctx, i.leaf, i.key, i.chain, 1) != 1)
         rc = err_set(e, -EINVAL, "cannot use certificate '%s': %s", cert, tls_reason());
-    if (rc == 0 || i.leaf)
-        tls_identity_release(&i);
-    tls_files_free(f);
+    tls_identity_release(&i);
+    tls_pair_release(&p);
     return rc;
 }
 
@@ -63,7 +52,7 @@ static int set_up(SSL_CTX *ctx, const char *ca, const char *cert, const char *ke
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     int rc = load_ca(ctx, ca, e);
-    return rc || !cert ? rc : load_own(ctx, cert, key, rules, e);
+    return rc || !cert ? rc : load_own(ctx, cert, key, e);
 }
 
 struct tls_client *tls_client_new(

@@ -111,7 +111,7 @@ static int watch_path(struct tls_files *f, const char *path, struct err *e)
     return 0;
 }
 
-static void pair_release(struct tls_pair *p)
+void tls_pair_release(struct tls_pair *p)
 {
     wipe(p->cert, p->cert_n); /* may hold the key too */
     wipe(p->key, p->key_n);
@@ -161,32 +161,50 @@ static int learn(struct tls_pair *p, struct err *e)
     return p->names ? 0 : no_memory(e);
 }
 
-/* key_path NULL: in the same file. */
-static int add_pair(struct tls_files *f, const char *cert_path, const char *key_path, struct err *e)
+int tls_pair_read(struct tls_pair *ret, const char *cert_path, const char *key_path, struct err *e)
 {
-    struct tls_pair p = {0};
+    const char *key = key_path ? key_path : cert_path;
+    *ret = (struct tls_pair){0};
+    ret->cert_path = mem_dup(cert_path, strlen(cert_path));
+    ret->key_path = mem_dup(key, strlen(key));
+    int rc = ret->cert_path && ret->key_path ? 0 : no_memory(e);
+    rc = rc ? rc : read_file("certificate", cert_path, &ret->cert, &ret->cert_n, e);
+    if (rc == 0 && key_path)
+        rc = read_file("key", key_path, &ret->key, &ret->key_n, e);
+    if (rc)
+        tls_pair_release(ret);
+    return rc;
+}
+
+static int make_room(struct tls_files *f, const char *cert_path, struct err *e)
+{
     void *all = f->pair;
     if (f->n == f->max)
         return err_set(e, -E2BIG, "certificate '%s' is one more than limits.certificates (%zu)",
             cert_path, f->max);
-    int rc = grow(&all, f->n, &f->room, sizeof p);
+    int rc = grow(&all, f->n, &f->room, sizeof *f->pair);
     f->pair = all;
+    return rc ? no_memory(e) : 0;
+}
+
+/* Takes p; there is room. */
+static int add_read(struct tls_files *f, struct tls_pair *p, struct err *e)
+{
+    int rc = learn(p, e);
     if (rc)
-        return no_memory(e);
-    const char *key = key_path ? key_path : cert_path;
-    p.cert_path = mem_dup(cert_path, strlen(cert_path));
-    p.key_path = mem_dup(key, strlen(key));
-    rc = p.cert_path && p.key_path ? 0 : no_memory(e);
-    rc = rc ? rc : read_file("certificate", cert_path, &p.cert, &p.cert_n, e);
-    if (rc == 0 && key_path)
-        rc = read_file("key", key_path, &p.key, &p.key_n, e);
-    rc = rc ? rc : learn(&p, e);
-    if (rc) {
-        pair_release(&p);
-        return rc;
-    }
-    f->pair[f->n++] = p;
-    return 0;
+        tls_pair_release(p);
+    else
+        f->pair[f->n++] = *p;
+    return rc;
+}
+
+/* key_path NULL: in the same file. */
+static int add_pair(struct tls_files *f, const char *cert_path, const char *key_path, struct err *e)
+{
+    struct tls_pair p;
+    int rc = make_room(f, cert_path, e);
+    rc = rc ? rc : tls_pair_read(&p, cert_path, key_path, e);
+    return rc ? rc : add_read(f, &p, e);
 }
 
 /* ---- folders ---- */
@@ -195,6 +213,21 @@ static bool is_file(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+static int add_if_whole(struct tls_files *f, const char *path, struct err *e)
+{
+    struct tls_pair p;
+    int rc = tls_pair_read(&p, path, NULL, e);
+    if (rc)
+        return rc;
+    bool whole = has_key(p.cert, p.cert_n);
+    rc = whole ? make_room(f, path, e) : 0;
+    if (rc == 0 && whole)
+        return add_read(f, &p, e);
+    f->skipped += !whole;
+    tls_pair_release(&p);
+    return rc;
 }
 
 /* NAME.pem or NAME.crt; the key beside it, or inside. */
@@ -210,17 +243,7 @@ static int add_entry(struct tls_files *f, const char *dir, const char *name, str
         return 0;
     if (is_file(key))
         return add_pair(f, cert, key, e);
-    char *bytes = NULL;
-    size_t size = 0;
-    int rc = read_file("certificate", cert, &bytes, &size, e);
-    if (rc)
-        return rc;
-    bool whole = has_key(bytes, size);
-    wipe(bytes, size);
-    if (whole)
-        return add_pair(f, cert, NULL, e);
-    f->skipped++;
-    return 0;
+    return add_if_whole(f, cert, e);
 }
 
 static int wanted(const struct dirent *d)
@@ -315,7 +338,7 @@ void tls_files_free(struct tls_files *f)
     if (!f)
         return;
     for (size_t i = 0; i < f->n; i++)
-        pair_release(&f->pair[i]);
+        tls_pair_release(&f->pair[i]);
     for (size_t i = 0; i < f->npaths; i++)
         mem_free(f->paths[i]);
     mem_free(f->pair);

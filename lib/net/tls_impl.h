@@ -29,6 +29,11 @@ struct tls_files {
     struct str alpn;
 };
 
+/* Reads both files whole; key_path NULL: the key is in cert_path too. 0, or negative errno with e:
+ * then there is nothing to release. */
+int tls_pair_read(struct tls_pair *ret, const char *cert_path, const char *key_path, struct err *e);
+void tls_pair_release(struct tls_pair *p);
+
 /* What OpenSSL said first, without its numbers; the queue is empty afterwards. */
 const char *tls_reason(void);
 /* After a failed reading of PEM: because there was nothing more, not for what there was. */
