@@ -140,14 +140,23 @@ static bool sniff(struct client *c)
         c->phase = CLIENT_HTTP1;
         return true;
     }
-    if (differs || n == PREFACE.n) /* the session says what is wrong with it */
+    if (differs || n == PREFACE.n) { /* the session says what is wrong with it */
         client_h2_begin(c);
-    else {
-        client_head_started(c);
-        if (conn_may_read(&c->conn)) /* there may be an end behind it */
-            conn_resume_later(&c->conn);
+        return false;
     }
+    client_head_started(c);
+    if (conn_may_read(&c->conn)) /* there may be an end behind it */
+        conn_resume_later(&c->conn);
     return false;
+}
+
+/* False: closed, since memory is out. */
+static bool new_request(struct client *c)
+{
+    c->req = request_new(c);
+    if (!c->req)
+        client_close(c, CLIENT_CLOSE_NO_MEMORY, false);
+    return c->req;
 }
 
 /* Between requests: is there the beginning of one? */
@@ -185,11 +194,8 @@ static void start_request(struct client *c)
     }
     if (c->phase == CLIENT_NEW && !sniff(c))
         return;
-    c->req = request_new(c);
-    if (!c->req) {
-        client_close(c, CLIENT_CLOSE_NO_MEMORY, false);
+    if (!new_request(c))
         return;
-    }
     if (bad)
         request_run_bad(c->req, h2strm_bad(&c->conn));
     else
@@ -261,11 +267,8 @@ static void on_timer(struct timer *t)
     if (c->phase == CLIENT_NEW && c->conn.in.data) {
         /* As much of a preface as of a method: HTTP/1 says what is wrong with it. */
         c->phase = CLIENT_HTTP1;
-        c->req = request_new(c);
-        if (!c->req) {
-            client_close(c, CLIENT_CLOSE_NO_MEMORY, false);
+        if (!new_request(c))
             return;
-        }
     }
     if (c->req && c->req->step == STEP_HEAD) {
         uint64_t deadline = c->since_ms + w->set->timeout_head;

@@ -240,6 +240,21 @@ void request_abandon(struct request *r)
 
 /* ---- faults ---- */
 
+void request_provider_fault(struct request *r, enum provider_error why)
+{
+    counter_inc(&r->w->stats[STAT_PROVIDER_ERRORS + why]);
+    r->provider_fault = (uint8_t)(why + 1);
+}
+
+void request_spare_keep_alive(struct request *r)
+{
+    struct worker *w = r->w;
+    if (!w->overload.step || !r->keep || conn_is_stream(&r->client->conn))
+        return;
+    r->keep = false;
+    counter_inc(&w->stats[STAT_OVERLOAD_REFUSED + OVERLOAD_KEEP_ALIVE - 1]);
+}
+
 enum step request_refuse(struct request *r, enum refusal why)
 {
     counter_inc(&r->w->stats[STAT_REFUSALS + why]);
@@ -287,12 +302,16 @@ bool request_client_alive(struct request *r)
 
 /* ---- head ---- */
 
+static enum step refuse_head(struct request *r, bool large)
+{
+    r->client_fault = CLIENT_CLOSE_BAD_REQUEST + 1;
+    return request_refuse(r, large ? REFUSAL_TOO_LARGE : REFUSAL_BAD_REQUEST);
+}
+
 static enum step bad_request(struct request *r, enum h1_error e)
 {
     counter_inc(&r->w->stats[STAT_BAD_REQUESTS + e]);
-    r->client_fault = CLIENT_CLOSE_BAD_REQUEST + 1;
-    bool large = e == H1_E_HEAD_TOO_LARGE || e == H1_E_TOO_MANY_FIELDS;
-    return request_refuse(r, large ? REFUSAL_TOO_LARGE : REFUSAL_BAD_REQUEST);
+    return refuse_head(r, e == H1_E_HEAD_TOO_LARGE || e == H1_E_TOO_MANY_FIELDS);
 }
 
 /* Some views are of static text. */
@@ -356,16 +375,16 @@ void request_init_up(struct request *r)
     flow_init(&r->up, &r->head, &r->w->set->h1, r->head.framing, false);
     for (unsigned i = 0; r->head.te_trailers && i < r->head.nfields; i++)
         r->up.pass_trailers |= r->fields[i].id == FIELD_TRAILER;
+    if (r->answer.route.actions) /* the body is said again */
+        r->up.cap = r->answer.route.actions->max_body;
     r->up.declaring = r->fields;
     r->up.ndeclaring = r->head.nfields;
 }
 
 void request_run_bad(struct request *r, enum h2_error why)
 {
-    bool large = why == H2_E_TOO_LARGE || why == H2_E_TOO_MANY;
     r->bad_head = (uint8_t)why;
-    r->client_fault = CLIENT_CLOSE_BAD_REQUEST + 1;
-    r->step = (uint8_t)request_refuse(r, large ? REFUSAL_TOO_LARGE : REFUSAL_BAD_REQUEST);
+    r->step = (uint8_t)refuse_head(r, why == H2_E_TOO_LARGE || why == H2_E_TOO_MANY);
     request_run(r);
 }
 
@@ -605,10 +624,7 @@ static enum step step_own(struct request *r)
     if (!r->replied) {
         r->replied = true;
         discard_request(r);
-        if (r->w->overload.step && r->keep && !conn_is_stream(c)) {
-            r->keep = false;
-            counter_inc(&r->w->stats[STAT_OVERLOAD_REFUSED + OVERLOAD_KEEP_ALIVE - 1]);
-        }
+        request_spare_keep_alive(r);
         if (!r->up.decoded || r->client_fault || r->half_closed || r->w->draining)
             r->keep = false;
         c->last = true;

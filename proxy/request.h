@@ -155,7 +155,12 @@ void requests_release(struct worker *w);
  * a reset (the request and the client are then gone: false) and a half-close. */
 bool request_client_alive(struct request *r);
 
-/* Used by the step functions' files. Each makes the next step. */
+/* Used by the step functions' files. */
+/* The try at the provider failed so: counted, and told in the log and the refusal. */
+void request_provider_fault(struct request *r, enum provider_error why);
+/* The reply's head is about to be made: under overload the client connection ends behind it. */
+void request_spare_keep_alive(struct request *r);
+/* Each of these makes the next step. */
 enum step request_refuse(struct request *r, enum refusal why);
 /* Closes the connection; the next endpoint if retries allow, else the refusal `word`. */
 enum step request_try_failed(struct request *r, enum provider_error why, enum refusal word);

@@ -47,8 +47,6 @@ static enum step stale_retry(struct request *r)
     r->send_failed = false;
     r->keep = r->head.keep_alive && !r->client->refuse;
     request_init_up(r);
-    if (r->answer.route.actions)
-        r->up.cap = r->answer.route.actions->max_body;
     return next;
 }
 
@@ -105,14 +103,10 @@ static enum step final_reply(struct request *r)
     bool broken = conn_is_stream(p) && (empty ? h2strm_failed(p) : h2strm_malformed(p));
     if ((extra && empty) || broken) {
         enum provider_error why = extra && empty ? PROVIDER_EXTRA_BYTES : PROVIDER_CLOSED_IN_BODY;
-        counter_inc(&w->stats[STAT_PROVIDER_ERRORS + why]);
-        r->provider_fault = (uint8_t)(why + 1);
+        request_provider_fault(r, why);
         return request_refuse(r, REFUSAL_BAD_REPLY);
     }
-    if (w->overload.step && r->keep && !conn_is_stream(c)) {
-        r->keep = false;
-        counter_inc(&w->stats[STAT_OVERLOAD_REFUSED + OVERLOAD_KEEP_ALIVE - 1]);
-    }
+    request_spare_keep_alive(r);
     if (!r->up.decoded || r->half_closed || w->draining || r->tunnel)
         r->keep = false; /* C13: whoever answers early cannot know what becomes of the request */
     if (buf_hold(&c->out, &w->bufs) != 0)
@@ -193,8 +187,7 @@ static bool unsent(const struct request *r)
 static enum step reply_broken(struct request *r, enum provider_error why)
 {
     balance_failed(r);
-    counter_inc(&r->w->stats[STAT_PROVIDER_ERRORS + why]);
-    r->provider_fault = (uint8_t)(why + 1);
+    request_provider_fault(r, why);
     if (!unsent(r))
         return request_abort(r, CLIENT_CLOSE_PROVIDER);
     r->client->conn.out.start = r->client->conn.out.end = 0;

@@ -10,11 +10,16 @@
 #include <assert.h>
 #include <errno.h>
 
-void request_deadline(struct request *r, uint64_t deadline_ms)
+/* A gRPC call ends with its own deadline, whatever else would be waited for. */
+static uint64_t within_call(const struct request *r, uint64_t deadline_ms)
 {
     uint64_t call_ms = r->call_deadline_us / 1000 + 1;
-    if (r->call_deadline_us && call_ms < deadline_ms)
-        deadline_ms = call_ms;
+    return r->call_deadline_us && call_ms < deadline_ms ? call_ms : deadline_ms;
+}
+
+void request_deadline(struct request *r, uint64_t deadline_ms)
+{
+    deadline_ms = within_call(r, deadline_ms);
     r->deadline_ms = deadline_ms;
     /* A timer that is set for earlier finds the new deadline when it fires. */
     if (r->timer.deadline == 0 || r->timer.deadline > deadline_ms)
@@ -64,9 +69,6 @@ enum step request_step_name(struct request *r)
     case BALANCE_NO_NAME:
         return request_try_failed(r, PROVIDER_NAME, REFUSAL_CONNECT);
     case BALANCE_UNUSABLE:
-        if (r->tries > 0 &&
-            r->provider_fault) /* nothing else is left: the try's own fault is told */
-            return request_refuse(r, REFUSAL_CONNECT);
         r->retry_after_s = balance_retry_after(r);
         return request_refuse(r, REFUSAL_UNHEALTHY);
     case BALANCE_FORM:
@@ -119,8 +121,7 @@ static bool is_endpoints(enum provider_error why)
 
 enum step request_try_failed(struct request *r, enum provider_error why, enum refusal word)
 {
-    counter_inc(&r->w->stats[STAT_PROVIDER_ERRORS + why]);
-    r->provider_fault = (uint8_t)(why + 1);
+    request_provider_fault(r, why);
     if (is_endpoints(why))
         balance_failed(r);
     if (r->pconn)
@@ -356,25 +357,25 @@ static enum step call_timed_out(struct request *r)
     return request_refuse(r, REFUSAL_TIMEOUT);
 }
 
+/* While bytes flow, each one moves it; nobody tells the wheel. */
+static uint64_t due(const struct request *r, bool streaming)
+{
+    uint64_t last = r->up.stamp_us > r->down.stamp_us ? r->up.stamp_us : r->down.stamp_us;
+    if (r->step == STEP_TUNNEL)
+        return last / 1000 + r->tunnel_timeout_ms;
+    return within_call(r, streaming ? last / 1000 + r->stream_timeout_ms : r->deadline_ms);
+}
+
 void request_on_timer(struct timer *t)
 {
     struct request *r = list_entry(t, struct request, timer);
     assert(r->magic == REQUEST_MAGIC);
     struct worker *w = r->w;
-    /* While bodies flow, each byte moves the deadline; nobody tells the wheel. */
-    uint64_t last = r->up.stamp_us > r->down.stamp_us ? r->up.stamp_us : r->down.stamp_us;
     bool streaming = r->step == STEP_RELAY ||
                      (r->step == STEP_REPLY && !r->up.done && !r->send_failed && !r->is_call);
     uint64_t look_ms = UINT64_MAX;
     bool slow = streaming && minrate_look(r, &look_ms);
-    if (r->down.stamp_us > last)
-        last = r->down.stamp_us; /* what only the kernel saw */
-    uint64_t deadline = streaming ? last / 1000 + r->stream_timeout_ms : r->deadline_ms;
-    uint64_t call_ms = r->call_deadline_us / 1000 + 1;
-    if (r->call_deadline_us && call_ms < deadline)
-        deadline = call_ms;
-    if (r->step == STEP_TUNNEL)
-        deadline = last / 1000 + r->tunnel_timeout_ms;
+    uint64_t deadline = due(r, streaming);
     if (deadline > w->now_ms && !slow) {
         worker_timer(w, t, deadline < look_ms ? deadline : look_ms);
         return;
