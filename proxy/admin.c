@@ -335,18 +335,12 @@ static void reload_keys(struct control *c, struct admin_request *r)
     admin_reply_text(r, &t);
 }
 
-static int digit(char c)
-{
-    const char *digits = "0123456789abcdef", *at = c ? strchr(digits, ascii_lower(c)) : NULL;
-    return at ? (int)(at - digits) : -1;
-}
-
 static bool read_history(const char *text, unsigned char ret[static HISTORY_ID])
 {
     if (!text || strlen(text) != 2 * HISTORY_ID)
         return false;
     for (unsigned i = 0; i < HISTORY_ID; i++) {
-        int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
+        int high = hex_value(text[2 * i]), low = hex_value(text[2 * i + 1]);
         if (high < 0 || low < 0)
             return false;
         ret[i] = (unsigned char)(high << 4 | low);

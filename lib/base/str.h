@@ -72,6 +72,15 @@ static inline char ascii_lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
 
+/* The value of a hexadecimal digit of either case, or -1. */
+static inline int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = ascii_lower(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* Equality without regard to ASCII case. */
 bool str_ieq(struct str a, struct str b);
 /* Takes spaces and tabs (RFC 9110 section 5.6.3 OWS) off both ends. */

@@ -18,14 +18,6 @@ static void read_value(struct reading *r, struct str value)
 
 /* ---- percent-encoding ---- */
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = ascii_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Takes one byte, decoded, off the front of *s: 0-255, or -1 when the escape is broken. */
 static int next_byte(struct str *s)
 {

@@ -17,14 +17,6 @@
 
 /* ---- parts ---------------------------------------------------------------------------------- */
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = ascii_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Percent-decoded into the pool. 0, -ENOMEM, or -EINVAL for a malformed escape and for NUL. */
 static int decode(struct pool *p, struct str s, bool plus_is_space, const char **ret)
 {
@@ -35,8 +27,8 @@ static int decode(struct pool *p, struct str s, bool plus_is_space, const char *
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
         if (c == '%') {
-            int high = i + 2 < s.n ? hex(s.p[i + 1]) : -1;
-            int low = high >= 0 ? hex(s.p[i + 2]) : -1;
+            int high = i + 2 < s.n ? hex_value(s.p[i + 1]) : -1;
+            int low = high >= 0 ? hex_value(s.p[i + 2]) : -1;
             if (low < 0)
                 return -EINVAL;
             c = (char)(high << 4 | low);

@@ -44,22 +44,14 @@ size_t grpc_text_encode(struct str text, char *out)
     return n;
 }
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = ascii_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 size_t grpc_text_decode(struct str text, char *out)
 {
     size_t n = 0;
     for (size_t i = 0; i < text.n; i++) {
         int high = -1, low = -1;
         if (text.p[i] == '%' && text.n - i > 2) {
-            high = hex(text.p[i + 1]);
-            low = hex(text.p[i + 2]);
+            high = hex_value(text.p[i + 1]);
+            low = hex_value(text.p[i + 2]);
         }
         if (high >= 0 && low >= 0) {
             out[n++] = (char)(high << 4 | low);

@@ -75,13 +75,6 @@ void h1_body_init(struct h1_body *b, const struct h1_head *head, const struct h1
     b->state = head->framing == H1_CHUNKED ? SIZE : h1_body_empty(head) ? ENDED : DATA;
 }
 
-static int hex_value(char c)
-{
-    if (h1_is(c, H1_C_DIGIT))
-        return c - '0';
-    return h1_is(c, H1_C_HEX) ? (c | 0x20) - 'a' + 10 : -1;
-}
-
 /* Leaves the size, or an extension where it may end, by byte c. */
 static enum h1_error line_next(struct h1_body *b, char c, enum h1_error otherwise)
 {
