@@ -1,4 +1,5 @@
 #include "lib/graph/actions.h"
+#include "lib/graph/gateway.h"
 #include "lib/graph/path.h"
 #include <stdio.h>
 
@@ -72,20 +73,11 @@ struct str actions_path(const struct route_actions *a, struct str path, char *ou
 
 /* ---- redirects ---- */
 
-static struct str host_alone(struct str authority)
-{
-    if (authority.n && authority.p[0] == '[') {
-        size_t close = str_find(authority, ']');
-        return close < authority.n ? str_of(authority.p, close + 1) : authority;
-    }
-    return str_of(authority.p, str_find(authority, ':'));
-}
-
 static void put_authority(struct sink *s, const struct redirect *r, struct str authority)
 {
     char port[8];
     bool moved = r->scheme != REDIRECT_SAME_SCHEME || r->host.n;
-    put(s, r->host.n ? r->host : moved || r->port ? host_alone(authority) : authority);
+    put(s, r->host.n ? r->host : moved || r->port ? authority_bare(authority) : authority);
     if (r->port) {
         int n = snprintf(port, sizeof port, ":%u", (unsigned)r->port);
         put(s, str_of(port, (size_t)n));

@@ -40,6 +40,8 @@ struct gateway {
 size_t gateway_edge_size(const struct model_gateway *m);
 bool gateway_edge_init(struct gateway *g, const struct model_gateway *m, char **at);
 
+/* An authority without its ":port"; an IPv6 literal keeps its brackets. */
+struct str authority_bare(struct str authority);
 /* The host of an authority as it is compared: lower case, without port and one trailing dot (an
  * IPv6 literal keeps its brackets), in out[HOST_KEY_MAX]. Empty when there is none or it is too
  * long to equal any. */

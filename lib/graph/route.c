@@ -126,8 +126,7 @@ static void lower_word(const char *from, char *to)
     memcpy(to, &x, sizeof(x));
 }
 
-/* Cuts ":port" off; an IPv6 literal ends with its bracket. */
-static struct str without_port(struct str authority)
+struct str authority_bare(struct str authority)
 {
     if (authority.n && authority.p[0] == '[') {
         size_t close = str_find(authority, ']');
@@ -138,7 +137,7 @@ static struct str without_port(struct str authority)
 
 struct str authority_host(struct str authority, char *out)
 {
-    struct str host = without_port(authority);
+    struct str host = authority_bare(authority);
     if (host.n && host.p[host.n - 1] == '.')
         host.n--;
     if (host.n == 0 || host.n >= HOST_KEY_MAX)
