@@ -204,6 +204,22 @@ bool decode_number(struct decode *d, uint32_t value, int64_t min, int64_t max, i
     return true;
 }
 
+bool decode_u32(struct decode *d, uint32_t value, uint32_t min, uint32_t max, uint32_t *ret)
+{
+    int64_t n;
+    if (!decode_number(d, value, min, max, &n))
+        return false;
+    *ret = (uint32_t)n;
+    return true;
+}
+
+void read_port(struct decode *d, uint32_t value, void *into)
+{
+    uint32_t port;
+    if (decode_u32(d, value, 1, 65535, &port))
+        *(uint16_t *)into = (uint16_t)port;
+}
+
 /* "a, b or c", and the nearest of them. */
 static void wrong_choice(struct decode *d, uint32_t value, const char *const *words)
 {

@@ -66,9 +66,7 @@ static void read_parents(struct decode *d, uint32_t value, void *into)
 
 static void read_weight(struct decode *d, uint32_t value, void *into)
 {
-    int64_t n;
-    if (decode_number(d, value, 1, 1000, &n))
-        *(uint32_t *)into = (uint32_t)n;
+    decode_u32(d, value, 1, 1000, into);
 }
 
 static void read_address(struct decode *d, uint32_t value, void *into)

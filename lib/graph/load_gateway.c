@@ -117,9 +117,7 @@ static void read_select(struct decode *d, uint32_t value, void *into)
 
 static void read_rate(struct decode *d, uint32_t value, void *into)
 {
-    int64_t n;
-    if (decode_number(d, value, 1, 1000000, &n))
-        *(uint32_t *)into = (uint32_t)n;
+    decode_u32(d, value, 1, 1000000, into);
 }
 
 /* A burst is as many requests as a second has, unless it is written. */
@@ -132,30 +130,29 @@ static void settle_limit(struct decode *d, uint32_t map, struct limit *l)
         l->burst = l->per_second;
 }
 
-static void read_per_source(struct decode *d, uint32_t value, void *into)
+/* together: what the count of those at a time is called. */
+static void read_limit(
+    struct decode *d, uint32_t value, const char *what, const char *together, struct limit *l)
 {
-    static const struct known_field fields[] = {
+    const struct known_field fields[] = {
         {"requestsPerSecond", read_rate, offsetof(struct limit, per_second), false},
         {"burst", read_rate, offsetof(struct limit, burst), false},
-        {"connections", read_rate, offsetof(struct limit, together), false},
+        {together, read_rate, offsetof(struct limit, together), false},
     };
     size_t before = d->found->errors;
-    decode_map(d, value, "perSource", fields, COUNT(fields), into);
+    decode_map(d, value, what, fields, COUNT(fields), l);
     if (d->found->errors == before)
-        settle_limit(d, value, into);
+        settle_limit(d, value, l);
+}
+
+static void read_per_source(struct decode *d, uint32_t value, void *into)
+{
+    read_limit(d, value, "perSource", "connections", into);
 }
 
 static void read_per_environment(struct decode *d, uint32_t value, void *into)
 {
-    static const struct known_field fields[] = {
-        {"requestsPerSecond", read_rate, offsetof(struct limit, per_second), false},
-        {"burst", read_rate, offsetof(struct limit, burst), false},
-        {"concurrent", read_rate, offsetof(struct limit, together), false},
-    };
-    size_t before = d->found->errors;
-    decode_map(d, value, "perEnvironment", fields, COUNT(fields), into);
-    if (d->found->errors == before)
-        settle_limit(d, value, into);
+    read_limit(d, value, "perEnvironment", "concurrent", into);
 }
 
 static void read_limits(struct decode *d, uint32_t value, void *into)

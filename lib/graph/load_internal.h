@@ -149,6 +149,8 @@ bool decode_is(struct decode *d, uint32_t value, enum node_type type);
 bool decode_text(struct decode *d, uint32_t value, struct mtext *ret);
 bool decode_bool(struct decode *d, uint32_t value, bool *ret);
 bool decode_number(struct decode *d, uint32_t value, int64_t min, int64_t max, int64_t *ret);
+/* The same, of 32 bits. */
+bool decode_u32(struct decode *d, uint32_t value, uint32_t min, uint32_t max, uint32_t *ret);
 bool decode_choice(struct decode *d, uint32_t value, const char *const *words, uint8_t *ret);
 /* A token (actions.h); `what` says what it names. */
 bool decode_token(struct decode *d, uint32_t value, const char *what, struct mtext *ret);
@@ -171,6 +173,7 @@ struct str decode_copy(struct decode *d, struct str s);
 read_fn read_text;     /* struct mtext */
 read_fn read_str;      /* struct str */
 read_fn read_bool;     /* bool */
+read_fn read_port;     /* uint16_t, 1 to 65535 */
 read_fn read_duration; /* uint32_t, milliseconds */
 read_fn read_affinity; /* struct affinity */
 read_fn read_policy;   /* struct policy */

@@ -52,9 +52,7 @@ static void read_health_path(struct decode *d, uint32_t value, void *into)
 
 static void read_checks(struct decode *d, uint32_t value, void *into)
 {
-    int64_t n;
-    if (decode_number(d, value, 1, 100, &n))
-        *(uint32_t *)into = (uint32_t)n;
+    decode_u32(d, value, 1, 100, into);
 }
 
 static bool parse_status(struct str s, uint16_t *ret)
@@ -126,9 +124,7 @@ static void read_health(struct decode *d, uint32_t value, void *into)
 
 static void read_retries_max(struct decode *d, uint32_t value, void *into)
 {
-    int64_t n;
-    if (decode_number(d, value, 0, 10, &n))
-        *(uint32_t *)into = (uint32_t)n;
+    decode_u32(d, value, 0, 10, into);
 }
 
 static bool read_percent_from(struct decode *d, uint32_t value, uint32_t min, uint32_t *ret)
@@ -161,9 +157,7 @@ static void read_retries(struct decode *d, uint32_t value, void *into)
 
 static void read_failures(struct decode *d, uint32_t value, void *into)
 {
-    int64_t n;
-    if (decode_number(d, value, 1, 1000, &n))
-        *(uint32_t *)into = (uint32_t)n;
+    decode_u32(d, value, 1, 1000, into);
 }
 
 static void read_ejection(struct decode *d, uint32_t value, void *into)
@@ -179,9 +173,7 @@ static void read_ejection(struct decode *d, uint32_t value, void *into)
 
 static void read_budget(struct decode *d, uint32_t value, void *into)
 {
-    int64_t n;
-    if (decode_number(d, value, 1, 1000000, &n))
-        *(uint32_t *)into = (uint32_t)n;
+    decode_u32(d, value, 1, 1000000, into);
 }
 
 /* ---- policy -------------------------------------------------------------------------------- */

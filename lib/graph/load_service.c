@@ -11,13 +11,6 @@ static void read_protocol(struct decode *d, uint32_t value, void *into)
     decode_choice(d, value, words, into);
 }
 
-static void read_port(struct decode *d, uint32_t value, void *into)
-{
-    int64_t n;
-    if (decode_number(d, value, 1, 65535, &n))
-        *(uint16_t *)into = (uint16_t)n;
-}
-
 static void read_hosts(struct decode *d, uint32_t value, void *into)
 {
     struct model_service *s = into;
