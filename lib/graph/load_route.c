@@ -7,17 +7,11 @@
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
-/* The actions of a route, which begin with the first that is written. NULL: no room. */
-static struct route_actions *actions_of(struct decode *d, void *route)
-{
-    struct model_route *r = route;
-    if (r->actions)
-        return r->actions;
-    r->actions = decode_alloc(d, 1, sizeof(*r->actions));
-    if (r->actions)
-        *r->actions = actions_none();
-    return r->actions;
-}
+/* A route while it is read: its actions are kept when there are some. */
+struct draft {
+    struct model_route route;
+    struct route_actions actions;
+};
 
 /* ---- what is matched ----------------------------------------------------------------------- */
 
@@ -61,74 +55,34 @@ static bool decode_sent_path(struct decode *d, uint32_t value, struct str *ret)
 
 /* ---- paths, times, sizes ------------------------------------------------------------------- */
 
-static void read_strip_prefix(struct decode *d, uint32_t value, void *into)
+static void read_sent_path(struct decode *d, uint32_t value, void *into)
 {
-    struct route_actions *a = actions_of(d, into);
-    if (a)
-        decode_bool(d, value, &a->strip_prefix);
-}
-
-static void read_replace_prefix(struct decode *d, uint32_t value, void *into)
-{
-    struct route_actions *a = actions_of(d, into);
-    if (a)
-        decode_sent_path(d, value, &a->replace_prefix);
+    decode_sent_path(d, value, into);
 }
 
 static void read_rewrite_host(struct decode *d, uint32_t value, void *into)
 {
-    struct route_actions *a = actions_of(d, into);
     struct mtext compared, written;
-    if (a && decode_host(d, value, HOST_EXACT, &compared) && decode_text(d, value, &written))
-        a->host = written.s;
+    if (decode_host(d, value, HOST_EXACT, &compared) && decode_text(d, value, &written))
+        *(struct str *)into = written.s;
 }
 
 static void read_max_body(struct decode *d, uint32_t value, void *into)
 {
-    struct route_actions *a = actions_of(d, into);
     uint64_t bytes;
-    if (!a || !decode_is(d, value, NODE_TEXT))
+    if (!decode_is(d, value, NODE_TEXT))
         return;
     if (parse_size(node_text(d->tree, value), &bytes) == 0)
-        a->max_body = bytes;
+        *(uint64_t *)into = bytes;
     else
         decode_wrong(d, value, "a size such as 4096, 64KiB or 10MiB");
 }
 
-static void read_timeout(struct decode *d, uint32_t value, void *into)
-{
-    struct route_actions *a = actions_of(d, into);
-    if (a)
-        decode_duration(d, value, &a->timeout_ms);
-}
-
-static void read_idle_timeout(struct decode *d, uint32_t value, void *into)
-{
-    struct route_actions *a = actions_of(d, into);
-    if (a)
-        decode_duration(d, value, &a->idle_timeout_ms);
-}
-
-static void read_route_affinity(struct decode *d, uint32_t value, void *into)
-{
-    struct route_actions *a = actions_of(d, into);
-    if (a)
-        read_affinity(d, value, &a->affinity);
-}
-
 static void read_upgrade(struct decode *d, uint32_t value, void *into)
 {
-    struct route_actions *a = actions_of(d, into);
     bool allowed = true;
-    if (a && decode_bool(d, value, &allowed))
-        a->no_upgrade = !allowed;
-}
-
-static void read_require_https(struct decode *d, uint32_t value, void *into)
-{
-    struct route_actions *a = actions_of(d, into);
-    if (a)
-        decode_bool(d, value, &a->require_https);
+    if (decode_bool(d, value, &allowed))
+        *(bool *)into = !allowed;
 }
 
 /* ---- headers ------------------------------------------------------------------------------- */
@@ -295,16 +249,12 @@ static void read_edits(struct decode *d, uint32_t value, const char *what, struc
 
 static void read_request_headers(struct decode *d, uint32_t value, void *into)
 {
-    struct route_actions *a = actions_of(d, into);
-    if (a)
-        read_edits(d, value, "requestHeaders", &a->request);
+    read_edits(d, value, "requestHeaders", into);
 }
 
 static void read_reply_headers(struct decode *d, uint32_t value, void *into)
 {
-    struct route_actions *a = actions_of(d, into);
-    if (a)
-        read_edits(d, value, "replyHeaders", &a->reply);
+    read_edits(d, value, "replyHeaders", into);
 }
 
 /* ---- redirects ----------------------------------------------------------------------------- */
@@ -346,18 +296,6 @@ static void read_redirect_host(struct decode *d, uint32_t value, void *into)
         *(struct str *)into = host.s;
 }
 
-static void read_redirect_port(struct decode *d, uint32_t value, void *into)
-{
-    int64_t n;
-    if (decode_number(d, value, 1, 65535, &n))
-        *(uint16_t *)into = (uint16_t)n;
-}
-
-static void read_redirect_path(struct decode *d, uint32_t value, void *into)
-{
-    decode_sent_path(d, value, into);
-}
-
 static void read_redirect(struct decode *d, uint32_t value, void *into)
 {
     static const struct known_field fields[] = {
@@ -365,15 +303,13 @@ static void read_redirect(struct decode *d, uint32_t value, void *into)
         {"location", read_location, offsetof(struct redirect, location), false},
         {"scheme", read_scheme, offsetof(struct redirect, scheme), false},
         {"host", read_redirect_host, offsetof(struct redirect, host), false},
-        {"port", read_redirect_port, offsetof(struct redirect, port), false},
-        {"path", read_redirect_path, offsetof(struct redirect, path), false},
+        {"port", read_port, offsetof(struct redirect, port), false},
+        {"path", read_sent_path, offsetof(struct redirect, path), false},
     };
     static const char *const parts[] = {"scheme", "host", "port", "path"};
-    struct route_actions *a = actions_of(d, into);
-    if (!a)
-        return;
-    a->redirect.status = 302;
-    decode_map(d, value, "a redirect", fields, COUNT(fields), &a->redirect);
+    struct redirect *r = into;
+    r->status = 302;
+    decode_map(d, value, "a redirect", fields, COUNT(fields), r);
     for (size_t i = 0; i < COUNT(parts); i++)
         decode_exclude(d, value, "location", parts[i],
             "write the whole URL as 'location', or the parts that change");
@@ -403,51 +339,58 @@ static void judge_redirect(struct decode *d, uint32_t map, const struct redirect
     }
 }
 
-static void judge_route(struct decode *d, uint32_t map, struct model_route *r, bool sound)
+static void judge_route(struct decode *d, uint32_t map, const struct route_actions *a, bool sound)
 {
-    struct route_actions *a = r->actions;
     bool redirects = decode_find(d, map, "redirect") != UINT32_MAX;
     if (!redirects && decode_find(d, map, "service") == UINT32_MAX)
         findings_add(d->found, F_MISSING_FIELD, node_place(d, map), NULL,
             "'service' is missing in a route; add it, or 'redirect'");
-    if (!a || !sound)
+    if (!sound)
         return;
     if (a->strip_prefix && a->replace_prefix.p)
         decode_exclude(d, map, "stripPrefix", "replacePrefix",
             "stripping is replacing by nothing; keep one of them");
     if (redirects)
         judge_redirect(d, map, &a->redirect);
-    if (actions_are_none(a))
-        r->actions = NULL;
 }
 
 /* ---- routes -------------------------------------------------------------------------------- */
 
-static void read_route(struct decode *d, uint32_t item, struct model_route *r)
+#define ROUTE(part)  offsetof(struct draft, route.part)
+#define ACTION(part) offsetof(struct draft, actions.part)
+
+static void read_route(struct decode *d, uint32_t item, struct model_route *ret)
 {
     static const struct known_field fields[] = {
-        {"host", read_route_host, offsetof(struct model_route, host), false},
-        {"path", read_path, offsetof(struct model_route, path), true},
-        {"service", read_text, offsetof(struct model_route, service), false},
-        {"redirect", read_redirect, 0, false},
-        {"stripPrefix", read_strip_prefix, 0, false},
-        {"replacePrefix", read_replace_prefix, 0, false},
-        {"rewriteHost", read_rewrite_host, 0, false},
-        {"requestHeaders", read_request_headers, 0, false},
-        {"replyHeaders", read_reply_headers, 0, false},
-        {"maxBody", read_max_body, 0, false},
-        {"timeout", read_timeout, 0, false},
-        {"idleTimeout", read_idle_timeout, 0, false},
-        {"affinity", read_route_affinity, 0, false},
-        {"upgrade", read_upgrade, 0, false},
-        {"requireHttps", read_require_https, 0, false},
+        {"host", read_route_host, ROUTE(host), false},
+        {"path", read_path, ROUTE(path), true},
+        {"service", read_text, ROUTE(service), false},
+        {"redirect", read_redirect, ACTION(redirect), false},
+        {"stripPrefix", read_bool, ACTION(strip_prefix), false},
+        {"replacePrefix", read_sent_path, ACTION(replace_prefix), false},
+        {"rewriteHost", read_rewrite_host, ACTION(host), false},
+        {"requestHeaders", read_request_headers, ACTION(request), false},
+        {"replyHeaders", read_reply_headers, ACTION(reply), false},
+        {"maxBody", read_max_body, ACTION(max_body), false},
+        {"timeout", read_duration, ACTION(timeout_ms), false},
+        {"idleTimeout", read_duration, ACTION(idle_timeout_ms), false},
+        {"affinity", read_affinity, ACTION(affinity), false},
+        {"upgrade", read_upgrade, ACTION(no_upgrade), false},
+        {"requireHttps", read_bool, ACTION(require_https), false},
     };
+    struct draft draft = {.actions = actions_none()};
     size_t before = d->found->errors;
-    unsigned fault = decode_map(d, item, "a route", fields, COUNT(fields), r);
+    unsigned fault = decode_map(d, item, "a route", fields, COUNT(fields), &draft);
     if (!(fault & (MAP_NOT_ONE | MAP_UNKNOWN_FIELD)))
-        judge_route(d, item, r, d->found->errors == before);
+        judge_route(d, item, &draft.actions, d->found->errors == before);
+    if (!actions_are_none(&draft.actions)) {
+        draft.route.actions = decode_alloc(d, 1, sizeof(draft.actions));
+        if (draft.route.actions)
+            *draft.route.actions = draft.actions;
+    }
     if (d->found->errors != before)
-        r->path = (struct mtext){0}; /* nothing is compared with it */
+        draft.route.path = (struct mtext){0}; /* nothing is compared with it */
+    *ret = draft.route;
 }
 
 void read_routes(struct decode *d, uint32_t value, void *into)
@@ -457,9 +400,7 @@ void read_routes(struct decode *d, uint32_t value, void *into)
         return;
     g->routes = decode_alloc(d, d->tree->nodes[value].n, sizeof(*g->routes));
     for (uint32_t at = 0, item; g->routes && decode_item(d, value, &at, &item);) {
-        struct model_route *r = &g->routes[g->nroutes];
-        *r = (struct model_route){0};
-        read_route(d, item, r);
+        read_route(d, item, &g->routes[g->nroutes]);
         g->nroutes++;
     }
 }
