@@ -95,15 +95,11 @@ int record_name(struct str bytes, struct str *ret, struct err *e)
 
 static bool read_service_field(struct model_service *m, const struct pb_field *f)
 {
-    uint64_t port;
     switch (f->number) {
     case S_NAME:
         return get_name(f, &m->name.s);
     case S_PORT:
-        if (!get_uint(f, UINT16_MAX, &port))
-            return false;
-        m->port = (uint16_t)port;
-        return true;
+        return get_u16(f, &m->port);
     case S_PROTOCOL:
         return get_u8(f, PROTOCOL_TCP, &m->protocol);
     case S_PROPAGATES:
