@@ -48,10 +48,7 @@ static void show_text(struct text *out, unsigned status, struct str location)
 
 void explain_moved_json(struct text *out, const struct ask *a, const struct answer *r)
 {
-    if (r->moved)
-        moved(out, a, r, show_json);
-    else
-        text_add(out, STR("null"));
+    moved(out, a, r, show_json);
 }
 
 void explain_moved_text(struct text *out, const struct ask *a, const struct answer *r)

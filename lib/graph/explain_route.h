@@ -5,9 +5,9 @@
 #include "lib/base/counters.h"
 #include "lib/graph/decide.h"
 
-/* {"status":308,"location":"..."}; null when the answer is not moved. */
+/* Only of an answer that is moved: {"status":308,"location":"..."}. */
 void explain_moved_json(struct text *out, const struct ask *a, const struct answer *r);
-/* "308 to LOCATION". Only of an answer that is moved. */
+/* Likewise: "308 to LOCATION". */
 void explain_moved_text(struct text *out, const struct ask *a, const struct answer *r);
 
 /* ,"forward":{"path","host"},"actions":{...} by the keys of the graph's files; nothing for a route
