@@ -1,8 +1,12 @@
-/* The deadline of a gRPC call, when a provider on HTTP/2 acts on it before our own timer does. */
+/* The deadline of a gRPC call: what of it is passed on, and who acts on it first. */
 #include "tests/loop/loop.h"
 #include "tests/unit/wire/h2_bytes.h"
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define RAW_CALL                                                                                   \
+    ":method: POST\n:scheme: http\n:path: /t.Echo/Unary\n:authority: a\n"                          \
+    "content-type: application/grpc\nte: trailers\ngrpc-timeout: 100m\n"
 
 static struct loop l;
 static struct raw out;
@@ -34,9 +38,7 @@ static int call(void)
     int c = loop_client(&l, l.trusted);
     out.n = 0;
     raw_hello(&out);
-    raw_headers(&out, F_END_HEADERS | F_END_STREAM, 1,
-        ":method: POST\n:scheme: http\n:path: /t.Echo/Unary\n:authority: a\n"
-        "content-type: application/grpc\nte: trailers\ngrpc-timeout: 100m\n");
+    raw_headers(&out, F_END_HEADERS | F_END_STREAM, 1, RAW_CALL);
     put(c);
     loop_turns(&l);
     assert_int_equal(l.nproviders, 1);
@@ -128,6 +130,29 @@ static void without_a_word_our_own_timer_ends_it(void **state)
         STR("x-offshoot-error\x07timeout"));
 }
 
+/* Forty milliseconds go by until the connection to the provider stands. */
+static void the_time_that_was_used_is_not_passed_on(void **state)
+{
+    (void)state;
+    loop_start(&l, graph, NULL);
+    l.connect_pending = true;
+    int c = loop_client(&l, l.trusted);
+    out.n = 0;
+    raw_hello(&out);
+    raw_headers(&out, F_END_HEADERS | F_END_STREAM, 1, RAW_CALL);
+    put(c);
+    loop_turns(&l);
+    assert_int_equal(l.nproviders, 1);
+    loop_advance(&l, 40);
+    memset(l.in, 0, sizeof l.in);
+    loop_recv(&l, l.provider[0]); /* what stood in the way of the connect, and then the request */
+    assert_true(has(l.in, sizeof l.in, STR("/t.Echo/Unary")));
+    assert_true(has(l.in, sizeof l.in,
+        STR("grpc-timeout\x06"
+            "60000u")));
+    loop_end(&l, c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -135,6 +160,7 @@ int main(void)
         cmocka_unit_test(an_end_behind_the_deadline_is_the_deadline),
         cmocka_unit_test(a_reset_before_the_deadline_is_a_bad_reply),
         cmocka_unit_test(without_a_word_our_own_timer_ends_it),
+        cmocka_unit_test(the_time_that_was_used_is_not_passed_on),
     };
     return unit_run(tests);
 }
