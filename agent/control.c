@@ -126,18 +126,18 @@ void control_count(struct control *c)
     const struct snapshot *s = core_active(c->core);
     counter_cell *n = c->stats;
     sync_count(c->sync);
-    stat_set(&n[STAT_ADMIN_SHED], admin_shed(c->admin));
-    stat_set(&n[STAT_WAITS], c->nwaits);
-    stat_set(&n[STAT_GRAPH_EPOCH], s ? snapshot_epoch(s) : 0);
-    stat_set(&n[STAT_GRAPH_ENVIRONMENTS], s ? snapshot_env_count(s) : 0);
-    stat_set(&n[STAT_GRAPH_SERVICES], s ? snapshot_service_count(s) : 0);
-    stat_set(&n[STAT_GRAPH_BYTES], s ? snapshot_bytes(s) : 0);
-    stat_set(&n[STAT_GRAPH_INVALID], !core_valid(c->core));
-    stat_set(&n[STAT_HELD], core_held(c->core));
-    stat_set(&n[STAT_OWN_ENVIRONMENTS], core_own_count(c->core));
-    stat_set(&n[STAT_OWN_STUCK], core_own_stuck(c->core));
-    stat_set(&n[STAT_HISTORY_EPOCHS], history_count(core_history(c->core)));
-    stat_set(&n[STAT_HISTORY_BYTES], history_bytes(core_history(c->core)));
+    counter_set(&n[STAT_ADMIN_SHED], admin_shed(c->admin));
+    counter_set(&n[STAT_WAITS], c->nwaits);
+    counter_set(&n[STAT_GRAPH_EPOCH], s ? snapshot_epoch(s) : 0);
+    counter_set(&n[STAT_GRAPH_ENVIRONMENTS], s ? snapshot_env_count(s) : 0);
+    counter_set(&n[STAT_GRAPH_SERVICES], s ? snapshot_service_count(s) : 0);
+    counter_set(&n[STAT_GRAPH_BYTES], s ? snapshot_bytes(s) : 0);
+    counter_set(&n[STAT_GRAPH_INVALID], !core_valid(c->core));
+    counter_set(&n[STAT_HELD], core_held(c->core));
+    counter_set(&n[STAT_OWN_ENVIRONMENTS], core_own_count(c->core));
+    counter_set(&n[STAT_OWN_STUCK], core_own_stuck(c->core));
+    counter_set(&n[STAT_HISTORY_EPOCHS], history_count(core_history(c->core)));
+    counter_set(&n[STAT_HISTORY_BYTES], history_bytes(core_history(c->core)));
 }
 
 /* ---- signals ---- */

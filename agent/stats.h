@@ -68,9 +68,4 @@ enum agent_stat {
  * memory is out. */
 const struct counter_desc *stats_table(void);
 
-static inline void stat_set(counter_cell *c, uint64_t v)
-{
-    atomic_store_explicit(c, v, memory_order_relaxed);
-}
-
 #endif

@@ -350,22 +350,23 @@ void sync_count(struct sync *s)
     struct grpc_server_counts g = grpc_server_counts(s->server);
     counter_cell *c = s->o.stats;
     uint64_t slowest = push_slowest(s->push);
-    stat_set(&c[STAT_ACKS], p.acks);
-    stat_set(&c[STAT_STAGES], p.stages);
-    stat_set(&c[STAT_STAGE_WHOLES], p.wholes);
-    stat_set(&c[STAT_STAGE_BYTES], p.stage_bytes);
-    stat_set(&c[STAT_ACTIVATIONS], p.activations);
-    stat_set(&c[STAT_LATE], p.late);
-    stat_set(&c[STAT_PROXIES], p.live);
-    stat_set(&c[STAT_PROXIES_BEHIND], p.behind);
-    stat_set(&c[STAT_PROXIES_STALE], p.stale);
-    stat_set(&c[STAT_SLOWEST_EPOCH], slowest == UINT64_MAX ? history_epoch(s->o.history) : slowest);
-    stat_set(&c[STAT_ACCEPTS], g.accepted);
-    stat_set(&c[STAT_CONNECTIONS_REFUSED], g.refused);
-    stat_set(&c[STAT_HANDSHAKES_FAILED], g.handshake_failed);
-    stat_set(&c[STAT_CONNECTIONS_TIMED_OUT], g.timed_out);
-    stat_set(&c[STAT_CALLS], g.calls);
-    stat_set(&c[STAT_CONNECTIONS], g.connections_now);
+    counter_set(&c[STAT_ACKS], p.acks);
+    counter_set(&c[STAT_STAGES], p.stages);
+    counter_set(&c[STAT_STAGE_WHOLES], p.wholes);
+    counter_set(&c[STAT_STAGE_BYTES], p.stage_bytes);
+    counter_set(&c[STAT_ACTIVATIONS], p.activations);
+    counter_set(&c[STAT_LATE], p.late);
+    counter_set(&c[STAT_PROXIES], p.live);
+    counter_set(&c[STAT_PROXIES_BEHIND], p.behind);
+    counter_set(&c[STAT_PROXIES_STALE], p.stale);
+    counter_set(
+        &c[STAT_SLOWEST_EPOCH], slowest == UINT64_MAX ? history_epoch(s->o.history) : slowest);
+    counter_set(&c[STAT_ACCEPTS], g.accepted);
+    counter_set(&c[STAT_CONNECTIONS_REFUSED], g.refused);
+    counter_set(&c[STAT_HANDSHAKES_FAILED], g.handshake_failed);
+    counter_set(&c[STAT_CONNECTIONS_TIMED_OUT], g.timed_out);
+    counter_set(&c[STAT_CALLS], g.calls);
+    counter_set(&c[STAT_CONNECTIONS], g.connections_now);
 }
 
 void sync_free(struct sync *s)

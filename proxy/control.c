@@ -36,11 +36,6 @@
 
 /* ---- the graph ---- */
 
-static void set_gauge(struct control *c, enum proxy_stat which, uint64_t v)
-{
-    atomic_store_explicit(&c->stats[which], v, memory_order_relaxed);
-}
-
 static void log_findings(struct control *c)
 {
     struct text t = {0};
@@ -62,7 +57,7 @@ static void log_findings(struct control *c)
 static int refused(struct control *c, int rc, const char *why)
 {
     c->invalid = true;
-    set_gauge(c, STAT_GRAPH_INVALID, 1);
+    counter_set(&c->stats[STAT_GRAPH_INVALID], 1);
     counter_inc(&c->stats[STAT_GRAPH_REFUSED]);
     log_findings(c);
     log_error("the graph is not valid%s%s; epoch %llu stays active", *why ? ": " : "", why,
@@ -114,7 +109,7 @@ int control_reload(struct control *c)
         if (c->invalid)
             log_info("the graph files are valid again and say what is active");
         c->invalid = false;
-        set_gauge(c, STAT_GRAPH_INVALID, 0);
+        counter_set(&c->stats[STAT_GRAPH_INVALID], 0);
         return rc;
     }
     if (rc == -ENOMEM) {
@@ -134,7 +129,7 @@ int control_reload(struct control *c)
     c->epoch++;
     c->loaded_s = c->tried_s;
     c->invalid = false;
-    set_gauge(c, STAT_GRAPH_INVALID, 0);
+    counter_set(&c->stats[STAT_GRAPH_INVALID], 0);
     log_info("epoch %llu: %u environments (%u added, %u removed, %u changed), %u services",
         (unsigned long long)c->epoch, snapshot_env_count(s), ch.envs_added, ch.envs_removed,
         ch.envs_changed, snapshot_service_count(s));
@@ -171,7 +166,7 @@ static void look_at_memory(struct control *c)
     if (pages == 0)
         return;
     uint64_t resident = pages * (uint64_t)sysconf(_SC_PAGESIZE);
-    set_gauge(c, STAT_RESIDENT, resident);
+    counter_set(&c->stats[STAT_RESIDENT], resident);
     if (c->set->limit_memory)
         atomic_store_explicit(&c->shared.resident, resident, memory_order_relaxed);
 }
@@ -313,7 +308,7 @@ static int make_workers(struct control *c, struct err *e)
         accesslog_open(&c->workers[c->nworkers].log, c->log_fd, c->set->access_log_format);
         c->workers[c->nworkers].hold_accept = c->inherit != NULL;
     }
-    set_gauge(c, STAT_WORKERS, n);
+    counter_set(&c->stats[STAT_WORKERS], n);
     return 0;
 }
 

@@ -14,11 +14,6 @@
 #define ADMIN_TICK_MS 20
 #define ADMIN_TICKS   50
 
-static void set_gauge(struct control *c, enum proxy_stat which, uint64_t v)
-{
-    atomic_store_explicit(&c->stats[which], v, memory_order_relaxed);
-}
-
 static struct control *control_of(void *arg)
 {
     struct control *c = arg;
@@ -86,7 +81,7 @@ static bool delay(struct control *c)
 static void begin_drain(struct control *c)
 {
     c->draining = true; /* without workers the next second ends it, so that answers go out */
-    set_gauge(c, STAT_DRAINING, 1);
+    counter_set(&c->stats[STAT_DRAINING], 1);
 }
 
 void control_drain(struct control *c)
@@ -230,7 +225,7 @@ int control_take_over(struct control *c, struct err *e)
     adopt_admin(c);
     c->generation = inherit_generation(i);
     c->from = inherit_from(i);
-    set_gauge(c, STAT_GENERATION, c->generation);
+    counter_set(&c->stats[STAT_GENERATION], c->generation);
     announce_ready(c->set->pid_file);
     inherit_serving(i);
     inherit_free(i);

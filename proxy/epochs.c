@@ -60,11 +60,6 @@ static uint64_t tell(struct control *c, struct publication **p)
 
 /* ---- the table ---- */
 
-static void set_gauge(struct control *c, enum proxy_stat which, uint64_t v)
-{
-    atomic_store_explicit(&c->stats[which], v, memory_order_relaxed);
-}
-
 static bool is_of_history(const struct control *c, const struct held *h)
 {
     return h->id >= c->epochs.first_id;
@@ -97,10 +92,10 @@ static void note_active(struct control *c)
     const struct slot_table *t = &c->epochs.slots.table;
     struct snapshot *s = c->epochs.slots.slot[t->held[t->active].slot].snapshot;
     c->active = s;
-    set_gauge(c, STAT_GRAPH_EPOCH, snapshot_epoch(s));
-    set_gauge(c, STAT_GRAPH_ENVIRONMENTS, snapshot_env_count(s));
-    set_gauge(c, STAT_GRAPH_SERVICES, snapshot_service_count(s));
-    set_gauge(c, STAT_GRAPH_BYTES, snapshot_bytes(s));
+    counter_set(&c->stats[STAT_GRAPH_EPOCH], snapshot_epoch(s));
+    counter_set(&c->stats[STAT_GRAPH_ENVIRONMENTS], snapshot_env_count(s));
+    counter_set(&c->stats[STAT_GRAPH_SERVICES], snapshot_service_count(s));
+    counter_set(&c->stats[STAT_GRAPH_BYTES], snapshot_bytes(s));
     counter_inc(&c->stats[STAT_GRAPH_LOADS]);
 }
 
@@ -132,7 +127,7 @@ int epochs_publish(struct control *c, struct snapshot *s, struct err *e)
         slots_retire(w, w->table.n - 1);
     tell(c, p);
     note_active(c);
-    set_gauge(c, STAT_EPOCHS_HELD, w->table.n);
+    counter_set(&c->stats[STAT_EPOCHS_HELD], w->table.n);
     return 0;
 }
 
@@ -149,7 +144,7 @@ int epochs_stage(struct control *c, struct snapshot *s, struct err *e)
     if (w->table.n == 1) /* nobody may use it yet, but for its pins: it is all there is */
         c->active = NULL;
     tell(c, p);
-    set_gauge(c, STAT_EPOCHS_HELD, w->table.n);
+    counter_set(&c->stats[STAT_EPOCHS_HELD], w->table.n);
     return 0;
 }
 
@@ -177,7 +172,7 @@ int epochs_activate(struct control *c, uint64_t epoch, epoch_done_fn *done, void
             slots_retire(w, i);
     uint64_t serial = tell(c, p);
     note_active(c);
-    set_gauge(c, STAT_EPOCHS_HELD, w->table.n);
+    counter_set(&c->stats[STAT_EPOCHS_HELD], w->table.n);
     h->npending -= epochs_joins(c);
     h->pending[h->npending++] = (struct activation){serial, epoch, done, arg};
     epochs_collect(c);
@@ -197,7 +192,7 @@ int epochs_retire(struct control *c, uint64_t epoch)
         return -ENOMEM;
     slots_retire(w, at);
     tell(c, p);
-    set_gauge(c, STAT_EPOCHS_HELD, w->table.n);
+    counter_set(&c->stats[STAT_EPOCHS_HELD], w->table.n);
     return 0;
 }
 

@@ -100,7 +100,7 @@ int keys_load(struct control *c, struct err *e)
     c->keys = k;
     c->keys_loaded_s = time(NULL);
     counter_inc(&c->stats[STAT_KEYS_LOADS]);
-    atomic_store_explicit(&c->stats[STAT_KEYS], keyring_count(k), memory_order_relaxed);
+    counter_set(&c->stats[STAT_KEYS], keyring_count(k));
     log_kids(k);
     return 0;
 }

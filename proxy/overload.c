@@ -77,7 +77,7 @@ static void enter(struct worker *w, unsigned step, enum overload_cause why)
     for (unsigned s = 0; s < OVERLOAD_STEPS; s++) {
         if (s >= before && s < step)
             counter_inc(&w->stats[STAT_OVERLOAD_ENTERED + s]);
-        atomic_store_explicit(&w->stats[STAT_OVERLOAD_NOW + s], s < step, memory_order_relaxed);
+        counter_set(&w->stats[STAT_OVERLOAD_NOW + s], s < step);
     }
     tell(w, before);
 }

@@ -51,7 +51,7 @@ static int64_t wall_s(void)
 
 void sync_gauge(struct sync *s, enum proxy_stat which, uint64_t v)
 {
-    atomic_store_explicit(&s->control->stats[which], v, memory_order_relaxed);
+    counter_set(&s->control->stats[which], v);
 }
 
 void sync_count(struct sync *s, enum proxy_stat which)

@@ -175,8 +175,7 @@ static void set_gauge(struct tls_control *t)
             if (first == 0 || i.not_after < first)
                 first = i.not_after;
     }
-    atomic_store_explicit(
-        &t->c->stats[STAT_TLS_EXPIRES], first > 0 ? (uint64_t)first : 0, memory_order_relaxed);
+    counter_set(&t->c->stats[STAT_TLS_EXPIRES], first > 0 ? (uint64_t)first : 0);
 }
 
 /* All workers' contexts are made before the first is sent. */

@@ -311,8 +311,7 @@ void worker_turn(struct worker *w, bool block)
     free_dead(w);
     if (w->log.dirty)
         accesslog_flush(w);
-    counter_cell *buffers = &w->stats[STAT_BUFFERS];
-    atomic_store_explicit(buffers, w->bufs.nused + w->small.nused, memory_order_relaxed);
+    counter_set(&w->stats[STAT_BUFFERS], w->bufs.nused + w->small.nused);
 }
 
 void worker_run(struct worker *w)

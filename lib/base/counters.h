@@ -67,6 +67,11 @@ static inline void counter_sub(counter_cell *c, uint64_t n)
 {
     counter_add(c, (uint64_t)0 - n);
 }
+/* Of a gauge. */
+static inline void counter_set(counter_cell *c, uint64_t v)
+{
+    atomic_store_explicit(c, v, memory_order_relaxed);
+}
 static inline uint64_t counter_get(const counter_cell *c)
 {
     return atomic_load_explicit(c, memory_order_relaxed);
