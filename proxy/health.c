@@ -33,15 +33,6 @@ uint64_t health_spec_id(const struct health_policy *p, const struct service_tls 
     return (id ^ addr_hash(endpoint)) | 1;
 }
 
-static struct str put(char **at, struct str s)
-{
-    char *to = *at;
-    if (s.n)
-        memcpy(to, s.p, s.n);
-    *at += s.n;
-    return str_of(to, s.n);
-}
-
 struct health_spec *health_spec_new(const struct health_policy *p, const struct service_tls *tls,
     bool http2, const struct addr *endpoint)
 {
@@ -58,11 +49,11 @@ struct health_spec *health_spec_new(const struct health_policy *p, const struct 
     s->policy = *p;
     s->tls = *tls;
     s->http2 = http2;
-    s->policy.path = put(&at, p->path);
-    s->policy.service = put(&at, p->service);
-    s->tls.name = put(&at, tls->name);
-    s->tls.ca = put(&at, tls->ca);
-    s->host = put(&at, text);
+    s->policy.path = str_put(&at, p->path);
+    s->policy.service = str_put(&at, p->service);
+    s->tls.name = str_put(&at, tls->name);
+    s->tls.ca = str_put(&at, tls->ca);
+    s->host = str_put(&at, text);
     return s;
 }
 
@@ -131,7 +122,7 @@ static struct health_check *check_of(void *arg)
 
 static void gauge(struct health *h)
 {
-    atomic_store_explicit(&h->o.stats[STAT_HEALTH_TARGETS], h->nchecks, memory_order_relaxed);
+    counter_set(&h->o.stats[STAT_HEALTH_TARGETS], h->nchecks);
 }
 
 static void count_unhealthy(struct health *h, const struct endpoint_entry *e, int add)

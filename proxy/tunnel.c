@@ -76,15 +76,6 @@ bool tunnel_may_ask(struct request *r, enum step *ret_next)
 
 /* ---- the beginning ---- */
 
-static struct str keep(char **at, struct str s)
-{
-    struct str kept = {*at, s.n};
-    if (s.n)
-        memcpy(*at, s.p, s.n);
-    *at += s.n;
-    return kept;
-}
-
 /* What the access log says of the head, copied out of its block, which is given back with the room
  * for fields: a tunnel may stay for hours. */
 static bool keep_words(struct request *r)
@@ -101,12 +92,12 @@ static bool keep_words(struct request *r)
     if (!r->kept)
         return false;
     char *at = r->kept;
-    r->head.method = keep(&at, method);
-    r->head.authority = keep(&at, authority);
-    r->head.path = r->answer.path = keep(&at, path);
+    r->head.method = str_put(&at, method);
+    r->head.authority = str_put(&at, authority);
+    r->head.path = r->answer.path = str_put(&at, path);
     r->head.target = r->head.path;
     if (id.n)
-        r->request_id = keep(&at, id);
+        r->request_id = str_put(&at, id);
     r->head.nfields = r->reply.nfields = 0;
     mem_free(r->fields);
     r->fields = r->reply_fields = r->trailer_fields = NULL;

@@ -67,6 +67,16 @@ static inline size_t str_find(struct str s, char c)
     return at ? (size_t)(at - s.p) : s.n;
 }
 
+/* Copies s to *at, which moves on behind it. Returns the copy. */
+static inline struct str str_put(char **at, struct str s)
+{
+    struct str copy = {*at, s.n};
+    if (s.n)
+        memcpy(*at, s.p, s.n);
+    *at += s.n;
+    return copy;
+}
+
 static inline char ascii_lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;

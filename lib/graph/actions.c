@@ -285,19 +285,10 @@ void actions_size(const struct route_actions *from, size_t *fields, size_t *text
     *text += from->redirect.location.n + from->redirect.host.n + from->redirect.path.n;
 }
 
-static const char *copy_text(const char *p, size_t n, char **text)
-{
-    char *at = *text;
-    if (n)
-        memcpy(at, p, n);
-    *text += n;
-    return at;
-}
-
 static void copy_str(struct str *s, char **text)
 {
     if (s->p)
-        s->p = copy_text(s->p, s->n, text);
+        *s = str_put(text, *s);
 }
 
 static struct field *copy_fields(
@@ -306,8 +297,8 @@ static struct field *copy_fields(
     struct field *to = *fields;
     for (uint32_t i = 0; i < n; i++) {
         to[i] = from[i];
-        to[i].name = copy_text(from[i].name, from[i].name_len, text);
-        to[i].value = copy_text(from[i].value, from[i].value_len, text);
+        to[i].name = str_put(text, field_name(&from[i])).p;
+        to[i].value = str_put(text, field_value(&from[i])).p;
     }
     *fields += n;
     return to;

@@ -103,16 +103,6 @@ static void table_put(struct table *t, uint32_t hash, uint32_t position)
     t->slots[i] = position + 1;
 }
 
-/* Copies s to the bump pointer *at. */
-static struct str keep_text(char **at, struct str s)
-{
-    struct str kept = {*at, s.n};
-    if (s.n)
-        memcpy(*at, s.p, s.n);
-    *at += s.n;
-    return kept;
-}
-
 /* Eight bytes at once: ASCII letters to lower case, other bytes as they are. */
 static void lower_word(const char *from, char *to)
 {
@@ -356,7 +346,7 @@ static void add_selectors(struct gateway *g, const struct model_gateway *m, char
     for (uint32_t i = 0; i < m->nselectors; i++) {
         struct selector *s = &g->selectors[i];
         s->as_written = m->selectors[i];
-        s->as_written.key.s = keep_text(at, m->selectors[i].key.s);
+        s->as_written.key.s = str_put(at, m->selectors[i].key.s);
         if (s->as_written.kind == SELECT_HEADER)
             s->field = (uint8_t)field_id(s->as_written.key.s.p, s->as_written.key.s.n);
         g->kinds |= 1u << s->as_written.kind;
@@ -402,8 +392,8 @@ static void add_route(
     struct routes *r, const struct model_route *m, uint32_t service, struct room *room)
 {
     char **at = &room->text;
-    struct str host = keep_text(at, m->host.s);
-    struct str path = keep_text(at, m->path.s);
+    struct str host = str_put(at, m->host.s);
+    struct str path = str_put(at, m->path.s);
     long n = path_normalise(path, *at);
     /* A path that climbs is refused when the graph is read. */
     struct str prefix = {*at, n > 0 ? (size_t)n : 0};
@@ -491,9 +481,9 @@ struct gateway *gateway_new(const struct model_gateway *m, service_number_fn *nu
     }
     char *at = g->text;
     g->refs = 1;
-    g->name = keep_text(&at, m->name.s);
+    g->name = str_put(&at, m->name.s);
     if (m->default_environment.s.p)
-        g->default_environment = keep_text(&at, m->default_environment.s);
+        g->default_environment = str_put(&at, m->default_environment.s);
     g->overlay_access = m->overlay_access_public ? ACCESS_PUBLIC : ACCESS_TOKEN;
     add_selectors(g, m, &at);
     struct room room = {at, g->routes->fields};
@@ -571,7 +561,7 @@ static void add_claim(struct hosts *h, struct str written, uint32_t service, cha
     if (host.n == 0 || find_claim(h, host, hash_host(host)) != NUMBER_NONE)
         return;
     struct claim *c = &h->claims[h->nclaims];
-    *c = (struct claim){keep_text(at, host), hash_host(host), service};
+    *c = (struct claim){str_put(at, host), hash_host(host), service};
     table_put(&h->by_host, c->hash, h->nclaims++);
 }
 
