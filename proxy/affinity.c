@@ -10,15 +10,6 @@ static uint64_t hash_str(struct str s)
     return XXH3_64bits(s.n ? s.p : "", s.n);
 }
 
-static struct str trim(struct str s)
-{
-    while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
-        s = str_from(s, 1);
-    while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-        s.n--;
-    return s;
-}
-
 struct str affinity_find(const struct field *fields, unsigned n, struct str name)
 {
     for (unsigned i = 0; i < n; i++) {
@@ -27,10 +18,10 @@ struct str affinity_find(const struct field *fields, unsigned n, struct str name
             continue;
         while (rest.n) {
             size_t end = str_find(rest, ';');
-            struct str pair = trim(str_of(rest.p, end));
+            struct str pair = str_trim(str_of(rest.p, end));
             size_t eq = str_find(pair, '=');
-            if (eq < pair.n && str_eq(trim(str_of(pair.p, eq)), name))
-                return trim(str_from(pair, eq + 1));
+            if (eq < pair.n && str_eq(str_trim(str_of(pair.p, eq)), name))
+                return str_trim(str_from(pair, eq + 1));
             rest = str_from(rest, end < rest.n ? end + 1 : end);
         }
     }
