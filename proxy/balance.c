@@ -226,32 +226,18 @@ static void look_at(const struct pick *p, uint32_t i, struct pick_look *ret)
         look_address(c, &e.addr, ret);
 }
 
-static uint32_t pick_first(const struct choice *c, const struct pick *p, uint32_t *turn)
-{
-    if (p->n == 1)
-        return 0;
-    switch ((enum balance)c->r->balance) {
-    case BALANCE_LEAST_REQUEST:
-        return pick_least(p, worker_random(c->w), false);
-    case BALANCE_CONSISTENT_HASH:
-        return pick_hash(p, c->r->affinity.key, false);
-    case BALANCE_ROUND_ROBIN:
-        break;
-    }
-    return pick_turn(p, (*turn)++);
-}
-
-static uint32_t pick_other(const struct choice *c, const struct pick *p)
+/* As the policy says: among all, with the turn of the set; among the usable ones, without. */
+static uint32_t pick_by(const struct choice *c, const struct pick *p, uint32_t *turn)
 {
     switch ((enum balance)c->r->balance) {
     case BALANCE_LEAST_REQUEST:
-        return pick_least(p, worker_random(c->w), true);
+        return pick_least(p, worker_random(c->w), !turn);
     case BALANCE_CONSISTENT_HASH:
-        return pick_hash(p, c->r->affinity.key, true);
+        return pick_hash(p, c->r->affinity.key, !turn);
     case BALANCE_ROUND_ROBIN:
         break;
     }
-    return pick_usable(p, worker_random(c->w));
+    return turn ? pick_turn(p, (*turn)++) : pick_usable(p, worker_random(c->w));
 }
 
 /* PICK_NONE: none is usable. */
@@ -260,16 +246,16 @@ static uint32_t pick_one(struct choice *c, uint32_t n, uint32_t *turn)
     struct pick p = {n, weight_at, hash_at, look_at, c};
     struct pick_look look = {0};
     /* a second try takes nobody's turn */
-    uint32_t first = c->r->ntried && n > 1 ? PICK_NONE : pick_first(c, &p, turn);
+    uint32_t first = n == 1 ? 0 : c->r->ntried ? PICK_NONE : pick_by(c, &p, turn);
     if (first != PICK_NONE)
         look_at(&p, first, &look);
     if (look.usable &&
         (n == 1 || look.share == PICK_WHOLE || pick_chance(look.share, worker_random(c->w))))
         return first;
-    uint32_t other = n > 1 ? pick_other(c, &p) : PICK_NONE;
+    uint32_t other = n > 1 ? pick_by(c, &p, NULL) : PICK_NONE;
     if (other == PICK_NONE && c->r->ntried && !c->again) {
         c->again = true;
-        other = pick_other(c, &p);
+        other = pick_by(c, &p, NULL);
     }
     return other;
 }
