@@ -34,7 +34,7 @@ struct request;
 struct worker;
 
 enum live_what { LIVE_CONNECTIONS, LIVE_REQUESTS };
-enum live_side { LIVE_CLIENT, LIVE_PROVIDER, LIVE_SIDES };
+enum live_side { LIVE_CLIENT, LIVE_PROVIDER };
 
 /* A connection or a request. Texts are NUL-terminated; "": nothing. */
 struct live_row {
@@ -45,7 +45,7 @@ struct live_row {
     uint32_t stream;              /* of HTTP/2; 0: none */
     uint16_t worker;
     uint8_t side; /* enum live_side */
-    bool tls, trusted, refused;
+    bool tls, trusted;
     const char *protocol; /* static words */
     const char *state;
     const char *cls;

@@ -228,7 +228,6 @@ static void client_row(struct live_part *p, const struct client *c)
     row.side = LIVE_CLIENT;
     row.worker = (uint16_t)w->id;
     row.trusted = c->listener->spec.trusted;
-    row.refused = c->refuse;
     row.tls = c->tls;
     row.protocol = spoken_word(c->phase == CLIENT_HTTP2 ? SPOKEN_HTTP2
                                : c->phase == CLIENT_TCP ? SPOKEN_TCP

@@ -58,7 +58,7 @@ const char *logline_protocol(const struct request *r)
                                                          : SPOKEN_HTTP1);
 }
 
-const char *logline_listener(const struct request *r)
+static const char *listener_word(const struct request *r)
 {
     return r->client->listener->spec.trusted ? "trusted" : "untrusted";
 }
@@ -120,7 +120,7 @@ void logline_gather(const struct request *r, struct logline *l)
     l->request_id = r->request_id.n ? cut(r->request_id, REQUEST_ID_MAX) : STR("-");
     l->protocol = logline_protocol(r);
     l->version = version(r);
-    l->listener = logline_listener(r);
+    l->listener = listener_word(r);
     l->cls = logline_class(r);
     l->rule = a->context.rule ? context_rule_word(a->context.rule) : "-";
     l->refusal = r->refusal ? refusal_word(r->refusal) : "-";
@@ -147,7 +147,7 @@ void logline_facts(const struct request *r, struct log_facts *ret)
         .cls = r->refusal && *cls == '-' ? "refused" : cls,
         .refusal = refusal_word(r->refusal),
         .protocol = logline_protocol(r),
-        .listener = logline_listener(r)};
+        .listener = listener_word(r)};
 }
 
 /* ---- JSON, with our names or those of OpenTelemetry ---- */

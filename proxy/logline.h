@@ -36,6 +36,5 @@ struct str logline_env(const struct request *r);
 struct str logline_path(const struct request *r);
 const char *logline_class(const struct request *r);
 const char *logline_protocol(const struct request *r);
-const char *logline_listener(const struct request *r);
 
 #endif
