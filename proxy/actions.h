@@ -16,13 +16,6 @@ static inline const struct route_actions *request_actions(const struct request *
     return r->answer.route.actions;
 }
 
-static inline bool actions_by_tls(const struct client *c)
-{
-    if (c->phase == CLIENT_STREAM)
-        c = c->parent;
-    return c && c->tls_us;
-}
-
 /* After the policy of the service was taken: time-outs, the cap of the body, request fields that
  * go. STEP_COUNT: goes on; else the refusal's step. */
 enum step actions_begin(struct request *r);

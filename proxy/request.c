@@ -547,7 +547,7 @@ static enum step step_decide(struct request *r)
         .authority = r->head.authority,
         .path = r->head.path,
         .trusted = r->client->listener->spec.trusted,
-        .https = actions_by_tls(r->client),
+        .https = r->client->tls,
         .subjects = subjects_of(r->client),
         .refuse_missing = w->set->on_missing == ON_MISSING_REFUSE,
         .connect = r->tunnel == TUNNEL_CONNECT,
