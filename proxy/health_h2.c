@@ -151,14 +151,11 @@ void health_h2_input(struct health_probe *p, bool closed)
     const char *data = n ? (const char *)evbuffer_pullup(in, -1) : "";
     p->used += (uint32_t)n;
     int rc = data ? h2_input(p->h2, data, n, health_now_ms()) : -ENOMEM;
-    const struct health_policy *want = &p->spec->policy;
     evbuffer_drain(in, n);
     if (rc == -ENOMEM || (rc == 0 && !send_out(p)))
         probe_done(p, "out of memory");
-    else if (p->answered && p->status >= want->status_min && p->status <= want->status_max)
-        probe_well(p);
     else if (p->answered && p->status)
-        probe_done(p, "answered %u", p->status);
+        probe_status(p, p->status);
     else if (p->answered)
         probe_done(p, "%s", p->verdict);
     else if (rc != 0)

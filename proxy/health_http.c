@@ -17,15 +17,6 @@ void health_http_begin(struct health_probe *p)
         probe_done(p, "out of memory");
 }
 
-static void judge(struct health_probe *p, const struct h1_head *head)
-{
-    const struct health_policy *want = &p->spec->policy;
-    if (head->status >= want->status_min && head->status <= want->status_max)
-        probe_well(p);
-    else
-        probe_done(p, "answered %u", head->status);
-}
-
 void health_http_input(struct health_probe *p, bool closed)
 {
     struct evbuffer *in = bufferevent_get_input(p->bev);
@@ -47,7 +38,7 @@ void health_http_input(struct health_probe *p, bool closed)
         if (st != H1_DONE)
             break;
         if (head.status >= 200) {
-            judge(p, &head);
+            probe_status(p, head.status);
             return;
         }
         p->used += head.size;

@@ -79,6 +79,8 @@ struct health_probe {
 /* Says how it came out and frees the probe. */
 void probe_done(struct health_probe *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void probe_well(struct health_probe *p);
+/* Either, by the status of an HTTP reply. */
+void probe_status(struct health_probe *p, unsigned status);
 
 /* The connection is up (and encrypted): say what is asked; then for what came. The probe may be
  * gone afterwards. closed: the other side ended it. */

@@ -73,6 +73,15 @@ void probe_well(struct health_probe *p)
     tell(p, "");
 }
 
+void probe_status(struct health_probe *p, unsigned status)
+{
+    const struct health_policy *want = &p->spec->policy;
+    if (status >= want->status_min && status <= want->status_max)
+        probe_well(p);
+    else
+        probe_done(p, "answered %u", status);
+}
+
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
     static const char *const words[] = {
