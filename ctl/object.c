@@ -64,6 +64,11 @@ uint64_t object_number(const json_t *o, const char *key)
     return n > 0 ? (uint64_t)n : 0;
 }
 
+double object_real(const json_t *o, const char *key)
+{
+    return json_number_value(json_object_get(o, key));
+}
+
 bool object_true(const json_t *o, const char *key)
 {
     return json_is_true(json_object_get(o, key));

@@ -22,6 +22,7 @@ enum status object_print_changed(const struct object *o, enum status s, struct e
 /* What stands under a key; "", 0 and false when nothing of that type does. */
 const char *object_text(const json_t *o, const char *key);
 uint64_t object_number(const json_t *o, const char *key);
+double object_real(const json_t *o, const char *key); /* whole or not */
 bool object_true(const json_t *o, const char *key);
 
 /* Appends a text that others wrote: what a terminal would obey (control characters, and those that

@@ -137,8 +137,8 @@ static enum screen_event on_key(void)
 {
     char key = 0;
     ssize_t n = read(STDIN_FILENO, &key, 1);
-    bool quit = n == 1 && (key == 'q' || key == 'Q' || key == 4);
-    return quit || n < 0 ? SCREEN_QUIT : n == 0 ? SCREEN_QUIT : SCREEN_TIME;
+    bool quit = n <= 0 || key == 'q' || key == 'Q' || key == 4;
+    return quit ? SCREEN_QUIT : SCREEN_TIME;
 }
 
 enum screen_event screen_wait(struct screen *s, uint64_t ms)

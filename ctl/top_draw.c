@@ -12,31 +12,33 @@ struct canvas {
     unsigned width, height, lines; /* width, height 0: no bound */
 };
 
-/* Ends the line: cut to the width, by characters. */
+/* As much of it as `width` characters are; *ret_shown: how many those are. */
+static struct str fitting(const struct text *t, size_t width, size_t *ret_shown)
+{
+    struct str s = {t->p, 0};
+    *ret_shown = 0;
+    for (; s.n < t->n; s.n++) {
+        bool starts = ((unsigned char)s.p[s.n] & 0xc0) != 0x80;
+        if (starts && *ret_shown == width)
+            break;
+        *ret_shown += starts;
+    }
+    return s;
+}
+
+/* Ends the line: cut to the width. */
 static void next_line(struct canvas *c)
 {
-    struct str s = {c->line.p, c->line.n};
-    size_t end = 0, shown = 0;
-    while (end < s.n) {
-        bool starts = ((unsigned char)s.p[end] & 0xc0) != 0x80;
-        if (starts && c->width && shown == c->width)
-            break;
-        shown += starts;
-        end++;
-    }
-    while (end > 0 && s.p[end - 1] == ' ')
-        end--;
+    size_t shown;
+    struct str s = fitting(&c->line, c->width ? c->width : SIZE_MAX, &shown);
+    while (s.n > 0 && s.p[s.n - 1] == ' ')
+        s.n--;
     if (!c->height || c->lines < c->height) {
-        text_add(c->out, str_of(s.p, end));
+        text_add(c->out, s);
         text_add(c->out, STR("\n"));
     }
     c->lines++;
     c->line.n = 0;
-}
-
-static double number(const json_t *o, const char *key)
-{
-    return json_number_value(json_object_get(o, key));
 }
 
 /* ---- words for numbers ---- */
@@ -76,14 +78,14 @@ static void title(struct canvas *c, const json_t *f)
     struct text *t = &c->line;
     text_fmt(t, "offshoot-proxy ");
     text_clean(t, str_c(object_text(f, "version")));
-    text_fmt(t, "  process %.0f  ", number(f, "pid"));
+    text_fmt(t, "  process %.0f  ", object_real(f, "pid"));
     text_clean(t, str_c(object_text(f, "state")));
-    text_fmt(t, "  epoch %.0f  up ", number(f, "epoch"));
-    put_uptime(t, number(f, "uptime_seconds"));
+    text_fmt(t, "  epoch %.0f  up ", object_real(f, "epoch"));
+    put_uptime(t, object_real(f, "uptime_seconds"));
     if (object_true(f, "since_start"))
         text_add(t, STR("  (all since its start)"));
     else
-        text_fmt(t, "  (last %.1f s)", number(f, "seconds"));
+        text_fmt(t, "  (last %.1f s)", object_real(f, "seconds"));
     next_line(c);
     next_line(c);
 }
@@ -106,7 +108,7 @@ static void rate_line(struct canvas *c, const char *label, json_t *rates, const 
 static void requests_line(struct canvas *c, const json_t *f)
 {
     struct text *t = &c->line;
-    double all = number(f, "per_second");
+    double all = object_real(f, "per_second");
     json_t *codes = json_object_get(f, "codes");
     text_fmt(t, "%-10s ", "requests");
     put_rate(t, all);
@@ -124,14 +126,14 @@ static void quantile_line(struct canvas *c, const char *label, const json_t *q)
     static const char *const keys[] = {"p50", "p90", "p99"};
     struct text *t = &c->line;
     text_fmt(t, "%-10s ", label);
-    if (number(q, "count") == 0) {
+    if (object_real(q, "count") == 0) {
         text_add(t, STR("-"));
         next_line(c);
         return;
     }
     for (size_t i = 0; i < 3; i++) {
         text_fmt(t, "%s ", keys[i]);
-        put_duration(t, number(q, keys[i]));
+        put_duration(t, object_real(q, keys[i]));
         text_add(t, STR("   "));
     }
     next_line(c);
@@ -139,8 +141,9 @@ static void quantile_line(struct canvas *c, const char *label, const json_t *q)
 
 static void now_line(struct canvas *c, const json_t *f)
 {
-    text_fmt(&c->line, "%-10s %.0f clients   %.0f requests   %.1f MiB", "now", number(f, "clients"),
-        number(f, "requests_now"), number(f, "memory_bytes") / 1048576);
+    text_fmt(&c->line, "%-10s %.0f clients   %.0f requests   %.1f MiB", "now",
+        object_real(f, "clients"), object_real(f, "requests_now"),
+        object_real(f, "memory_bytes") / 1048576);
     next_line(c);
 }
 
@@ -150,12 +153,12 @@ static void workers_line(struct canvas *c, const json_t *f)
     const json_t *list = json_object_get(f, "workers");
     double all = 0;
     for (size_t i = 0; i < json_array_size(list); i++)
-        all += number(json_array_get(list, i), "per_second");
+        all += object_real(json_array_get(list, i), "per_second");
     text_fmt(&c->line, "%-10s ", "workers");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *w = json_array_get(list, i);
         text_fmt(&c->line, "%zu: %.0f %% of requests, cpu %.0f %%   ", i,
-            all > 0 ? 100 * number(w, "per_second") / all : 0, 100 * number(w, "cpu"));
+            all > 0 ? 100 * object_real(w, "per_second") / all : 0, 100 * object_real(w, "cpu"));
     }
     next_line(c);
 }
@@ -165,16 +168,9 @@ static void workers_line(struct canvas *c, const json_t *f)
 static void put_cell(struct text *t, const char *s, unsigned width)
 {
     struct text clean = {0};
-    size_t shown = 0, end = 0;
+    size_t shown;
     text_clean(&clean, str_c(s));
-    while (end < clean.n) {
-        bool starts = ((unsigned char)clean.p[end] & 0xc0) != 0x80;
-        if (starts && shown == width)
-            break;
-        shown += starts;
-        end++;
-    }
-    text_add(t, str_of(clean.p, end));
+    text_add(t, fitting(&clean, width, &shown));
     text_fmt(t, "%*s", (int)(width - shown), "");
     text_release(&clean);
 }
@@ -193,7 +189,7 @@ static void busy_cell(struct text *t, const json_t *item)
         return;
     }
     put_cell(t, object_text(item, "name"), NAME_WIDTH);
-    put_number(t, number(item, "per_second"), 10);
+    put_number(t, object_real(item, "per_second"), 10);
 }
 
 /* Environments and services side by side. */
@@ -230,12 +226,12 @@ static void provider_table(struct canvas *c, const json_t *f)
         put_cell(&c->line, object_text(p, "name"), NAME_WIDTH);
         text_add(&c->line, STR("  "));
         put_cell(&c->line, object_text(p, "state"), 10);
-        put_number(&c->line, number(p, "per_second"), 10);
-        put_number(&c->line, number(p, "errors_per_second"), 10);
-        put_number(&c->line, number(p, "inflight"), 10);
-        put_number(&c->line, number(p, "waiting"), 8);
-        put_number(&c->line, number(p, "connections"), 8);
-        put_number(&c->line, number(p, "idle"), 8);
+        put_number(&c->line, object_real(p, "per_second"), 10);
+        put_number(&c->line, object_real(p, "errors_per_second"), 10);
+        put_number(&c->line, object_real(p, "inflight"), 10);
+        put_number(&c->line, object_real(p, "waiting"), 8);
+        put_number(&c->line, object_real(p, "connections"), 8);
+        put_number(&c->line, object_real(p, "idle"), 8);
         next_line(c);
     }
 }

@@ -1,15 +1,11 @@
 #include "ctl/top_frame.h"
+#include "ctl/object.h"
 #include "lib/base/histogram.h"
 #include "lib/base/mem.h"
 #include <math.h>
 #include <stdlib.h>
 
 /* ---- differences ---- */
-
-static double number(const json_t *o, const char *key)
-{
-    return json_number_value(json_object_get(o, key));
-}
 
 /* Counters never go back within one process; if one seems to, nothing happened. */
 static double grown(double before, double now)
@@ -41,7 +37,7 @@ static json_t *rates(const struct span *s, const char *key)
     json_t *is = json_object_get(s->now, key), *ret = json_object();
     for (void *it = json_object_iter(is); it; it = json_object_iter_next(is, it)) {
         const char *word = json_object_iter_key(it);
-        double n = grown(number(was, word), json_number_value(json_object_iter_value(it)));
+        double n = grown(object_real(was, word), json_number_value(json_object_iter_value(it)));
         if (n > 0)
             set_real(ret, word, n / s->seconds);
     }
@@ -133,8 +129,8 @@ static struct rank *ranked(const struct span *s, const char *key, size_t *ret_n)
             continue;
         const json_t *old = same_name(was, item, i);
         list[kept++] = (struct rank){item,
-            grown(number(old, "requests"), number(item, "requests")) / s->seconds,
-            grown(number(old, "errors"), number(item, "errors")) / s->seconds};
+            grown(object_real(old, "requests"), object_real(item, "requests")) / s->seconds,
+            grown(object_real(old, "errors"), object_real(item, "errors")) / s->seconds};
     }
     if (list)
         qsort(list, kept, sizeof *list, by_rate);
@@ -183,9 +179,9 @@ static json_t *workers(const struct span *s)
     json_t *ret = json_array();
     for (size_t i = 0; i < json_array_size(is); i++) {
         const json_t *old = json_array_get(was, i), *now = json_array_get(is, i);
-        json_t *o = json_pack("{s:I}", "clients", (json_int_t)number(now, "clients"));
-        double requests = grown(number(old, "requests"), number(now, "requests"));
-        double cpu = grown(number(old, "cpu_us"), number(now, "cpu_us"));
+        json_t *o = json_pack("{s:I}", "clients", (json_int_t)object_real(now, "clients"));
+        double requests = grown(object_real(old, "requests"), object_real(now, "requests"));
+        double cpu = grown(object_real(old, "cpu_us"), object_real(now, "cpu_us"));
         set_real(o, "per_second", requests / s->seconds);
         set_real(o, "cpu", cpu / 1e6 / s->seconds);
         json_array_append_new(ret, o);
@@ -197,9 +193,9 @@ static json_t *workers(const struct span *s)
 
 static bool same_process(const json_t *before, const json_t *now)
 {
-    return before && number(before, "pid") == number(now, "pid") &&
-           number(before, "started") == number(now, "started") &&
-           number(now, "time_us") > number(before, "time_us");
+    return before && object_real(before, "pid") == object_real(now, "pid") &&
+           object_real(before, "started") == object_real(now, "started") &&
+           object_real(now, "time_us") > object_real(before, "time_us");
 }
 
 static void copy_keys(json_t *to, const json_t *from)
@@ -217,7 +213,8 @@ json_t *top_frame(const json_t *before, const json_t *now, size_t most)
     json_t *empty = json_object(), *f = json_object();
     bool same = same_process(before, now);
     struct span s = {same ? before : empty, now,
-        (number(now, "time_us") - (same ? number(before, "time_us") : number(now, "start_us"))) /
+        (object_real(now, "time_us") -
+            (same ? object_real(before, "time_us") : object_real(now, "start_us"))) /
             1e6};
     if (!json_is_integer(json_object_get(now, "time_us")) || s.seconds <= 0) {
         json_decref(empty);
