@@ -8,6 +8,9 @@
     ":method: POST\n:scheme: http\n:path: /t.Echo/Unary\n:authority: a\n"                          \
     "content-type: application/grpc\nte: trailers\ngrpc-timeout: 100m\n"
 
+/* RST_STREAM of stream 1, without its code. */
+#define RESET "\0\0\4\3\0\0\0\0\1"
+
 static struct loop l;
 static struct raw out;
 
@@ -130,6 +133,28 @@ static void without_a_word_our_own_timer_ends_it(void **state)
         STR("x-offshoot-error\x07timeout"));
 }
 
+static void a_reply_that_goes_on_ends_at_the_deadline(void **state)
+{
+    (void)state;
+    int c = call();
+    raw_headers(
+        &out, F_END_HEADERS, 1, ":status: 200\ncontent-type: application/grpc\nx-own: here\n");
+    raw_frame(&out, T_DATA, 0, 1, str_of("\0\0\0\0\3one", 8));
+    put(l.provider[0]);
+    loop_advance(&l, 90);
+    char got[4096];
+    ssize_t n = recv(c, got, sizeof got, 0);
+    assert_true(n > 0 && has(got, (size_t)n, STR("x-own\x04here")));
+    assert_true(has(got, (size_t)n, STR("one")));
+    assert_false(has(got, (size_t)n, str_of(RESET, sizeof RESET - 1)));
+    loop_advance(&l, 60);
+    n = recv(c, got, sizeof got, 0);
+    assert_true(n > 0 && has(got, (size_t)n, str_of(RESET, sizeof RESET - 1)));
+    n = recv(l.provider[0], got, sizeof got, 0);
+    assert_true(n > 0 && has(got, (size_t)n, str_of(RESET, sizeof RESET - 1)));
+    loop_end(&l, c);
+}
+
 /* Forty milliseconds go by until the connection to the provider stands. */
 static void the_time_that_was_used_is_not_passed_on(void **state)
 {
@@ -160,6 +185,7 @@ int main(void)
         cmocka_unit_test(an_end_behind_the_deadline_is_the_deadline),
         cmocka_unit_test(a_reset_before_the_deadline_is_a_bad_reply),
         cmocka_unit_test(without_a_word_our_own_timer_ends_it),
+        cmocka_unit_test(a_reply_that_goes_on_ends_at_the_deadline),
         cmocka_unit_test(the_time_that_was_used_is_not_passed_on),
     };
     return unit_run(tests);
