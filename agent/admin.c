@@ -1,5 +1,6 @@
 /* The admin socket's routes (docs/agent-admin.md), and the answers about the program itself. */
 #include "agent/admin_int.h"
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
 #include <assert.h>
@@ -49,7 +50,7 @@ static struct expiring *expiring(const struct snapshot *s, int64_t now, size_t *
 
 static void add_expiring(struct text *t, const struct snapshot *s, bool json)
 {
-    int64_t now = control_now_s();
+    int64_t now = clock_wall_s();
     size_t n = 0;
     struct expiring *all = expiring(s, now, &n);
     char at[24];
@@ -122,7 +123,7 @@ static void status_json(const struct control *c, struct text *t)
     char at[ADDR_TEXT_MAX];
     text_fmt(t,
         "{\"program\":\"offshoot-agent\",\"version\":\"%s\",\"pid\":%ld,\"uptime_seconds\":%lld",
-        OFFSHOOT_VERSION, (long)getpid(), (long long)(control_now_s() - c->started_s));
+        OFFSHOOT_VERSION, (long)getpid(), (long long)(clock_wall_s() - c->started_s));
     text_add(t, STR(",\"history\":\""));
     text_hex(t, history_id(core_history(c->core)), HISTORY_ID);
     text_fmt(t, "\",\"epoch\":%llu,\"root\":\"", (unsigned long long)snapshot_epoch(s));
@@ -153,7 +154,7 @@ static void status_head_text(const struct control *c, struct text *t)
         state = ", but the graph files are NOT valid: the last good epoch stays";
     text_fmt(t, "serving, epoch %llu%s\n", (unsigned long long)snapshot_epoch(s), state);
     text_fmt(t, "version       %s, process %ld, up %lld s\n", OFFSHOOT_VERSION, (long)getpid(),
-        (long long)(control_now_s() - c->started_s));
+        (long long)(clock_wall_s() - c->started_s));
     text_add(t, STR("history       "));
     text_hex(t, history_id(core_history(c->core)), HISTORY_ID);
     text_fmt(t, "\ngraph         %u environments (%zu made by command), %u services, %zu KiB\n",
@@ -304,7 +305,7 @@ static void on_proxies(struct admin_request *r, void *arg)
     struct control *c = admin_control(arg);
     struct text t = {0};
     push_list(
-        sync_push(c->sync), admin_wants_json(r), admin_is_true(r, "behind"), sync_now_ms(), &t);
+        sync_push(c->sync), admin_wants_json(r), admin_is_true(r, "behind"), clock_mono_ms(), &t);
     admin_reply_text(r, &t);
 }
 

@@ -1,5 +1,6 @@
 /* GET /wait: answered later, when every live proxy is active on an epoch, or time is over. */
 #include "agent/admin_int.h"
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
 #include <assert.h>
@@ -30,7 +31,7 @@ static void end(struct wait *w)
 static void say_reached(struct wait *w)
 {
     struct push_counts n = push_counts(sync_push(w->control->sync));
-    unsigned long long waited = sync_now_ms() - w->since_ms;
+    unsigned long long waited = clock_mono_ms() - w->since_ms;
     struct text t = {0};
     text_fmt(&t,
         admin_wants_json(w->request) ? "{\"epoch\":%llu,\"proxies\":%u,\"waited_ms\":%llu}\n"
@@ -106,7 +107,7 @@ void admin_wait(struct admin_request *r, void *arg)
         return;
     }
     struct wait *w = mem_zalloc(sizeof *w);
-    struct timeval time = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+    struct timeval time = clock_timeval(ms);
     if (w)
         w->timer = event_new(c->base, -1, 0, on_time, w);
     if (!w || !w->timer || event_add(w->timer, &time) != 0) {
@@ -120,7 +121,7 @@ void admin_wait(struct admin_request *r, void *arg)
     w->control = c;
     w->request = r;
     w->epoch = epoch;
-    w->since_ms = sync_now_ms();
+    w->since_ms = clock_mono_ms();
     list_append(&c->waits, &w->link);
     c->nwaits++;
     admin_wait_progress(c);

@@ -1,5 +1,6 @@
 #include "agent/control.h"
 #include "agent/admin_int.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/net/grpc.h"
@@ -8,23 +9,15 @@
 #include <event2/event.h>
 #include <signal.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #define QUIET_MS         50   /* graph files: without a change before they are read */
 #define FINDINGS_LOG_MAX 8192 /* bytes of findings that go into the log */
 #define EXPIRY_MAX_S     3600 /* between looks at what expired; a clock may jump */
 
-int64_t control_now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return t.tv_sec;
-}
-
 static int64_t now_of(void *arg)
 {
     (void)arg;
-    return control_now_s();
+    return clock_wall_s();
 }
 
 static struct control *control_of(void *arg)
@@ -297,7 +290,7 @@ int control_init(
     c->magic = CONTROL_MAGIC;
     c->set = set;
     c->conf = conf;
-    c->started_s = control_now_s();
+    c->started_s = clock_wall_s();
     list_init(&c->waits);
     c->stats_desc = stats_table();
     c->base = event_base_new();

@@ -57,7 +57,6 @@ int control_reload(struct control *c, const char *who, struct err *e);
 int control_change(struct control *c, const struct change *ch, uint64_t *ret_epoch, struct err *e);
 /* Fills the cells that are read, not counted. */
 void control_count(struct control *c);
-int64_t control_now_s(void);
 
 /* The routes of the admin socket: admin.c, admin_epochs.c, admin_change.c, admin_wait.c. */
 extern const struct admin_route admin_routes[];

@@ -1,26 +1,14 @@
 #include "agent/sync.h"
 #include "agent/sync_int.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/pballoc.h"
 #include <assert.h>
 #include <event2/event.h>
-#include <time.h>
 
 #define HANDSHAKE_MS 10000
 #define STUCK_MS     30000 /* a stream whose queue does not move */
-
-uint64_t sync_now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-static struct timeval timeval_ms(uint64_t ms)
-{
-    return (struct timeval){(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-}
 
 static struct sync *sync_of(void *arg)
 {
@@ -50,7 +38,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
         list_remove(&t->dirty);
         grpc_flush(t->call);
     }
-    struct timeval next = timeval_ms(push_tick(s->push, sync_now_ms()));
+    struct timeval next = clock_timeval(push_tick(s->push, clock_mono_ms()));
     event_add(s->timer, &next);
     s->o.progress(s->o.arg);
 }
@@ -67,13 +55,13 @@ static void leave(struct sync_stream *t)
     if (!x)
         return;
     log_info("proxy '%s' is gone", push_node(x));
-    push_leave(x, sync_now_ms());
+    push_leave(x, clock_mono_ms());
 }
 
 static void finish(struct sync_stream *t, unsigned status, const char *text)
 {
     t->finished = true;
-    t->opened_ms = sync_now_ms(); /* the rest of its life counts from now */
+    t->opened_ms = clock_mono_ms(); /* the rest of its life counts from now */
     sync_drop_bytes(t);
     grpc_finish(t->call, status, str_c(text));
     sync_touch(t);
@@ -112,7 +100,7 @@ static unsigned on_call(struct grpc_stream *call, struct str path, const char **
     t->magic = SYNC_STREAM_MAGIC;
     t->sync = s;
     t->call = call;
-    t->opened_ms = t->heard_ms = t->moved_ms = sync_now_ms();
+    t->opened_ms = t->heard_ms = t->moved_ms = clock_mono_ms();
     list_init(&t->dirty);
     list_append(&s->streams, &t->link);
     grpc_stream_set(call, t);
@@ -171,7 +159,7 @@ static enum push_nack reason_of(int reason)
 static void handle(struct sync_stream *t, const Offshoot__V1__ProxyMessage *m)
 {
     counter_cell *stats = t->sync->o.stats;
-    uint64_t now = sync_now_ms();
+    uint64_t now = clock_mono_ms();
     switch (m->message_case) {
     case OFFSHOOT__V1__PROXY_MESSAGE__MESSAGE_HELLO:
         sync_hello(t, m->hello);
@@ -201,7 +189,7 @@ static void on_message(struct grpc_stream *call, struct str bytes, void *arg)
     assert(t->magic == SYNC_STREAM_MAGIC);
     if (t->finished)
         return;
-    t->heard_ms = sync_now_ms();
+    t->heard_ms = clock_mono_ms();
     ProtobufCMessage *base =
         pb_unpack(&offshoot__v1__proxy_message__descriptor, bytes, pb_budget(bytes.n));
     if (!base) {
@@ -256,7 +244,7 @@ static void beat(struct sync_stream *t, uint64_t now, uint64_t epoch)
 static void on_heart(evutil_socket_t fd, short what, void *arg)
 {
     struct sync *s = sync_of(arg);
-    uint64_t now = sync_now_ms(), epoch = push_activated(s->push);
+    uint64_t now = clock_mono_ms(), epoch = push_activated(s->push);
     (void)fd;
     (void)what;
     list_for_each (it, &s->streams)
@@ -287,7 +275,7 @@ static int make_server(struct sync *s, struct err *e)
 
 static int make_timers(struct sync *s)
 {
-    struct timeval beat_time = timeval_ms(s->o.heartbeat_ms);
+    struct timeval beat_time = clock_timeval(s->o.heartbeat_ms);
     s->turn = event_new(s->o.base, -1, 0, on_turn, s);
     s->timer = event_new(s->o.base, -1, 0, on_timer, s);
     s->heart = event_new(s->o.base, -1, EV_PERSIST, on_heart, s);
@@ -335,7 +323,7 @@ int sync_listen(struct sync *s, const struct addr *a, struct grpc_tls *tls, bool
 void sync_commit(struct sync *s, struct snapshot *newest)
 {
     sync_times_begin(s, snapshot_epoch(newest));
-    push_commit(s->push, newest, sync_now_ms());
+    push_commit(s->push, newest, clock_mono_ms());
     moved(s);
 }
 

@@ -39,9 +39,8 @@ int sync_listen(struct sync *s, const struct addr *a, struct grpc_tls *tls, bool
     struct addr *ret_bound, struct err *e);
 /* A new epoch is on disk. */
 void sync_commit(struct sync *s, struct snapshot *newest);
+/* Driven with clock_mono_ms. */
 struct push *sync_push(struct sync *s);
-/* The clock that push is driven with. */
-uint64_t sync_now_ms(void);
 /* From the commit of an epoch to the last Ack of each kind until now, and how many came. */
 struct sync_times {
     uint64_t staged_us, active_us;

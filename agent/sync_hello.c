@@ -1,6 +1,7 @@
 /* Who a proxy is: Hello judged against the contract, its certificate and proxies.allow. */
 #include "agent/settings.h"
 #include "agent/sync_int.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include <stdio.h>
 
@@ -146,7 +147,7 @@ void sync_hello(struct sync_stream *t, const Offshoot__V1__Hello *h)
         hello.held[i].epoch = h->held[i]->epoch;
         memcpy(hello.held[i].digest, h->held[i]->digest.data, 32);
     }
-    t->proxy = push_join(s->push, &hello, t, sync_now_ms());
+    t->proxy = push_join(s->push, &hello, t, clock_mono_ms());
     if (!t->proxy) {
         sync_refuse(t, SYNC_LIMIT, GRPC_RESOURCE_EXHAUSTED,
             "the agent serves as many proxies as limits.proxies allows");

@@ -1,6 +1,7 @@
 /* Messages to proxies. A graph goes out in chunks: as many as fill half of the stream's queue, the
  * next ones when that has drained; all proxies that get the same difference share its bytes. */
 #include "agent/sync_int.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include <assert.h>
@@ -105,7 +106,7 @@ static int send_chunk(struct sync_stream *t)
 
 void sync_pump(struct sync_stream *t)
 {
-    t->moved_ms = sync_now_ms();
+    t->moved_ms = clock_mono_ms();
     while (t->bytes && grpc_queued(t->call) <= SYNC_QUEUE / 2) {
         int rc = send_chunk(t);
         if (rc == -ENOBUFS)

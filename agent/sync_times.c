@@ -1,17 +1,10 @@
 /* How long epochs were on their way. */
 #include "agent/sync_int.h"
-#include <time.h>
-
-static uint64_t now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
+#include "lib/base/clock.h"
 
 void sync_times_begin(struct sync *s, uint64_t epoch)
 {
-    s->ways[epoch % SYNC_WAYS] = (struct sync_way){.epoch = epoch, .commit_us = now_us()};
+    s->ways[epoch % SYNC_WAYS] = (struct sync_way){.epoch = epoch, .commit_us = clock_mono_us()};
 }
 
 void sync_times_ack(struct sync *s, uint64_t epoch, enum push_ack state)
@@ -19,7 +12,7 @@ void sync_times_ack(struct sync *s, uint64_t epoch, enum push_ack state)
     struct sync_way *w = &s->ways[epoch % SYNC_WAYS];
     if (epoch == 0 || w->epoch != epoch)
         return;
-    uint64_t us = now_us() - w->commit_us;
+    uint64_t us = clock_mono_us() - w->commit_us;
     if (state == PUSH_STAGED) {
         w->times.staged_us = us;
         w->times.staged++;

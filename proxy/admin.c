@@ -1,5 +1,6 @@
 /* The admin socket's routes. GET changes nothing. Each answer is made from what the control thread
  * owns (the active snapshot, counters of all workers), so no worker is asked. */
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
@@ -15,7 +16,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 static struct control *control_of(void *arg)
@@ -23,13 +23,6 @@ static struct control *control_of(void *arg)
     struct control *c = arg;
     assert(c->magic == CONTROL_MAGIC);
     return c;
-}
-
-static int64_t now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return t.tv_sec;
 }
 
 static uint64_t sum(const struct control *c, enum proxy_stat which)
@@ -55,7 +48,8 @@ static void status_json(struct control *c, struct text *t)
     format_rfc3339(c->loaded_s, loaded);
     format_rfc3339(c->tried_s, tried);
     text_fmt(t, "{\"version\":\"%s\",\"pid\":%ld,\"uptime_seconds\":%lld,\"state\":\"%s\"",
-        OFFSHOOT_VERSION, (long)getpid(), (long long)(now_s() - c->started_s), state_word(c));
+        OFFSHOOT_VERSION, (long)getpid(), (long long)(clock_wall_s() - c->started_s),
+        state_word(c));
     text_fmt(t, ",\"epoch\":%llu,\"root\":\"", s ? (unsigned long long)snapshot_epoch(s) : 0ull);
     if (s)
         text_hex(t, snapshot_root(s), 32);
@@ -104,7 +98,7 @@ static void status_text(struct control *c, struct text *t)
         s ? (unsigned long long)snapshot_epoch(s) : 0ull,
         c->invalid ? ", but the graph files are NOT valid: the last good graph is served" : "");
     text_fmt(t, "version       %s, process %ld, up %lld s\n", OFFSHOOT_VERSION, (long)getpid(),
-        (long long)(now_s() - c->started_s));
+        (long long)(clock_wall_s() - c->started_s));
     if (s) {
         text_fmt(t, "graph         %u environments, %u services, %zu KiB compiled\n",
             snapshot_env_count(s), snapshot_service_count(s), snapshot_bytes(s) / 1024);

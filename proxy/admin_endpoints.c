@@ -1,4 +1,5 @@
 #include "proxy/admin_endpoints.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
@@ -8,20 +9,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 static struct control *control_of(void *arg)
 {
     struct control *c = arg;
     assert(c->magic == CONTROL_MAGIC);
     return c;
-}
-
-static int64_t now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return t.tv_sec;
 }
 
 /* ---- the list ---- */
@@ -95,7 +88,8 @@ static void put_text(struct text *t, const char *key, const char *value)
 
 static int64_t until_s(const struct row *r, uint64_t now_ms)
 {
-    return r->v.ejected ? now_s() + (int64_t)(r->v.ejected_until_ms - now_ms + 999) / 1000 : 0;
+    return r->v.ejected ? clock_wall_s() + (int64_t)(r->v.ejected_until_ms - now_ms + 999) / 1000
+                        : 0;
 }
 
 static void row_json(const struct row *r, uint64_t now_ms, struct text *t)
@@ -167,7 +161,7 @@ void admin_providers(struct admin_request *r, void *arg)
     struct control *c = control_of(arg);
     struct rows rows = {.state = admin_param(r, "state")};
     struct text t = {0};
-    uint64_t now_ms = control_now_ms();
+    uint64_t now_ms = clock_mono_ms();
     endpoint_table_each(c->shared.endpoints, now_ms, add_row, &rows);
     if (rows.failed) {
         mem_free(rows.row);
@@ -230,7 +224,8 @@ void admin_endpoint(struct admin_request *r, void *arg)
     const char *reason = admin_param(r, "reason");
     reason = reason ? reason : "";
     bool used;
-    int rc = endpoint_order(c->shared.endpoints, &a, o, reason, control_now_ms(), now_s(), &used);
+    int rc =
+        endpoint_order(c->shared.endpoints, &a, o, reason, clock_mono_ms(), clock_wall_s(), &used);
     if (rc == -ENOBUFS) {
         admin_error(r, 409, "%u endpoints are drained or disabled already: enable some first",
             ENDPOINT_ORDERS_MAX);

@@ -1,6 +1,7 @@
 /* Start: settings → state lock → graph → sockets → workers → ready. Then: signals, file changes and
  * admin requests, each ending in a message to the workers. */
 #include "proxy/control.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/net/sock.h"
@@ -23,7 +24,6 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define QUIET_MS         50   /* after a file change, before the files are read */
@@ -65,13 +65,6 @@ static int refused(struct control *c, int rc, const char *why)
     return rc;
 }
 
-static int64_t wall_clock(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return t.tv_sec;
-}
-
 /* A loaded snapshot becomes active, or waits for a slot. */
 static int accept_snapshot(struct control *c, struct snapshot *s)
 {
@@ -103,7 +96,7 @@ int control_reload(struct control *c)
     struct snapshot *s = NULL;
     struct snapshot_changes ch = {0};
     struct err e = {0};
-    c->tried_s = wall_clock();
+    c->tried_s = clock_wall_s();
     int rc = graphsrc_load(c->graph, &c->rules, newest(c), c->epoch + 1, &s, &ch);
     if (rc == -EALREADY) {
         if (c->invalid)
@@ -140,7 +133,7 @@ int control_reload(struct control *c)
 void control_graph_active(struct control *c, uint64_t epoch)
 {
     c->epoch = epoch;
-    c->loaded_s = c->tried_s = wall_clock();
+    c->loaded_s = c->tried_s = clock_wall_s();
     control_listen_judge(c, epochs_find(c, epoch));
     if (c->waiting)
         event_base_loopbreak(c->base);
@@ -175,7 +168,7 @@ static void give_back_memory(struct control *c)
 {
     static const enum proxy_stat each[] = {
         STAT_CLIENTS, STAT_REQUESTS_NOW, STAT_PROVIDER_CONNECTIONS, STAT_BUFFERS};
-    uint64_t objects = 0, begun = control_now_ms();
+    uint64_t objects = 0, begun = clock_mono_ms();
     for (unsigned i = 0; i < c->nworkers; i++)
         for (size_t k = 0; k < sizeof each / sizeof each[0]; k++)
             objects += counter_get(&c->workers[i].stats[each[k]]);
@@ -184,7 +177,7 @@ static void give_back_memory(struct control *c)
     malloc_trim(0);
     counter_inc(&c->stats[STAT_GIVEN_BACK]);
     log_debug("memory was given back to the system, in %llu ms",
-        (unsigned long long)(control_now_ms() - begun));
+        (unsigned long long)(clock_mono_ms() - begun));
 }
 
 /* Gives back snapshots that nobody uses any more, and publishes one that had to wait. */
@@ -406,7 +399,7 @@ int control_init(struct control *c, const struct settings *set, const struct con
     c->set = set;
     c->conf = conf;
     c->log_fd = c->state_fd = c->admin_fd = c->metrics_fd = -1;
-    c->started_s = wall_clock();
+    c->started_s = clock_wall_s();
     list_init(&c->lookups);
     list_init(&c->tails);
     list_init(&c->asks);

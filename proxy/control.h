@@ -128,7 +128,6 @@ void control_drop_lookups(struct control *c);
  * and before the event base's. */
 int control_endpoints(struct control *c, struct err *e);
 void control_endpoints_release(struct control *c);
-uint64_t control_now_ms(void); /* monotonic, as the workers' clocks */
 /* Listening sockets of every worker (control_listen.c). */
 /* Notes the addresses, and binds each once without SO_REUSEPORT: another proxy on it is told
  * before anything large is read. */

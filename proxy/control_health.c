@@ -1,4 +1,5 @@
 /* The endpoints on the control thread: their checks, and the operator's orders. */
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "proxy/control.h"
@@ -24,7 +25,7 @@ static int inherit_orders(struct control *c, struct err *e)
     struct str text;
     for (size_t n = 0; inherit_order(c->inherit, n, &number, &text); n++) {
         int rc =
-            endpoint_order_again(c->shared.endpoints, text, number, control_now_ms(), time(NULL));
+            endpoint_order_again(c->shared.endpoints, text, number, clock_mono_ms(), time(NULL));
         if (rc == -EINVAL)
             return err_set(e, rc, "hand-over: no order about an endpoint: '%.*s'", STR_ARG(text));
         if (rc == -ENOMEM)
@@ -51,11 +52,4 @@ void control_endpoints_release(struct control *c)
 {
     health_free(c->health);
     endpoint_table_free(c->shared.endpoints);
-}
-
-uint64_t control_now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }

@@ -1,5 +1,6 @@
 /* From one process to the next, and to the end: signals, draining, taking over from a process
  * before us, handing over to one behind us. */
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/net/sock.h"
 #include "proxy/announce.h"
@@ -71,7 +72,7 @@ static void on_delay(evutil_socket_t fd, short what, void *arg)
 static bool delay(struct control *c)
 {
     uint64_t ms = c->set->timeout_drain_delay;
-    struct timeval t = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+    struct timeval t = clock_timeval(ms);
     if (ms == 0 || c->nstarted == 0)
         return false;
     c->delay = evtimer_new(c->base, on_delay, c);

@@ -1,5 +1,6 @@
 #include "proxy/inherit.h"
 #include "lib/base/addr.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/net/sock.h"
@@ -10,7 +11,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 struct item {
@@ -33,19 +33,12 @@ struct inherit {
 
 /* ---- messages ---- */
 
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* Waits until the channel is ready for `what`, the deadline at the latest. */
 static int await(const struct inherit *i, short what, uint64_t deadline_ms, struct err *e)
 {
     struct pollfd p = {.fd = i->channel, .events = what};
     for (;;) {
-        uint64_t now = now_ms();
+        uint64_t now = clock_mono_ms();
         if (now >= deadline_ms)
             return err_set(e, -ETIMEDOUT, "hand-over: the old process does not answer");
         int n = poll(&p, 1, (int)(deadline_ms - now));
@@ -58,7 +51,7 @@ static int await(const struct inherit *i, short what, uint64_t deadline_ms, stru
 
 static int say(const struct inherit *i, const struct handover *m, struct err *e)
 {
-    uint64_t deadline = now_ms() + i->timeout_ms;
+    uint64_t deadline = clock_mono_ms() + i->timeout_ms;
     int rc = handover_send(i->channel, m, -1);
     while (rc == -EAGAIN) {
         rc = await(i, POLLOUT, deadline, e);
@@ -73,7 +66,7 @@ static int say(const struct inherit *i, const struct handover *m, struct err *e)
 
 static int hear(struct inherit *i, struct handover *ret, int *ret_fd, struct err *e)
 {
-    uint64_t deadline = now_ms() + i->timeout_ms;
+    uint64_t deadline = clock_mono_ms() + i->timeout_ms;
     for (;;) {
         int rc = handover_receive(i->channel, i->text, ret, ret_fd, e);
         if (rc == -EAGAIN) {

@@ -7,6 +7,7 @@
  * An answer that cannot be queued ends the stream: the next Hello says what is held, so nothing is
  * lost. docs/internals/sync.md has the whole. */
 #include "proxy/sync.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/pballoc.h"
@@ -287,7 +288,7 @@ static void on_end(struct grpc_stream *st, unsigned status, struct str text, voi
     uint32_t jitter;
     evutil_secure_rng_get_bytes(&jitter, sizeof jitter);
     ms += jitter % (ms + 1);
-    struct timeval t = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+    struct timeval t = clock_timeval(ms);
     event_add(s->again, &t);
     uint64_t most = s->control->set->agent_backoff_max;
     s->again_ms = s->again_ms * 2 > most ? most : s->again_ms * 2;

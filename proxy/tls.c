@@ -1,4 +1,5 @@
 #include "proxy/tls.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
@@ -381,8 +382,7 @@ static int give_workers(struct tls_control *t, struct err *e)
 static int start_rotation(struct tls_control *t, struct err *e)
 {
     uint64_t ms = t->c->set->tls_ticket_rotation;
-    struct timeval every = {
-        .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+    struct timeval every = clock_timeval(ms);
     t->rotate = event_new(t->c->base, -1, EV_PERSIST, on_rotate, t);
     if (!t->rotate || event_add(t->rotate, &every) != 0)
         return err_set(e, -ENOMEM, "cannot make a timer");

@@ -1,11 +1,11 @@
 /* Handshakes: whose turn it is, and the steps of one. */
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "proxy/tls_conn_impl.h"
 #include <errno.h>
 #include <openssl/err.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #define TURN_US     2000u /* of handshakes, in one turn */
 #define STALLED_MS  1000u /* after which a handshake makes room for others */
@@ -146,22 +146,15 @@ static bool open_server(struct tls_conn *t)
     return t->ssl && tls_conn_attach(t);
 }
 
-static uint64_t clock_us(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
 /* One call, on the turn's account. */
 static int step(struct tls_conn *t)
 {
     struct tls_worker *tw = t->c->w->tls;
-    uint64_t before = clock_us();
+    uint64_t before = clock_mono_us();
     t->starved = false;
     ERR_clear_error();
     int rc = SSL_do_handshake(t->ssl);
-    tw->spent_us += clock_us() - before;
+    tw->spent_us += clock_mono_us() - before;
     return rc;
 }
 

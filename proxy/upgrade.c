@@ -1,4 +1,5 @@
 #include "proxy/upgrade.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
@@ -16,7 +17,6 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define UPGRADE_MAGIC 0x55504752u
@@ -63,13 +63,6 @@ static struct upgrade *upgrade_of(void *arg)
     struct upgrade *u = arg;
     assert(u->magic == UPGRADE_MAGIC);
     return u;
-}
-
-static int64_t wall_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return t.tv_sec;
 }
 
 /* ---- what the new process says on standard error ---- */
@@ -167,7 +160,7 @@ static void give_up(struct upgrade *u)
     hang_up(u);
     u->state = IDLE;
     counter_inc(&u->control->stats[STAT_UPGRADES_FAILED]);
-    u->why_s = wall_s();
+    u->why_s = clock_wall_s();
     log_error("no upgrade: %s", u->why.text);
     if (u->suspended && sync_resume(u->control->sync, &e) != 0)
         log_error("%s: the graph is served on, newer ones are not taken until a restart", e.text);
@@ -450,7 +443,7 @@ static bool watch(struct upgrade *u)
 {
     struct event_base *base = u->control->base;
     uint64_t ms = u->control->set->timeout_upgrade;
-    struct timeval t = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+    struct timeval t = clock_timeval(ms);
     u->on_channel = event_new(base, u->channel, EV_READ | EV_PERSIST, on_channel, u);
     u->on_room = event_new(base, u->channel, EV_WRITE, on_room, u);
     u->on_errors = event_new(base, u->errors, EV_READ | EV_PERSIST, on_errors, u);

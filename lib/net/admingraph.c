@@ -1,17 +1,10 @@
 #include "lib/net/admingraph.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/parse.h"
 #include "lib/graph/described.h"
 #include "lib/graph/explain.h"
 #include <errno.h>
-#include <time.h>
-
-static int64_t now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return t.tv_sec;
-}
 
 void admin_reply_text(struct admin_request *r, struct text *t)
 {
@@ -67,7 +60,7 @@ static struct snapshot *asked_snapshot(
 static bool parse_now(struct admin_request *r, int64_t *ret)
 {
     const char *text = admin_param(r, "now");
-    *ret = now_s();
+    *ret = clock_wall_s();
     if (!text || parse_rfc3339(str_c(text), ret) == 0)
         return true;
     admin_error(r, 400, "not a time (RFC 3339 with a zone) '%s'", text);
@@ -160,9 +153,9 @@ void admin_environments(struct admin_request *r, const struct admin_graph *g)
     if (!s)
         return;
     if (admin_is_true(r, "tree"))
-        env_tree(&t, s, admin_wants_json(r), now_s());
+        env_tree(&t, s, admin_wants_json(r), clock_wall_s());
     else
-        env_list(&t, s, admin_wants_json(r), now_s());
+        env_list(&t, s, admin_wants_json(r), clock_wall_s());
     if (t.n && t.p[t.n - 1] != '\n')
         text_add(&t, STR("\n"));
     snapshot_unref(s);
@@ -188,7 +181,7 @@ void admin_environment(struct admin_request *r, const struct admin_graph *g)
     struct snapshot *s = asked_snapshot(r, g, &e);
     if (!s)
         return;
-    if (env_show(&t, s, name, admin_wants_json(r), now_s()) == 0) {
+    if (env_show(&t, s, name, admin_wants_json(r), clock_wall_s()) == 0) {
         admin_reply_text(r, &t);
     } else {
         text_release(&t);

@@ -8,6 +8,7 @@
  * It is up when the server has spoken and not earlier: with TLS 1.3 a server's refusal of our
  * certificate comes after the handshake. on_up and on_down run last in a callback of the loop, so
  * that they may free the client. */
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/net/dns.h"
 #include "lib/net/grpc_impl.h"
@@ -98,7 +99,7 @@ static const struct grpc_events session_events = {
 
 static void set_timer(struct grpc_client *c, uint32_t ms)
 {
-    struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+    struct timeval tv = clock_timeval(ms);
     event_add(&c->timer, &tv);
 }
 
@@ -156,7 +157,7 @@ static void on_fed(struct grpc_conn *conn)
     if (c->state != CLIENT_GREETING)
         return;
     c->state = CLIENT_UP;
-    c->up_ms = grpc_now_ms();
+    c->up_ms = clock_mono_ms();
     event_del(&c->timer);
     event_active(&c->timer, EV_TIMEOUT, 1); /* writes what on_up sends */
     c->events.on_up(c, c->arg);
@@ -172,7 +173,7 @@ static void on_gone(struct grpc_conn *conn, enum grpc_gone how, const char *why)
         try_next(c);
         return;
     }
-    if (grpc_now_ms() - c->up_ms >= LIVED_MS)
+    if (clock_mono_ms() - c->up_ms >= LIVED_MS)
         c->backoff_ms = c->o.backoff_ms;
     go_down(c);
 }

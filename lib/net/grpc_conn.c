@@ -6,6 +6,7 @@
  *
  * An end is noted by grpc_conn_fail and told from the timer: whoever sends on a call never finds
  * his connection gone when the function returns. */
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/net/grpc_impl.h"
 #include "lib/net/tls.h"
@@ -16,7 +17,6 @@
 #include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
 #include <openssl/err.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CONN_MAGIC 0x67436e01u
@@ -29,13 +29,6 @@ static struct grpc_conn *conn_of(void *arg)
     struct grpc_conn *c = arg;
     assert(c->magic == CONN_MAGIC);
     return c;
-}
-
-uint64_t grpc_now_ms(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 /* ---- its end, deadlines, pings --------------------------------------------------------------- */
@@ -65,7 +58,7 @@ static uint64_t ping_due(const struct grpc_conn *c)
 
 static void arm(struct grpc_conn *c)
 {
-    uint64_t due = ping_due(c), now = grpc_now_ms();
+    uint64_t due = ping_due(c), now = clock_mono_ms();
     if (c->gone)
         return; /* active already */
     if (c->deadline_ms && (!due || c->deadline_ms < due))
@@ -75,14 +68,14 @@ static void arm(struct grpc_conn *c)
         return;
     }
     uint64_t wait = due > now ? due - now : 0;
-    struct timeval tv = {(time_t)(wait / 1000), (suseconds_t)(wait % 1000 * 1000)};
+    struct timeval tv = clock_timeval(wait);
     if (event_add(&c->timer, &tv))
         grpc_conn_fail(c, GRPC_GONE_CLOSED, "out of memory");
 }
 
 void grpc_conn_deadline(struct grpc_conn *c, uint32_t ms, const char *late)
 {
-    c->deadline_ms = ms ? grpc_now_ms() + ms : 0;
+    c->deadline_ms = ms ? clock_mono_ms() + ms : 0;
     c->late = late;
     arm(c);
 }
@@ -102,7 +95,7 @@ static void ping(struct grpc_conn *c, uint64_t now)
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
     struct grpc_conn *c = conn_of(arg);
-    uint64_t now = grpc_now_ms(), due = ping_due(c);
+    uint64_t now = clock_mono_ms(), due = ping_due(c);
     (void)fd;
     (void)what;
     if (c->gone) {
@@ -175,7 +168,7 @@ static void on_read(struct bufferevent *bev, void *arg)
 {
     struct grpc_conn *c = conn_of(arg);
     struct evbuffer *in = bufferevent_get_input(bev);
-    c->heard_ms = grpc_now_ms();
+    c->heard_ms = clock_mono_ms();
     c->pinged = false;
     while (c->session && !c->gone && !c->ending && evbuffer_get_length(in))
         feed(c, in);
@@ -203,7 +196,7 @@ static void become_secure(struct grpc_conn *c)
         grpc_conn_fail(c, GRPC_GONE_CLOSED, "%s", e.text);
         return;
     }
-    c->heard_ms = grpc_now_ms();
+    c->heard_ms = clock_mono_ms();
     grpc_conn_pump(c);
     arm(c);
 }

@@ -67,7 +67,6 @@ void grpc_conn_deadline(struct grpc_conn *c, uint32_t ms, const char *late);
 /* on_gone soon. The first one counts. */
 void grpc_conn_fail(struct grpc_conn *c, enum grpc_gone how, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-uint64_t grpc_now_ms(void);
 
 /* ---- TLS ---- */
 

@@ -3,6 +3,7 @@
  *   on_acceptable → accept_one → grpc_conn_init → on_secure → session → on_call: find_method
  *   a call's events → the method's, by the connection's list of calls
  *   on_gone → conn_free → on_end of every call */
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/net/grpc_impl.h"
@@ -209,7 +210,7 @@ static void on_fed(struct grpc_conn *c)
 static void tell(struct grpc_server *s, const struct addr *a, const char *why)
 {
     char text[ADDR_TEXT_MAX];
-    uint64_t now_s = grpc_now_ms() / 1000;
+    uint64_t now_s = clock_mono_ms() / 1000;
     if (s->logged_s != now_s) {
         if (s->logged > LOGGED_A_S)
             log_info("grpc: %u more connections failed", s->logged - LOGGED_A_S);

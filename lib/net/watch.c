@@ -6,6 +6,7 @@
  * and other files beside it are not. A folder is watched before its entry is looked at: whatever
  * happens in between is an event. After every event that concerns us the ways are walked again. */
 #include "lib/net/watch.h"
+#include "lib/base/clock.h"
 
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -20,7 +21,6 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define WATCH_MAGIC  0x57415401u
@@ -60,13 +60,6 @@ struct watch {
     uint64_t fingerprint; /* when polling */
 };
 
-static uint64_t now_ms(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 /* ---- telling -------------------------------------------------------------------------------- */
 
 static void on_quiet(evutil_socket_t fd, short what, void *arg)
@@ -83,13 +76,13 @@ static void on_quiet(evutil_socket_t fd, short what, void *arg)
 /* Something changed: fn runs when it has been quiet for a while, or it took too long. */
 static void note_change(struct watch *w)
 {
-    uint64_t now = now_ms();
+    uint64_t now = clock_mono_ms();
     if (!w->first_ms)
         w->first_ms = now;
     uint64_t latest = w->first_ms + (uint64_t)w->quiet_ms * LATEST;
     uint64_t at = now + w->quiet_ms < latest ? now + w->quiet_ms : latest;
     uint64_t wait = at > now ? at - now : 0;
-    struct timeval tv = {(time_t)(wait / 1000), (suseconds_t)(wait % 1000 * 1000)};
+    struct timeval tv = clock_timeval(wait);
     event_add(&w->on_quiet, &tv);
 }
 
