@@ -182,6 +182,14 @@ bool actions_may_edit(struct str name, const char **ret_why)
     }
 }
 
+struct field actions_field(struct str name)
+{
+    return (struct field){.name = name.p,
+        .value = name.p + name.n,
+        .name_len = (uint16_t)name.n,
+        .id = (uint8_t)field_id(name.p, name.n)};
+}
+
 /* ---- texts ---- */
 
 #define HEADER_VALUE_MAX 4096
@@ -195,10 +203,15 @@ static bool is_alnum(char c)
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
+bool token_char(char c)
+{
+    return is_alnum(c) || (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
 bool token_valid(struct str s)
 {
     for (size_t i = 0; i < s.n; i++)
-        if (!is_alnum(s.p[i]) && (s.p[i] == '\0' || !strchr("!#$%&'*+-.^_`|~", s.p[i])))
+        if (!token_char(s.p[i]))
             return false;
     return s.n > 0 && s.n <= TOKEN_BYTES_MAX;
 }

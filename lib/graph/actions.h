@@ -99,8 +99,12 @@ struct str actions_location(const struct route_actions *a, bool https, struct st
  * it is: "a carrier of the context". */
 bool actions_may_edit(struct str name, const char **ret_why);
 
+/* The field of an edit, still without a value. The name is borrowed. */
+struct field actions_field(struct str name);
+
 /* What texts of actions are, written in a file or received. */
-bool token_valid(struct str s);            /* RFC 9110 section 5.6.2, at most 256 bytes */
+bool token_char(char c);                   /* RFC 9110 section 5.6.2 */
+bool token_valid(struct str s);            /* of those, at most 256 bytes */
 bool header_value_valid(struct str value); /* section 5.5, at most 4,096 bytes */
 bool route_path_valid(struct str path);    /* '/' first, no query, does not climb, 1,024 bytes */
 bool sent_path_valid(struct str path);     /* the same in ASCII, and not "//" first */

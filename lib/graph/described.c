@@ -1,11 +1,7 @@
 #include "lib/graph/described.h"
 #include "lib/base/mem.h"
+#include "lib/graph/actions.h"
 #include <errno.h>
-
-static bool token_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
-}
 
 static bool value_char(char c)
 {

@@ -131,10 +131,7 @@ static bool name_field(struct str name, const struct field *before, struct field
             return false;
     if (before && str_cmp(field_name(before), name) >= 0)
         return false;
-    *ret = (struct field){.name = name.p,
-        .value = name.p + name.n,
-        .name_len = (uint16_t)name.n,
-        .id = (uint8_t)field_id(name.p, name.n)};
+    *ret = actions_field(name);
     return true;
 }
 

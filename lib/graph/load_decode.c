@@ -44,6 +44,14 @@ struct str decode_copy(struct decode *d, struct str s)
     return (struct str){p, s.n};
 }
 
+struct str decode_lower(struct decode *d, struct str token)
+{
+    char small[TOKEN_BYTES_MAX];
+    for (size_t i = 0; i < token.n; i++)
+        small[i] = ascii_lower(token.p[i]);
+    return decode_copy(d, str_of(small, token.n));
+}
+
 /* ---- walking ------------------------------------------------------------------------------- */
 
 struct place node_place(const struct decode *d, uint32_t node)
@@ -449,17 +457,16 @@ unsigned decode_map(struct decode *d, uint32_t map, const char *what,
     return fault;
 }
 
-bool decode_exclude(
+void decode_exclude(
     struct decode *d, uint32_t map, const char *a, const char *b, const char *advice)
 {
     uint32_t first = decode_find(d, map, a), second = decode_find(d, map, b);
     if (first == NOWHERE || second == NOWHERE)
-        return false;
+        return;
     uint32_t early = first < second ? first : second, late = first < second ? second : first;
     struct place related = node_place(d, key_of(early));
     findings_add(d->found, F_CONTRADICTION, node_place(d, key_of(late)), &related,
         "'%s' and '%s' together; %s", a, b, advice);
-    return true;
 }
 
 void read_text(struct decode *d, uint32_t value, void *into)

@@ -18,14 +18,6 @@ static bool is_selector_key(enum selector_kind kind, struct str s)
     return token_valid(s);
 }
 
-static void lower(struct decode *d, struct mtext *t)
-{
-    char small[TOKEN_BYTES_MAX];
-    for (size_t i = 0; i < t->s.n; i++)
-        small[i] = ascii_lower(t->s.p[i]);
-    t->s = decode_copy(d, str_of(small, t->s.n));
-}
-
 /* The one carrier of a selector. */
 static void read_carrier(
     struct decode *d, uint32_t value, struct model_selector *s, enum selector_kind kind)
@@ -48,7 +40,7 @@ static void read_carrier(
             "'%.*s' cannot be the name of a carrier; write letters, digits, '-' or '_'",
             STR_ARG(shown(s->key.s)));
     else if (kind == SELECT_HEADER)
-        lower(d, &s->key);
+        s->key.s = decode_lower(d, s->key.s);
 }
 
 static void read_host_selector(struct decode *d, uint32_t value, void *into)

@@ -130,11 +130,10 @@ unsigned decode_map(struct decode *d, uint32_t map, const char *what,
 /* The value of a key, or UINT32_MAX (also when `map` is none). */
 uint32_t decode_find(const struct decode *d, uint32_t map, const char *key);
 /* Adds a `contradiction` at the later of two keys when both are there: "'A' and 'B' together; " and
- * the advice. Returns true then. */
-bool decode_exclude(
+ * the advice. */
+void decode_exclude(
     struct decode *d, uint32_t map, const char *a, const char *b, const char *advice);
-/* Goes through the pairs of a map; *at starts at 0. A key that stands there for the second time
- * is a finding and left out. */
+/* Goes through the pairs of a map; *at starts at 0. A key's second time is a finding, left out. */
 bool decode_pair(struct decode *d, uint32_t map, uint32_t *at, uint32_t *ret_value);
 /* Goes through the items of a list; *at starts at 0. */
 bool decode_item(const struct decode *d, uint32_t list, uint32_t *at, uint32_t *ret_value);
@@ -149,7 +148,6 @@ bool decode_is(struct decode *d, uint32_t value, enum node_type type);
 bool decode_text(struct decode *d, uint32_t value, struct mtext *ret);
 bool decode_bool(struct decode *d, uint32_t value, bool *ret);
 bool decode_number(struct decode *d, uint32_t value, int64_t min, int64_t max, int64_t *ret);
-/* The same, of 32 bits. */
 bool decode_u32(struct decode *d, uint32_t value, uint32_t min, uint32_t max, uint32_t *ret);
 bool decode_choice(struct decode *d, uint32_t value, const char *const *words, uint8_t *ret);
 /* A token (actions.h); `what` says what it names. */
@@ -166,8 +164,9 @@ bool decode_name(struct decode *d, uint32_t value, struct mtext *ret);
 bool decode_duration(struct decode *d, uint32_t value, uint32_t *ret_ms);
 /* Adds a `type` finding at the value: "what it is; what it should be". */
 void decode_wrong(struct decode *d, uint32_t value, const char *expected);
-/* Copies s; the result has a NUL behind it. */
+/* Copies s, or a token in lower case; with a NUL behind it. p NULL when the arena is full. */
 struct str decode_copy(struct decode *d, struct str s);
+struct str decode_lower(struct decode *d, struct str token);
 
 /* read_fn for common fields. */
 read_fn read_text;     /* struct mtext */

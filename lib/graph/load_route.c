@@ -90,14 +90,11 @@ static void read_upgrade(struct decode *d, uint32_t value, void *into)
 /* The name of a header that a route may touch, in lower case. */
 static bool decode_header(struct decode *d, uint32_t node, struct field *ret)
 {
-    char small[TOKEN_BYTES_MAX];
     const char *why;
     struct mtext name;
     if (!decode_token(d, node, "the name of a header", &name))
         return false;
-    for (size_t i = 0; i < name.s.n; i++)
-        small[i] = ascii_lower(name.s.p[i]);
-    struct str copy = decode_copy(d, str_of(small, name.s.n));
+    struct str copy = decode_lower(d, name.s);
     if (!copy.p)
         return false;
     if (!actions_may_edit(copy, &why)) {
@@ -105,10 +102,7 @@ static bool decode_header(struct decode *d, uint32_t node, struct field *ret)
             STR_ARG(shown(copy)), why);
         return false;
     }
-    *ret = (struct field){.name = copy.p,
-        .value = copy.p + copy.n,
-        .name_len = (uint16_t)copy.n,
-        .id = (uint8_t)field_id(copy.p, copy.n)};
+    *ret = actions_field(copy);
     return true;
 }
 
