@@ -127,21 +127,11 @@ static void read_retries_max(struct decode *d, uint32_t value, void *into)
     decode_u32(d, value, 0, 10, into);
 }
 
-static bool read_percent_from(struct decode *d, uint32_t value, uint32_t min, uint32_t *ret)
-{
-    uint32_t percent;
-    if (!decode_is(d, value, NODE_TEXT))
-        return false;
-    struct str s = node_text(d->tree, value);
-    if (!str_ends(s, STR("%")) || parse_u32(str_of(s.p, s.n - 1), min, 100, &percent) < 0)
-        return false;
-    *ret = percent;
-    return true;
-}
-
 static void read_percent(struct decode *d, uint32_t value, void *into)
 {
-    if (d->tree->nodes[value].type != NODE_TEXT || !read_percent_from(d, value, 0, into))
+    bool text = d->tree->nodes[value].type == NODE_TEXT;
+    struct str s = text ? node_text(d->tree, value) : (struct str){0};
+    if (!str_ends(s, STR("%")) || parse_u32(str_of(s.p, s.n - 1), 0, 100, into) < 0)
         decode_wrong(d, value, "a percentage from 0% to 100%");
 }
 
