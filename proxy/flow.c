@@ -35,13 +35,10 @@ void flow_discard(struct flow *f, struct conn *from)
 static bool declared(const struct flow *f, const struct field *t)
 {
     for (unsigned i = 0; i < f->ndeclaring; i++) {
-        struct str rest = field_value(&f->declaring[i]);
-        while (f->declaring[i].id == FIELD_TRAILER && rest.n) {
-            size_t comma = str_find(rest, ',');
-            if (str_ieq(str_trim(str_of(rest.p, comma)), field_name(t)))
+        struct str rest = field_value(&f->declaring[i]), name;
+        while (f->declaring[i].id == FIELD_TRAILER && field_next_element(&rest, &name))
+            if (str_ieq(name, field_name(t)))
                 return true;
-            rest = str_from(rest, comma < rest.n ? comma + 1 : comma);
-        }
     }
     return !f->declaring;
 }

@@ -129,6 +129,20 @@ enum field_id field_id(const char *name, size_t len)
     return name[0] == 'x' ? look_closer(name, len, FIELD_OTHER) : FIELD_OTHER;
 }
 
+bool field_next_element(struct str *rest, struct str *ret_element)
+{
+    while (rest->n) {
+        size_t comma = str_find(*rest, ',');
+        struct str element = str_trim(str_of(rest->p, comma));
+        *rest = str_from(*rest, comma < rest->n ? comma + 1 : comma);
+        if (element.n) {
+            *ret_element = element;
+            return true;
+        }
+    }
+    return false;
+}
+
 struct str field_id_name(enum field_id id)
 {
     return names[id].p ? names[id] : STR("");

@@ -7,6 +7,7 @@
 #define OFFSHOOT_BASE_FIELD_H
 
 #include "lib/base/str.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 enum field_id {
@@ -73,6 +74,10 @@ static inline struct str field_value(const struct field *f)
 {
     return (struct str){f->value, f->value_len};
 }
+
+/* The next element of a comma list, without its white space; empty ones are passed over
+ * (RFC 9110 section 5.6.1.2). False at the end. */
+bool field_next_element(struct str *rest, struct str *ret_element);
 
 /* Number of a lower-case name. Only our own names (x-offshoot-*, uberctx-offshoot,
  * ot-baggage-offshoot) and `baggage`'s companions are matched with '_' standing for '-';

@@ -42,12 +42,10 @@ size_t gateway_edge_size(const struct model_gateway *m)
 
 static bool lists(struct str list, struct str name)
 {
-    while (list.n) {
-        struct str member = {list.p, str_find(list, ',')};
-        list = str_from(list, member.n < list.n ? member.n + 1 : member.n);
-        if (str_eq(str_trim(member), name))
+    struct str member;
+    while (field_next_element(&list, &member))
+        if (str_eq(member, name))
             return true;
-    }
     return false;
 }
 
@@ -128,13 +126,7 @@ bool context_is_private(const struct context *c, const struct gateway *g)
 
 bool vary_is_any(struct str value)
 {
-    while (value.n) {
-        struct str member = {value.p, str_find(value, ',')};
-        value = str_from(value, member.n < value.n ? member.n + 1 : member.n);
-        if (str_eq(str_trim(member), STR("*")))
-            return true;
-    }
-    return false;
+    return lists(value, STR("*"));
 }
 
 /* Where the directive at the start of s ends: at a comma outside quotes. */
@@ -242,13 +234,10 @@ static void list_add(struct str *list, struct str name, struct scratch *scratch)
 static void list_names(struct str *list, struct str value, const struct gateway *g, bool own,
     bool wanted, struct scratch *scratch)
 {
-    while (value.n) {
-        struct str raw = {value.p, str_find(value, ',')};
-        value = str_from(value, raw.n < value.n ? raw.n + 1 : raw.n);
-        struct str name = str_trim(raw);
-        if (name.n && carrier_named(g, own, name) == wanted)
+    struct str name;
+    while (field_next_element(&value, &name))
+        if (carrier_named(g, own, name) == wanted)
             list_add(list, name, scratch);
-    }
 }
 
 struct str cors_take_names(struct field *fields, unsigned nfields, const struct gateway *g,

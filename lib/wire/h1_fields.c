@@ -24,20 +24,6 @@ enum {
     CONNECTION_OPTIONS = 255,
 };
 
-bool h1_next_element(struct str *rest, struct str *ret_element)
-{
-    while (rest->n) {
-        size_t comma = str_find(*rest, ',');
-        struct str element = str_trim(str_of(rest->p, comma));
-        *rest = str_from(*rest, comma < rest->n ? comma + 1 : comma);
-        if (element.n) {
-            *ret_element = element;
-            return true;
-        }
-    }
-    return false;
-}
-
 bool h1_is_token(struct str s)
 {
     size_t i = 0;
@@ -117,7 +103,7 @@ static enum h1_seen connection_option(struct str option)
 RARE static enum h1_error connection(struct h1_parser *p, struct str value)
 {
     struct str option;
-    while (h1_next_element(&value, &option)) {
+    while (field_next_element(&value, &option)) {
         if (!h1_is_token(option) || p->options == CONNECTION_OPTIONS)
             return H1_E_FIELD_VALUE;
         p->options++;
@@ -129,7 +115,7 @@ RARE static enum h1_error connection(struct h1_parser *p, struct str value)
 RARE static void expect(struct h1_parser *p, struct str value)
 {
     struct str element;
-    while (h1_next_element(&value, &element))
+    while (field_next_element(&value, &element))
         p->seen |=
             is_word(element, STR("100-continue")) ? H1_SEEN_EXPECT_100 : H1_SEEN_EXPECT_OTHER;
 }
@@ -140,7 +126,7 @@ RARE static void te(struct h1_parser *p, struct str value)
     struct str element;
     if (str_find(value, '"') < value.n)
         return;
-    while (h1_next_element(&value, &element))
+    while (field_next_element(&value, &element))
         if (is_word(element, STR("trailers")))
             p->seen |= H1_SEEN_TE_TRAILERS;
 }
@@ -193,7 +179,7 @@ void h1_mark_hop_by_hop(struct h1_parser *p)
         if (p->fields[i].id != FIELD_CONNECTION)
             continue;
         struct str rest = field_value(&p->fields[i]), option;
-        while (h1_next_element(&rest, &option))
+        while (field_next_element(&rest, &option))
             mark_named(p, option);
     }
 }

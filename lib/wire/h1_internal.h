@@ -96,9 +96,6 @@ enum h1_error h1_field_parse(struct field *f, char *line, size_t len, size_t roo
         FIELD_BIT(FIELD_EXPECT) | FIELD_BIT(FIELD_HTTP2_SETTINGS))
 /* What a known field says for the message: into p->seen, p->length, f->flags. */
 enum h1_error h1_field_meaning(struct h1_parser *p, const char *data, struct field *f);
-/* The next element of a comma list, without its white space; empty ones are passed over
- * (RFC 9110 section 5.6.1.2). False at the end. */
-bool h1_next_element(struct str *rest, struct str *ret_element);
 bool h1_is_token(struct str s);
 /* Gives FIELD_HOP to the fields that Connection lists. */
 void h1_mark_hop_by_hop(struct h1_parser *p);

@@ -21,7 +21,6 @@ enum seen {
     SEEN_HOST = 64,  /* the field */
     SEEN_BODY = 128, /* a method that has a body */
     SEEN_TUNNEL = 256,
-
 };
 
 static const struct {

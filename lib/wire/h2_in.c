@@ -7,13 +7,12 @@
  *                    → bad_head: nghttp2 refused the block, h2_head.h says by which rule
  *   on_data          → data */
 #include "lib/wire/h2_internal.h"
+#include "lib/wire/upgrade.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/random.h>
 
 enum {
     LIST_TIMES = 4, /* a list of fields so many times over the limit ends the connection */
-    KEY_BYTES = 16, /* of Sec-WebSocket-Key */
 };
 
 static int verdict(const struct h2 *h)
@@ -198,19 +197,12 @@ static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int
     return verdict(h);
 }
 
-/* 16 random bytes in base64: RFC 6455 section 4.1. */
-static void websocket_key(char *out)
+static void new_key(char out[WEBSOCKET_KEY_BYTES])
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    uint8_t r[KEY_BYTES + 2] = {0};
-    if (getrandom(r, KEY_BYTES, 0) != KEY_BYTES)
-        memset(r, 0x5a, KEY_BYTES); /* not secret: it only proves who read it */
-    for (int i = 0; i < 6; i++) {
-        uint32_t v = (uint32_t)r[3 * i] << 16 | (uint32_t)r[3 * i + 1] << 8 | r[3 * i + 2];
-        for (int k = 0; k < 4; k++)
-            *out++ = digits[v >> (18 - 6 * k) & 63];
-    }
-    out[-2] = out[-1] = '=';
+    unsigned char random[16];
+    if (getrandom(random, sizeof random, 0) != sizeof random)
+        memset(random, 0x5a, sizeof random); /* not secret: it only proves who read it */
+    websocket_key(random, out);
 }
 
 static bool may_answer(const struct h2 *h, enum h2_kind kind, enum h2_error e)
@@ -267,11 +259,11 @@ static void bad_body(struct h2_stream *st)
 
 static void on_block(struct h2 *h, struct h2_stream *st, bool end)
 {
-    char key[24 + 1] = "";
+    char key[WEBSOCKET_KEY_BYTES] = "";
     enum h2_kind kind = (enum h2_kind)st->text.kind;
     bool tunnel = h->server && st->text.protocol.n > 0;
     if (tunnel)
-        websocket_key(key);
+        new_key(key);
     enum h2_error e = h2_text_end(&st->text, end, key);
     st->end_in |= end;
     st->connect |= tunnel;

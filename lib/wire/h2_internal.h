@@ -144,9 +144,9 @@ void h2_spend(struct h2 *h, enum h2_odd kind);
 /* Work was done: a reply (request) was ended. */
 void h2_earn(struct h2 *h);
 void h2_earn_data(struct h2 *h, size_t n);
-/* A stream is reset here: a window's bytes of it may be on their way. */
 /* After nghttp2 read what h2_watch saw. */
 void h2_late_data(struct h2 *h);
+/* A stream is reset here: a window's bytes of it may be on their way. */
 void h2_allow_late(struct h2 *h);
 
 #endif

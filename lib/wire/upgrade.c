@@ -44,7 +44,7 @@ int upgrade_offer(const struct field *fields, unsigned n, char out[UPGRADE_OFFER
         struct str rest = field_value(&fields[i]), protocol, name;
         if (fields[i].id != FIELD_UPGRADE)
             continue;
-        while (h1_next_element(&rest, &protocol)) {
+        while (field_next_element(&rest, &protocol)) {
             if (!is_protocol(protocol, &name))
                 return -EINVAL;
             if (!is_ignored(name) && !add(out, &len, protocol))
@@ -57,7 +57,7 @@ int upgrade_offer(const struct field *fields, unsigned n, char out[UPGRADE_OFFER
 bool upgrade_has(struct str offer, struct str protocol)
 {
     struct str each;
-    while (h1_next_element(&offer, &each))
+    while (field_next_element(&offer, &each))
         if (str_ieq(each, protocol))
             return true;
     return false;
