@@ -1,10 +1,10 @@
 /* The list of proxies, as JSON and as text. */
 #include "agent/push_int.h"
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 static const char *const nack_words[] = {
     "UNKNOWN", "BAD_DIGEST", "BASE_UNKNOWN", "INVALID_GRAPH", "TOO_BIG", "STALE", "UNSUPPORTED"};
@@ -33,9 +33,7 @@ static uint64_t lag_of(const struct push_proxy *x)
 /* Wall clock of a time on the caller's clock. */
 static void wall(uint64_t at_ms, uint64_t now_ms, char *out)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    format_rfc3339(t.tv_sec - (int64_t)((now_ms - at_ms) / 1000), out);
+    format_rfc3339(clock_wall_s() - (int64_t)((now_ms - at_ms) / 1000), out);
 }
 
 static void add(struct text *t, const char *key, const char *value)

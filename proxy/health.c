@@ -1,5 +1,6 @@
 /* Who is checked, and when. One check goes: due → running (health_probe) → judged → due again. */
 #include "proxy/health.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "proxy/health_impl.h"
@@ -7,7 +8,6 @@
 #include "proxy/stats.h"
 #include <assert.h>
 #include <stdio.h>
-#include <time.h>
 #include <xxhash.h>
 
 #define BLOCK    65536u
@@ -84,20 +84,6 @@ bool health_want(struct mailbox *control, struct endpoint_table *t, struct endpo
 
 /* ---- time ---- */
 
-uint64_t health_now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-static int64_t now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return t.tv_sec;
-}
-
 /* Somewhere in [0, n). */
 static uint32_t chance(struct health *h, uint32_t n)
 {
@@ -107,7 +93,7 @@ static uint32_t chance(struct health *h, uint32_t n)
 
 static void set_timer(struct health_check *c, uint32_t ms)
 {
-    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (long)(ms % 1000) * 1000};
+    struct timeval tv = clock_timeval(ms);
     event_add(c->timer, &tv);
 }
 
@@ -141,7 +127,7 @@ static void check_free(struct health_check *c)
     h->nchecks--;
     count_unhealthy(h, c->entry, -1);
     c->entry->check = NULL;
-    endpoint_unchecked(c->entry, health_now_ms());
+    endpoint_unchecked(c->entry, clock_mono_ms());
     endpoint_release(h->o.table, c->entry);
     event_free(c->timer);
     mem_free(c->spec);
@@ -170,14 +156,14 @@ static void judge(struct health_check *c, const char *error)
     counter_inc(&h->o.stats[ok ? STAT_HEALTH_WELL : STAT_HEALTH_FAILED]);
     c->good = ok ? c->good + 1 : 0;
     c->bad = ok ? 0 : c->bad + 1;
-    e->checked_s = now_s();
+    e->checked_s = clock_wall_s();
     bool healthy = was_bad ? c->good >= p->healthy_after : c->bad < p->unhealthy_after;
     if (!(state & ENDPOINT_CHECKED) && !ok && healthy) { /* not bad often enough for an opinion */
         snprintf(e->error, sizeof e->error, "%s", error);
         return;
     }
     count_unhealthy(h, e, -1);
-    endpoint_judge(e, healthy, error, health_now_ms(), e->checked_s);
+    endpoint_judge(e, healthy, error, clock_mono_ms(), e->checked_s);
     count_unhealthy(h, e, 1);
     if (healthy == was_bad) {
         counter_inc(&h->o.stats[healthy ? STAT_HEALTH_RECOVERED : STAT_HEALTH_LOST]);
@@ -318,7 +304,7 @@ struct health *health_new(const struct health_options *o)
     if (!h)
         return NULL;
     h->o = *o;
-    h->random = health_now_ms() ^ (uintptr_t)h;
+    h->random = clock_mono_ms() ^ (uintptr_t)h;
     bufpool_init(&h->bufs, BLOCK, 4, 2 * o->checks + 4);
     list_init(&h->checks);
     list_init(&h->due);

@@ -1,5 +1,6 @@
 /* The HTTP/2 exchange of a health check, for services whose providers are spoken to in HTTP/2: one
  * GET; the status is all that is looked at. */
+#include "lib/base/clock.h"
 #include "proxy/health_impl.h"
 #include <errno.h>
 #include <event2/buffer.h>
@@ -150,7 +151,7 @@ void health_h2_input(struct health_probe *p, bool closed)
     size_t n = evbuffer_get_length(in);
     const char *data = n ? (const char *)evbuffer_pullup(in, -1) : "";
     p->used += (uint32_t)n;
-    int rc = data ? h2_input(p->h2, data, n, health_now_ms()) : -ENOMEM;
+    int rc = data ? h2_input(p->h2, data, n, clock_mono_ms()) : -ENOMEM;
     evbuffer_drain(in, n);
     if (rc == -ENOMEM || (rc == 0 && !send_out(p)))
         probe_done(p, "out of memory");

@@ -92,7 +92,6 @@ void health_grpc_free(struct health_probe *p);
 void health_h2_begin(struct health_probe *p);
 void health_h2_input(struct health_probe *p, bool closed);
 void health_h2_free(struct health_probe *p);
-uint64_t health_now_ms(void); /* monotonic */
 
 /* The context for these certificates, made when missing. NULL with e. */
 struct tls_client *health_tls(struct health *h, struct str ca, struct err *e);

@@ -1,4 +1,5 @@
 /* One check's connection: connect → (TLS) → exchange → done, within one deadline. */
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/net/sock.h"
 #include "lib/net/tls.h"
@@ -231,7 +232,7 @@ static int start(struct health_probe *p)
     const char *why = NULL;
     bool pending;
     uint32_t ms = p->spec->policy.timeout_ms;
-    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (long)(ms % 1000) * 1000};
+    struct timeval tv = clock_timeval(ms);
     p->deadline = evtimer_new(h->o.base, on_deadline, p);
     if (!p->deadline)
         return -ENOMEM;

@@ -28,26 +28,16 @@
 
 typedef unsigned long long ull;
 
-static uint64_t clock_ns(clockid_t id)
-{
-    struct timespec t;
-    clock_gettime(id, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 uint64_t sync_now_ns(void)
 {
-    return clock_ns(CLOCK_MONOTONIC);
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 uint64_t sync_now_ms(void)
 {
     return sync_now_ns() / 1000000u;
-}
-
-static int64_t wall_s(void)
-{
-    return (int64_t)(clock_ns(CLOCK_REALTIME) / 1000000000u);
 }
 
 void sync_gauge(struct sync *s, enum proxy_stat which, uint64_t v)
@@ -174,7 +164,7 @@ static void send_heartbeat(struct sync *s)
     Offshoot__V1__ProxyMessage m = OFFSHOOT__V1__PROXY_MESSAGE__INIT;
     Offshoot__V1__Heartbeat beat = OFFSHOOT__V1__HEARTBEAT__INIT;
     beat.epoch = s->active;
-    beat.time_unix = wall_s();
+    beat.time_unix = clock_wall_s();
     m.message_case = OFFSHOOT__V1__PROXY_MESSAGE__MESSAGE_HEARTBEAT;
     m.heartbeat = &beat;
     s->beat_ms = sync_now_ms();
@@ -186,7 +176,7 @@ static void send_heartbeat(struct sync *s)
 static void heard(struct sync *s)
 {
     s->heard_ms = sync_now_ms();
-    s->heard_s = wall_s();
+    s->heard_s = clock_wall_s();
     sync_gauge(s, STAT_SNAPSHOT_STALE, 0);
 }
 
@@ -233,7 +223,7 @@ static void lost(struct sync *s, const char *why)
             *c = '?';
     sync_count(s, STAT_AGENT_LOSSES);
     sync_gauge(s, STAT_AGENT_CONNECTED, 0);
-    s->since_s = wall_s();
+    s->since_s = clock_wall_s();
     sync_forget_stream(s);
 }
 
@@ -251,7 +241,7 @@ static void open_stream(struct sync *s)
         grpc_client_again(s->client);
         return;
     }
-    s->since_s = wall_s();
+    s->since_s = clock_wall_s();
     sync_count(s, STAT_AGENT_CONNECTS);
     sync_gauge(s, STAT_AGENT_CONNECTED, 1);
     log_info("connected to the agent at %s", set->agent);
@@ -353,7 +343,7 @@ int sync_start(struct control *c, struct err *e)
     s->magic = SYNC_MAGIC;
     s->control = c;
     s->again_ms = c->set->agent_backoff;
-    s->since_s = wall_s();
+    s->since_s = clock_wall_s();
     s->heard_ms = sync_now_ms(); /* staleness is counted from the start */
     settings_node(c->set, s->node);
     c->sync = s;
