@@ -5,17 +5,9 @@
 #include "lib/base/mem.h"
 #include "lib/graph/actions.h"
 #include "lib/graph/path.h"
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 #define LINE_BYTES 600
-
-static void demand(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static struct str next(struct str *rest, char until)
 {

@@ -3,6 +3,7 @@
 #include "lib/base/log.h"
 #include "lib/net/adminhttp.h"
 #include "lib/net/sock.h"
+#include "tests/fuzz/fuzz.h"
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
@@ -13,14 +14,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void demand(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 /* Gives everything back that the request holds. */
 static void on_echo(struct admin_request *r, void *arg)

@@ -1,8 +1,7 @@
 /* Any bytes as the value of Cookie: what is found is a part of it, without white space around. */
 #include "proxy/affinity.h"
+#include "tests/fuzz/fuzz.h"
 #include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool blank(char c)
 {

@@ -5,19 +5,11 @@
  * the path, then lines "NAME:VALUE". */
 #include "lib/base/mem.h"
 #include "lib/graph/context.h"
-#include <stdlib.h>
+#include "tests/fuzz/fuzz.h"
 
 #define FIELDS_MAX  100
 #define MEMBERS_MAX 4096
 #define ROOM        65536
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void demand(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 struct request {
     struct field fields[FIELDS_MAX];

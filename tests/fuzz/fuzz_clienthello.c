@@ -1,18 +1,11 @@
 /* ClientHellos: the answer to a prefix never changes when more bytes come, also when it was read
  * over other records. */
 #include "lib/wire/clienthello.h"
+#include "tests/fuzz/fuzz.h"
 #include <stdlib.h>
 #include <string.h>
 
 #define STEPS 2048u /* of longer inputs only these prefixes are run */
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void demand(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 struct seen {
     enum clienthello_status status;

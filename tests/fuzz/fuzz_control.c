@@ -6,9 +6,8 @@
 #include "lib/graph/codec.h"
 #include "proto/offshoot/v1/control.pb-c.h"
 #include "proxy/sync_stage.h"
+#include "tests/fuzz/fuzz.h"
 #include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define LIMIT (1u << 20)
 

@@ -5,16 +5,8 @@
 #include "lib/base/mem.h"
 #include "lib/graph/check.h"
 #include "lib/graph/load.h"
+#include "tests/fuzz/fuzz.h"
 #include <errno.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void demand(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 /* Ends of lines as every reader of the findings counts them, and as libyaml does. */
 static uint32_t count_lines(struct str s)

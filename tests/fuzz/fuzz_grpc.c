@@ -8,18 +8,10 @@
  * message says what its receiver does. */
 #include "lib/base/mem.h"
 #include "lib/wire/grpc.h"
-#include <stdlib.h>
+#include "tests/fuzz/fuzz.h"
 
 #define INPUT_MAX 65536
 #define END_MAGIC 0x66757a7au
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void demand(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 /* ---- a session ---- */
 

@@ -10,23 +10,12 @@
 #include "lib/base/mem.h"
 #include "lib/wire/h1.h"
 #include "lib/wire/h2.h"
+#include "tests/fuzz/fuzz.h"
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #define INPUT_MAX 65536
 #define BLOCK     65536u
 #define STREAMS   40
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define demand(condition)                                                                          \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 /* What a stream's owner was told. */
 struct told {

@@ -8,23 +8,12 @@
  * passes nghttp2's checks and comes back as it was. */
 #include "lib/wire/h1.h"
 #include "lib/wire/h2_head.h"
+#include "tests/fuzz/fuzz.h"
 #include <nghttp2/nghttp2.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #define INPUT_MAX  16384
 #define FIELDS_MAX 256
 #define KEY        "dGhlIHNhbXBsZSBub25jZQ=="
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define demand(condition)                                                                          \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 struct pair {
     struct str name, value;

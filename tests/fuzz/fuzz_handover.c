@@ -1,10 +1,9 @@
 /* Any bytes as a message between two processes of a binary upgrade: what is taken is within its
  * bounds, and is written again as it was. */
 #include "proxy/handover.h"
+#include "tests/fuzz/fuzz.h"
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -5,14 +5,13 @@
 #include "agent/history.h"
 #include "lib/base/mem.h"
 #include "lib/base/reclog.h"
+#include "tests/fuzz/fuzz.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static char dir[64], path[128];
 

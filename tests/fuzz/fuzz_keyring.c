@@ -1,16 +1,8 @@
 /* Key files: what is accepted can sign and verify; what is refused is told without its secrets. */
 #include "lib/graph/keyring.h"
-#include <stdlib.h>
+#include "tests/fuzz/fuzz.h"
 
 #define NOW INT64_C(1800000000)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void demand(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 /* No long word of the input stands in the message. */
 static void demand_silent(struct str input, const char *message)

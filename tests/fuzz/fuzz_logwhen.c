@@ -4,24 +4,9 @@
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
 #include "proxy/logwhen.h"
-#include <stdlib.h>
+#include "tests/fuzz/fuzz.h"
 
 #define RULES_MAX 32
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void demand(bool ok)
-{
-    if (!ok)
-        abort();
-}
-
-static struct str next_part(struct str *rest, char separator)
-{
-    struct str part = {rest->p, str_find(*rest, separator)};
-    *rest = part.n < rest->n ? str_from(*rest, part.n + 1) : str_of(rest->p, 0);
-    return part;
-}
 
 static bool is_status(struct str word, unsigned status)
 {

@@ -1,19 +1,12 @@
 /* PROXY protocol headers: the answer to a prefix never changes when more bytes come, and nothing
  * behind the header is looked at. */
 #include "lib/wire/proxyproto.h"
+#include "tests/fuzz/fuzz.h"
 #include <stdlib.h>
 #include <string.h>
 
 #define LIMIT 1024u
 #define STEPS 2048u /* longer inputs are cut: each prefix is a run */
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void demand(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 struct seen {
     enum proxyproto_status status;

@@ -3,18 +3,11 @@
  * Input: one byte of mode, then the bytes after a file's header (mode even), or two bytes of
  * position, one to change there, and the payloads of records, each after a byte of length. */
 #include "lib/base/reclog_impl.h"
+#include "tests/fuzz/fuzz.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void demand(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 struct seen {
     uint64_t records, bytes;

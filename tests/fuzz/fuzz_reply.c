@@ -1,8 +1,6 @@
 /* HTTP/1 replies, head and body. The first byte chooses the request that is answered. */
 #include "tests/fuzz/h1_agree.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct run r = RUN_INIT(true);
@@ -14,11 +12,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     agree_run(&r, data + 1, (uint32_t)size - 1, &bytes);
     if (r.head_done) {
         const struct h1_head *h = &r.head;
-        agree_require(h->status >= 100 && h->status <= 599);
-        agree_require(h->upgrade == (h->status == 101));
+        demand(h->status >= 100 && h->status <= 599);
+        demand(h->upgrade == (h->status == 101));
         if (h->status < 200 || h->status == 204 || h->status == 304 ||
             methods[data[0] & 3] == H1_HEAD)
-            agree_require(h->framing == H1_NO_BODY);
+            demand(h->framing == H1_NO_BODY);
         agree_head(h);
         agree_again(&r);
     }

@@ -1,8 +1,6 @@
 /* HTTP/1 requests, head and body. */
 #include "tests/fuzz/h1_agree.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct run r = RUN_INIT(false);
@@ -11,8 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     agree_run(&r, data, (uint32_t)size, &bytes);
     if (r.head_done) {
-        agree_require(r.head.method.n > 0 && r.head.method.n <= 32);
-        agree_require(r.head.framing != H1_UNTIL_CLOSE);
+        demand(r.head.method.n > 0 && r.head.method.n <= 32);
+        demand(r.head.framing != H1_UNTIL_CLOSE);
         agree_head(&r.head);
         agree_again(&r);
     }

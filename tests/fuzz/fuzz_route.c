@@ -5,20 +5,11 @@
 #include "lib/base/mem.h"
 #include "lib/graph/route.h"
 #include "lib/graph/snapshot.h"
+#include "tests/fuzz/fuzz.h"
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #define ROUTES_MAX 32
 #define LINE_MAX_  400
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void demand(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 struct line {
     struct str host, path;

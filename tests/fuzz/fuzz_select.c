@@ -7,26 +7,11 @@
  * Cache-Control. */
 #include "lib/base/mem.h"
 #include "lib/graph/edge.h"
-#include <stdlib.h>
+#include "tests/fuzz/fuzz.h"
 
 #define FIELDS_MAX 20
 #define PARTS_MAX  8192
 #define ROOM       65536
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void demand(bool ok)
-{
-    if (!ok)
-        abort();
-}
-
-static struct str next_part(struct str *rest, char separator)
-{
-    struct str part = {rest->p, str_find(*rest, separator)};
-    *rest = part.n < rest->n ? str_from(*rest, part.n + 1) : str_of(rest->p, 0);
-    return part;
-}
 
 static uint32_t no_number(void *arg, struct str name)
 {

@@ -5,11 +5,10 @@
 #include "lib/graph/codec_int.h"
 #include "lib/graph/route.h"
 #include "lib/graph/snapshot.h"
+#include "tests/fuzz/fuzz.h"
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define QUESTIONS 64u /* environments and services asked for, at the most */
 

@@ -2,19 +2,12 @@
  * the mac that libcrypto makes in one go. */
 #include "lib/base/parse.h"
 #include "lib/graph/keyring.h"
+#include "tests/fuzz/fuzz.h"
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdlib.h>
 
 #define NOW INT64_C(1800000000)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void demand(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static bool inside(struct str part, struct str whole)
 {

@@ -2,18 +2,10 @@
  * on, and is what a 101 is measured by. Input: a line for each Upgrade field, then an empty line
  * and the field of the reply. */
 #include "lib/wire/upgrade.h"
-#include <stdlib.h>
+#include "tests/fuzz/fuzz.h"
 #include <string.h>
 
 #define FIELDS_MAX 20
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void demand(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static struct field upgrade(struct str value)
 {

@@ -4,18 +4,11 @@
 #ifndef OFFSHOOT_TESTS_FUZZ_H1_AGREE_H
 #define OFFSHOOT_TESTS_FUZZ_H1_AGREE_H
 
+#include "tests/fuzz/fuzz.h"
 #include "tests/unit/wire/h1_run.h"
 #include <stdlib.h>
 
 enum { AGREE_BYTES = 16384, AGREE_CUTS = 64 };
-
-#define agree_require(condition)                                                                   \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static inline uint64_t agree_next(uint64_t *seed)
 {
@@ -48,7 +41,7 @@ static inline void agree_run(struct run *whole, const uint8_t *data, uint32_t n,
     static struct run cut;
     uint32_t cuts[AGREE_CUTS] = {0};
     char *a = malloc(n ? n : 1), *b = malloc(n ? n : 1);
-    agree_require(a && b);
+    demand(a && b);
     memcpy(a, data, n);
     memcpy(b, data, n);
     run_whole(whole, a, n);
@@ -56,8 +49,8 @@ static inline void agree_run(struct run *whole, const uint8_t *data, uint32_t n,
     cut.request_method = whole->request_method;
     cut.limits = whole->limits;
     run_cuts(&cut, b, n, cuts, agree_cuts(data, n, cuts));
-    agree_require(strcmp(whole->text, cut.text) == 0);
-    agree_require(memcmp(a, b, n) == 0);
+    demand(strcmp(whole->text, cut.text) == 0);
+    demand(memcmp(a, b, n) == 0);
     free(b);
     *ret_bytes = a;
 }
@@ -65,7 +58,7 @@ static inline void agree_run(struct run *whole, const uint8_t *data, uint32_t n,
 static inline void agree_plain(struct str s)
 {
     for (size_t i = 0; i < s.n; i++)
-        agree_require(((unsigned char)s.p[i] >= ' ' || s.p[i] == '\t') && s.p[i] != 0x7f);
+        demand(((unsigned char)s.p[i] >= ' ' || s.p[i] == '\t') && s.p[i] != 0x7f);
 }
 
 /* What holds for every accepted head. */
@@ -76,21 +69,21 @@ static inline void agree_head(const struct h1_head *h)
         const struct field *f = &h->fields[i];
         agree_plain(field_name(f));
         agree_plain(field_value(f));
-        agree_require(f->name_len > 0 && !memchr(f->name, ' ', f->name_len));
-        agree_require(f->id == field_id(f->name, f->name_len));
+        demand(f->name_len > 0 && !memchr(f->name, ' ', f->name_len));
+        demand(f->id == field_id(f->name, f->name_len));
         hosts += str_ieq(field_name(f), STR("host"));
         lengths += str_ieq(field_name(f), STR("content-length"));
         codings += str_ieq(field_name(f), STR("transfer-encoding"));
     }
-    agree_require(lengths + codings <= 1);
-    agree_require(h->has_length == (lengths == 1));
+    demand(lengths + codings <= 1);
+    demand(h->has_length == (lengths == 1));
     if (h->status == 0)
-        agree_require(hosts == 1 || (hosts == 0 && h->minor == 0));
+        demand(hosts == 1 || (hosts == 0 && h->minor == 0));
     agree_plain(h->method);
     agree_plain(h->path);
     agree_plain(h->authority);
     agree_plain(h->reason);
-    agree_require(str_find(h->path, ' ') == h->path.n);
+    demand(str_find(h->path, ' ') == h->path.n);
 }
 
 /* Writes the head out again and reads it: all but its size is the same. */
@@ -123,17 +116,17 @@ static inline void agree_again(const struct run *r)
     again.limits = r->limits;
     again.limits.head_bytes = sizeof(out);
     run_whole(&again, out, (uint32_t)n + 2);
-    agree_require(again.head_done && again.head.size == n + 2);
+    demand(again.head_done && again.head.size == n + 2);
     const struct h1_head *g = &again.head;
-    agree_require(g->framing == h->framing && g->length == h->length);
-    agree_require(g->keep_alive == h->keep_alive && g->upgrade == h->upgrade);
-    agree_require(g->nfields == h->nfields && g->minor == h->minor && g->form == h->form);
-    agree_require(str_eq(g->path, h->path) && str_eq(g->authority, h->authority));
-    agree_require(str_eq(g->reason, h->reason) && g->method_id == h->method_id);
+    demand(g->framing == h->framing && g->length == h->length);
+    demand(g->keep_alive == h->keep_alive && g->upgrade == h->upgrade);
+    demand(g->nfields == h->nfields && g->minor == h->minor && g->form == h->form);
+    demand(str_eq(g->path, h->path) && str_eq(g->authority, h->authority));
+    demand(str_eq(g->reason, h->reason) && g->method_id == h->method_id);
     for (unsigned i = 0; i < h->nfields; i++) {
-        agree_require(str_eq(field_name(&g->fields[i]), field_name(&h->fields[i])));
-        agree_require(str_eq(field_value(&g->fields[i]), field_value(&h->fields[i])));
-        agree_require(g->fields[i].flags == h->fields[i].flags);
+        demand(str_eq(field_name(&g->fields[i]), field_name(&h->fields[i])));
+        demand(str_eq(field_value(&g->fields[i]), field_value(&h->fields[i])));
+        demand(g->fields[i].flags == h->fields[i].flags);
     }
 }
 
