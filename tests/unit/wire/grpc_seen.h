@@ -8,7 +8,7 @@
 struct seen {
     nghttp2_hd_inflater *inflater;
     bool preface; /* the client's is still to come */
-    unsigned frames[RAW_KINDS];
+    unsigned frames[T_KINDS];
     unsigned ended;             /* streams, by END_STREAM */
     uint32_t rst, goaway, last; /* error codes; last stream of GOAWAY */
     char fields[4096];          /* "name: value\n" lines of every block */
@@ -53,21 +53,21 @@ static inline void seen_block(struct seen *v, const uint8_t *p, size_t n)
 static inline void seen_frame(struct seen *v, unsigned type, unsigned flags, struct str payload)
 {
     const uint8_t *p = (const uint8_t *)payload.p;
-    assert_true(type < RAW_KINDS);
+    assert_true(type < T_KINDS);
     v->frames[type]++;
-    if (type == RAW_HEADERS) {
-        assert_true(flags & RAW_END_HEADERS);
+    if (type == T_HEADERS) {
+        assert_true(flags & F_END_HEADERS);
         seen_block(v, p, payload.n);
-    } else if (type == RAW_DATA && v->data_n + payload.n <= sizeof(v->data)) {
+    } else if (type == T_DATA && v->data_n + payload.n <= sizeof(v->data)) {
         memcpy(v->data + v->data_n, payload.p, payload.n);
         v->data_n += payload.n;
-    } else if (type == RAW_RST) {
+    } else if (type == T_RST) {
         v->rst = seen_u32(p);
-    } else if (type == RAW_GOAWAY) {
+    } else if (type == T_GOAWAY) {
         v->last = seen_u32(p);
         v->goaway = seen_u32(p + 4);
     }
-    if (type <= RAW_HEADERS && (flags & RAW_END_STREAM))
+    if (type <= T_HEADERS && (flags & F_END_STREAM))
         v->ended++;
 }
 

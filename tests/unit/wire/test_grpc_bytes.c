@@ -14,7 +14,7 @@ static void server_open(struct server *v)
     v->x = end_new(true, NULL, &v->x);
     v->in.n = 0;
     seen_init(&v->out, false);
-    raw_client_hello(&v->in);
+    raw_hello(&v->in);
 }
 
 static int server_run(struct server *v, struct err *e)
@@ -38,7 +38,7 @@ static void a_server_reads_a_request_by_hand(void **state)
     server_open(&v);
     v.x.echo = v.x.finish_half = true;
     raw_headers(&v.in, 0, 1, RAW_REQUEST "grpc-timeout: 1S\nuser-agent: hand\n");
-    raw_message(&v.in, RAW_END_STREAM, 1, STR("hello"));
+    raw_message(&v.in, F_END_STREAM, 1, STR("hello"));
     assert_int_equal(server_run(&v, NULL), 0);
     assert_log(&v.x, "call /test.Echo/Say; message hello; half; end OK ''; ");
     assert_str(seen_field(&v.out, ":status"), "200");
@@ -46,9 +46,9 @@ static void a_server_reads_a_request_by_hand(void **state)
     assert_str(seen_field(&v.out, "grpc-status"), "0");
     assert_int_equal(v.out.data_n, 10);
     assert_memory_equal(v.out.data, "\0\0\0\0\5hello", 10);
-    assert_int_equal(v.out.frames[RAW_DATA], 1); /* no empty one */
-    assert_int_equal(v.out.frames[RAW_HEADERS], 2);
-    assert_int_equal(v.out.frames[RAW_RST], 0);
+    assert_int_equal(v.out.frames[T_DATA], 1); /* no empty one */
+    assert_int_equal(v.out.frames[T_HEADERS], 2);
+    assert_int_equal(v.out.frames[T_RST], 0);
     assert_int_equal(v.out.ended, 1);
     server_close(&v);
 }
@@ -59,10 +59,10 @@ static void padding_and_splits_of_a_message_are_nothing_special(void **state)
     (void)state;
     server_open(&v);
     raw_headers(&v.in, 0, 1, RAW_REQUEST);
-    raw_frame(&v.in, RAW_DATA, RAW_PADDED, 1, str_of("\3\0\0\0\0\0\0\0", 8)); /* head, 4 bytes */
-    raw_frame(&v.in, RAW_DATA, 0, 1, str_of("\6hel", 4));
-    raw_frame(&v.in, RAW_DATA, RAW_PADDED, 1, str_of("\2lo!\0\0", 6));
-    raw_frame(&v.in, RAW_DATA, RAW_END_STREAM, 1, str_of("\0\0\0\0\0", 5));
+    raw_frame(&v.in, T_DATA, F_PADDED, 1, str_of("\3\0\0\0\0\0\0\0", 8)); /* head, 4 bytes */
+    raw_frame(&v.in, T_DATA, 0, 1, str_of("\6hel", 4));
+    raw_frame(&v.in, T_DATA, F_PADDED, 1, str_of("\2lo!\0\0", 6));
+    raw_frame(&v.in, T_DATA, F_END_STREAM, 1, str_of("\0\0\0\0\0", 5));
     assert_int_equal(server_run(&v, NULL), 0);
     assert_log(&v.x, "call /test.Echo/Say; message hello!; message ; half; ");
     server_close(&v);
@@ -75,10 +75,10 @@ static void trailers_of_a_request_close_its_half(void **state)
     server_open(&v);
     v.x.finish_half = true;
     raw_headers(&v.in, 0, 1, RAW_REQUEST);
-    raw_headers(&v.in, RAW_END_STREAM, 1, "x-checksum: 1\n");
+    raw_headers(&v.in, F_END_STREAM, 1, "x-checksum: 1\n");
     assert_int_equal(server_run(&v, NULL), 0);
     assert_log(&v.x, "call /test.Echo/Say; half; end OK ''; ");
-    assert_int_equal(v.out.frames[RAW_HEADERS], 1); /* trailers only */
+    assert_int_equal(v.out.frames[T_HEADERS], 1); /* trailers only */
     server_close(&v);
 }
 
@@ -88,16 +88,16 @@ static void refused(const char *request, const char *http, const char *grpc, con
     static struct server v;
     for (unsigned half = 0; half < 2; half++) {
         server_open(&v);
-        raw_headers(&v.in, half ? 0 : RAW_END_STREAM, 1, request);
+        raw_headers(&v.in, half ? 0 : F_END_STREAM, 1, request);
         assert_int_equal(server_run(&v, NULL), 0);
         assert_log(&v.x, "");
         assert_str(seen_field(&v.out, ":status"), http);
         assert_str(seen_field(&v.out, "grpc-status"), grpc);
         assert_str(seen_field(&v.out, "grpc-message"), text);
-        assert_int_equal(v.out.frames[RAW_HEADERS], 1);
+        assert_int_equal(v.out.frames[T_HEADERS], 1);
         assert_int_equal(v.out.ended, 1);
         /* a client that still sends is told to stop, without blame */
-        assert_int_equal(v.out.frames[RAW_RST], half);
+        assert_int_equal(v.out.frames[T_RST], half);
         assert_int_equal(v.out.rst, NGHTTP2_NO_ERROR);
         /* the session lives on */
         raw_headers(&v.in, 0, 3, RAW_REQUEST);
@@ -160,7 +160,7 @@ static void large_fields_refuse_the_call(void **state)
         raw_fields(&block, RAW_REQUEST);
         for (unsigned i = 0; i < n; i++)
             raw_field(&block, STR("x-large"), str_of(value, sizeof(value)));
-        raw_frame(&v.in, RAW_HEADERS, RAW_END_HEADERS, 1, str_of(block.bytes, block.n));
+        raw_frame(&v.in, T_HEADERS, F_END_HEADERS, 1, str_of(block.bytes, block.n));
         assert_int_equal(server_run(&v, NULL), 0);
         assert_log(&v.x, n == 1 ? "call /test.Echo/Say; " : "");
         assert_str(seen_field(&v.out, "grpc-status"), n == 1 ? "" : "8");
@@ -175,7 +175,7 @@ static void a_compressed_message_is_unimplemented(void **state)
     server_open(&v);
     raw_headers(&v.in, 0, 1, RAW_REQUEST "grpc-encoding: gzip\n");
     raw_message(&v.in, 0, 1, STR("plain"));
-    raw_frame(&v.in, RAW_DATA, 0, 1, str_of("\1\0\0\0\1x", 6));
+    raw_frame(&v.in, T_DATA, 0, 1, str_of("\1\0\0\0\1x", 6));
     raw_message(&v.in, 0, 1, STR("after"));
     assert_int_equal(server_run(&v, NULL), 0);
     assert_log(&v.x, "call /test.Echo/Say; message plain; "
@@ -192,7 +192,7 @@ static void a_request_cut_within_a_message_is_internal(void **state)
     for (size_t n = 1; n <= 7; n++) {
         server_open(&v);
         raw_headers(&v.in, 0, 1, RAW_REQUEST);
-        raw_frame(&v.in, RAW_DATA, RAW_END_STREAM, 1, str_of("\0\0\0\0\3ab", n));
+        raw_frame(&v.in, T_DATA, F_END_STREAM, 1, str_of("\0\0\0\0\3ab", n));
         assert_int_equal(server_run(&v, NULL), 0);
         assert_log(&v.x, "call /test.Echo/Say; "
                          "end CANCELLED 'the request ends within a message'; ");
@@ -207,11 +207,11 @@ static void a_reset_ends_the_call(void **state)
     (void)state;
     server_open(&v);
     raw_headers(&v.in, 0, 1, RAW_REQUEST);
-    raw_frame(&v.in, RAW_RST, 0, 1, str_of("\0\0\0\10", 4));
-    raw_frame(&v.in, RAW_PING, 0, 0, STR("12345678"));
+    raw_frame(&v.in, T_RST, 0, 1, str_of("\0\0\0\10", 4));
+    raw_frame(&v.in, T_PING, 0, 0, STR("12345678"));
     assert_int_equal(server_run(&v, NULL), 0);
     assert_log(&v.x, "call /test.Echo/Say; end CANCELLED 'the stream was reset'; ");
-    assert_int_equal(v.out.frames[RAW_PING], 1);
+    assert_int_equal(v.out.frames[T_PING], 1);
     server_close(&v);
 }
 
@@ -224,7 +224,7 @@ static void more_calls_than_allowed_are_refused(void **state)
         raw_headers(&v.in, 0, id, RAW_REQUEST);
     assert_int_equal(server_run(&v, NULL), 0);
     assert_int_equal(v.x.owed, 16);
-    assert_int_equal(v.out.frames[RAW_RST], 1);
+    assert_int_equal(v.out.frames[T_RST], 1);
     assert_int_equal(v.out.rst, NGHTTP2_REFUSED_STREAM);
     server_close(&v);
 }
@@ -237,7 +237,7 @@ static void broken(struct server *v, const char *why)
     assert_int_equal(grpc_session_feed(v->x.s, STR(""), &e), -EPROTO);
     if (!strstr(e.text, why))
         fail_msg("have \"%s\", want \"%s\"", e.text, why);
-    assert_int_equal(v->out.frames[RAW_GOAWAY], 1);
+    assert_int_equal(v->out.frames[T_GOAWAY], 1);
     assert_true(grpc_session_done(v->x.s));
     assert_int_equal(grpc_session_ping(v->x.s), -EPIPE);
     server_close(v);
@@ -249,26 +249,26 @@ static void broken_http2_ends_the_connection(void **state)
     (void)state;
     server_open(&v);
     v.in.n = 0;
-    raw_add(&v.in, STR("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    raw_add(&v.in, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27);
     broken(&v, "magic");
     server_open(&v);
     raw_headers(&v.in, 0, 1, RAW_REQUEST); /* a call that runs must end once */
-    raw_frame(&v.in, RAW_PING, 0, 1, STR("12345678"));
+    raw_frame(&v.in, T_PING, 0, 1, STR("12345678"));
     broken(&v, "PING: stream_id != 0");
     server_open(&v);
-    raw_frame(&v.in, RAW_DATA, 0, 0, STR("x"));
+    raw_frame(&v.in, T_DATA, 0, 0, STR("x"));
     broken(&v, "PROTOCOL_ERROR");
     server_open(&v);
-    raw_frame(&v.in, RAW_HEADERS, RAW_END_HEADERS, 1, str_of("\xff\xff\xff\xff\xff\xff", 6));
+    raw_frame(&v.in, T_HEADERS, F_END_HEADERS, 1, str_of("\xff\xff\xff\xff\xff\xff", 6));
     broken(&v, "COMPRESSION_ERROR");
     server_open(&v);
-    raw_frame(&v.in, RAW_HEADERS, RAW_END_HEADERS, 2, STR(""));
+    raw_frame(&v.in, T_HEADERS, F_END_HEADERS, 2, STR(""));
     broken(&v, "PROTOCOL_ERROR");
     server_open(&v);
-    raw_add(&v.in, str_of("\xff\xff\xff\0\0\0\0\0\1", 9)); /* a frame of 16 MiB */
+    raw_add(&v.in, "\xff\xff\xff\0\0\0\0\0\1", 9); /* a frame of 16 MiB */
     broken(&v, "FRAME_SIZE_ERROR");
     server_open(&v);
-    raw_frame(&v.in, RAW_WINDOW, 0, 0, str_of("\x7f\xff\xff\xff", 4));
+    raw_frame(&v.in, T_WINDOW, 0, 0, str_of("\x7f\xff\xff\xff", 4));
     broken(&v, "FLOW_CONTROL_ERROR");
 }
 
@@ -285,7 +285,7 @@ static void client_open(struct client *v)
     v->x = end_new(false, NULL, &v->x);
     v->in.n = 0;
     seen_init(&v->out, true);
-    raw_frame(&v->in, RAW_SETTINGS, 0, 0, STR(""));
+    raw_frame(&v->in, T_SETTINGS, 0, 0, STR(""));
     assert_non_null(end_call(&v->x));
     seen_all(&v->out, &v->x);
 }
@@ -332,10 +332,10 @@ static void a_client_reads_a_reply_by_hand(void **state)
     raw_headers(&v.in, 0, 1, ":status: 103\nlink: x\n");
     raw_headers(&v.in, 0, 1, REPLY);
     raw_message(&v.in, 0, 1, STR("hi"));
-    raw_headers(&v.in, RAW_END_STREAM, 1, "grpc-status: 5\ngrpc-message: a%20%C3%a9%zz\n");
+    raw_headers(&v.in, F_END_STREAM, 1, "grpc-status: 5\ngrpc-message: a%20%C3%a9%zz\n");
     assert_int_equal(client_run(&v), 0);
     assert_log(&v.x, "message hi; end NOT_FOUND 'a \xc3\xa9%zz'; ");
-    assert_int_equal(v.out.frames[RAW_RST], 1); /* we had not closed our half */
+    assert_int_equal(v.out.frames[T_RST], 1); /* we had not closed our half */
     assert_int_equal(v.out.rst, NGHTTP2_CANCEL);
     client_close(&v);
 }
@@ -345,7 +345,7 @@ static void replied(const char *reply, const char *want)
 {
     static struct client v;
     client_open(&v);
-    raw_headers(&v.in, RAW_END_STREAM, 1, reply);
+    raw_headers(&v.in, F_END_STREAM, 1, reply);
     assert_int_equal(client_run(&v), 0);
     assert_log(&v.x, want);
     client_close(&v);
@@ -385,7 +385,7 @@ static void a_reply_with_large_fields_ends_the_call(void **state)
     block.n = 0;
     raw_fields(&block, REPLY);
     raw_field(&block, STR("x"), str_of(value, sizeof(value)));
-    raw_frame(&v.in, RAW_HEADERS, RAW_END_HEADERS, 1, str_of(block.bytes, block.n));
+    raw_frame(&v.in, T_HEADERS, F_END_HEADERS, 1, str_of(block.bytes, block.n));
     assert_int_equal(client_run(&v), 0);
     assert_log(&v.x, "end RESOURCE_EXHAUSTED 'the header fields are larger than the limit'; ");
     client_close(&v);
@@ -397,10 +397,10 @@ static void a_page_of_html_ends_the_call_before_its_end(void **state)
     (void)state;
     client_open(&v);
     raw_headers(&v.in, 0, 1, ":status: 502\ncontent-type: text/html\n");
-    raw_frame(&v.in, RAW_DATA, 0, 1, STR("<html>"));
+    raw_frame(&v.in, T_DATA, 0, 1, STR("<html>"));
     assert_int_equal(client_run(&v), 0);
     assert_log(&v.x, "end UNAVAILABLE 'HTTP status 502'; ");
-    assert_int_equal(v.out.frames[RAW_RST], 1);
+    assert_int_equal(v.out.frames[T_RST], 1);
     client_close(&v);
 }
 
@@ -410,7 +410,7 @@ static void an_end_without_trailers_is_unknown(void **state)
     (void)state;
     client_open(&v);
     raw_headers(&v.in, 0, 1, REPLY "grpc-status: 0\n"); /* not where it belongs */
-    raw_message(&v.in, RAW_END_STREAM, 1, STR("hi"));
+    raw_message(&v.in, F_END_STREAM, 1, STR("hi"));
     assert_int_equal(client_run(&v), 0);
     assert_log(&v.x, "message hi; end UNKNOWN 'the reply ends without grpc-status'; ");
     client_close(&v);
@@ -422,8 +422,8 @@ static void a_reply_cut_within_a_message_is_internal(void **state)
     (void)state;
     client_open(&v);
     raw_headers(&v.in, 0, 1, REPLY);
-    raw_frame(&v.in, RAW_DATA, 0, 1, str_of("\0\0\0\0\3ab", 7));
-    raw_headers(&v.in, RAW_END_STREAM, 1, "grpc-status: 0\n");
+    raw_frame(&v.in, T_DATA, 0, 1, str_of("\0\0\0\0\3ab", 7));
+    raw_headers(&v.in, F_END_STREAM, 1, "grpc-status: 0\n");
     assert_int_equal(client_run(&v), 0);
     assert_log(&v.x, "end INTERNAL 'the reply ends within a message'; ");
     client_close(&v);
@@ -435,7 +435,7 @@ static void a_compressed_reply_is_unimplemented(void **state)
     (void)state;
     client_open(&v);
     raw_headers(&v.in, 0, 1, REPLY "grpc-encoding: gzip\n");
-    raw_frame(&v.in, RAW_DATA, 0, 1, str_of("\1\0\0\0\1x", 6));
+    raw_frame(&v.in, T_DATA, 0, 1, str_of("\1\0\0\0\1x", 6));
     assert_int_equal(client_run(&v), 0);
     assert_log(&v.x, "end UNIMPLEMENTED 'compressed messages are not supported'; ");
     assert_int_equal(v.out.rst, NGHTTP2_CANCEL);
@@ -462,7 +462,7 @@ static void error_codes_of_a_reset_have_a_status(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char code[4] = {0, 0, 0, (char)rows[i].code};
         client_open(&v);
-        raw_frame(&v.in, RAW_RST, 0, 1, str_of(code, 4));
+        raw_frame(&v.in, T_RST, 0, 1, str_of(code, 4));
         assert_int_equal(client_run(&v), 0);
         assert_log(&v.x, rows[i].want);
         client_close(&v);
@@ -476,12 +476,12 @@ static void goaway_makes_newer_calls_unavailable(void **state)
     client_open(&v);
     assert_non_null(end_call(&v.x));
     seen_all(&v.out, &v.x);
-    raw_frame(&v.in, RAW_GOAWAY, 0, 0, str_of("\0\0\0\1\0\0\0\0", 8)); /* 1 goes on, 3 does not */
+    raw_frame(&v.in, T_GOAWAY, 0, 0, str_of("\0\0\0\1\0\0\0\0", 8)); /* 1 goes on, 3 does not */
     assert_int_equal(client_run(&v), 0);
     assert_log(&v.x, "end UNAVAILABLE 'REFUSED_STREAM'; ");
     assert_null(grpc_call(v.x.s, STR("a"), STR("/a/b")));
     assert_false(grpc_session_done(v.x.s));
-    raw_headers(&v.in, RAW_END_STREAM, 1, REPLY "grpc-status: 0\n");
+    raw_headers(&v.in, F_END_STREAM, 1, REPLY "grpc-status: 0\n");
     assert_int_equal(client_run(&v), 0);
     assert_log(&v.x, "end OK ''; ");
     assert_true(grpc_session_done(v.x.s));
@@ -507,7 +507,7 @@ static void a_client_notices_what_is_no_http2(void **state)
     (void)state;
     client_open(&v);
     v.in.n = 0;
-    raw_add(&v.in, STR("HTTP/1.1 400 Bad Request\r\n\r\n"));
+    raw_add(&v.in, "HTTP/1.1 400 Bad Request\r\n\r\n", 28);
     assert_int_equal(client_run(&v), -EPROTO);
     assert_int_equal(grpc_session_feed(v.x.s, STR("more"), &e), -EPROTO);
     assert_non_null(strstr(e.text, "expected SETTINGS"));
@@ -520,8 +520,8 @@ static void a_server_may_not_push(void **state)
     static struct client v;
     (void)state;
     client_open(&v);
-    raw_frame(&v.in, RAW_SETTINGS, RAW_ACK, 0, STR(""));
-    raw_frame(&v.in, RAW_PUSH, RAW_END_HEADERS, 1, str_of("\0\0\0\2", 4));
+    raw_frame(&v.in, T_SETTINGS, F_ACK, 0, STR(""));
+    raw_frame(&v.in, T_PUSH, F_END_HEADERS, 1, str_of("\0\0\0\2", 4));
     client_run(&v);
     assert_int_equal(grpc_session_feed(v.x.s, STR(""), NULL), -EPROTO);
     assert_true(grpc_session_done(v.x.s));

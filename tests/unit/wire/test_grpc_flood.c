@@ -13,7 +13,7 @@ static void open_flooded(struct flooded *v)
     v->x = end_new(true, NULL, &v->x);
     v->in.n = 0;
     seen_init(&v->out, false);
-    raw_client_hello(&v->in);
+    raw_hello(&v->in);
 }
 
 static int run_flooded(struct flooded *v, bool read, struct err *e)
@@ -33,32 +33,32 @@ typedef void one_fn(struct raw *r, unsigned i);
 static void one_ping(struct raw *r, unsigned i)
 {
     (void)i;
-    raw_frame(r, RAW_PING, 0, 0, STR("12345678"));
+    raw_frame(r, T_PING, 0, 0, STR("12345678"));
 }
 
 static void one_settings(struct raw *r, unsigned i)
 {
     (void)i;
-    raw_frame(r, RAW_SETTINGS, 0, 0, STR(""));
+    raw_frame(r, T_SETTINGS, 0, 0, STR(""));
 }
 
 static void one_acknowledgement(struct raw *r, unsigned i)
 {
     (void)i;
-    raw_frame(r, RAW_PING, RAW_ACK, 0, STR("12345678"));
+    raw_frame(r, T_PING, F_ACK, 0, STR("12345678"));
 }
 
 static void one_rapid_reset(struct raw *r, unsigned i)
 {
     raw_headers(r, 0, 2 * i + 1, RAW_REQUEST);
-    raw_frame(r, RAW_RST, 0, 2 * i + 1, str_of("\0\0\0\10", 4));
+    raw_frame(r, T_RST, 0, 2 * i + 1, str_of("\0\0\0\10", 4));
 }
 
 /* A request, then what makes the server reset the stream: a window that overflows. */
 static void one_made_reset(struct raw *r, unsigned i)
 {
     raw_headers(r, 0, 2 * i + 1, RAW_REQUEST);
-    raw_frame(r, RAW_WINDOW, 0, 2 * i + 1, str_of("\x7f\xff\xff\xff", 4));
+    raw_frame(r, T_WINDOW, 0, 2 * i + 1, str_of("\x7f\xff\xff\xff", 4));
 }
 
 static void one_malformed_request(struct raw *r, unsigned i)
@@ -70,26 +70,26 @@ static void one_empty_data(struct raw *r, unsigned i)
 {
     if (i == 0)
         raw_headers(r, 0, 1, RAW_REQUEST);
-    raw_frame(r, RAW_DATA, 0, 1, STR(""));
+    raw_frame(r, T_DATA, 0, 1, STR(""));
 }
 
 static void one_padding(struct raw *r, unsigned i)
 {
     if (i == 0)
         raw_headers(r, 0, 1, RAW_REQUEST);
-    raw_frame(r, RAW_DATA, RAW_PADDED, 1, str_of("\3\0\0\0", 4));
+    raw_frame(r, T_DATA, F_PADDED, 1, str_of("\3\0\0\0", 4));
 }
 
 static void one_priority(struct raw *r, unsigned i)
 {
     char payload[5] = {0, 0, 0, 0, 1};
-    raw_frame(r, RAW_PRIORITY, 0, 2 * (i % 1000) + 101, str_of(payload, 5));
+    raw_frame(r, T_PRIORITY, 0, 2 * (i % 1000) + 101, str_of(payload, 5));
 }
 
 static void one_window_update(struct raw *r, unsigned i)
 {
     (void)i;
-    raw_frame(r, RAW_WINDOW, 0, 0, str_of("\0\0\0\1", 4));
+    raw_frame(r, T_WINDOW, 0, 0, str_of("\0\0\0\1", 4));
 }
 
 static void one_more_call(struct raw *r, unsigned i)
@@ -99,7 +99,7 @@ static void one_more_call(struct raw *r, unsigned i)
 
 static void one_refused_call(struct raw *r, unsigned i)
 {
-    raw_headers(r, RAW_END_STREAM, 2 * i + 1, ":method: GET\n:scheme: http\n:path: /\n");
+    raw_headers(r, F_END_STREAM, 2 * i + 1, ":method: GET\n:scheme: http\n:path: /\n");
 }
 
 /* How many it takes until the session has enough; 0: n were not enough. */
@@ -123,7 +123,7 @@ static unsigned flood(one_fn *one, unsigned n, bool read, const char *why)
         if (!strstr(e.text, why))
             fail_msg("have \"%s\", want \"%s\"", e.text, why);
         seen_all(&v.out, &v.x);
-        assert_int_equal(v.out.frames[RAW_GOAWAY], 1);
+        assert_int_equal(v.out.frames[T_GOAWAY], 1);
         assert_true(grpc_session_done(v.x.s));
     }
     assert_true(most < 8000);
@@ -164,17 +164,17 @@ static void continuations_without_end_stop_the_connection(void **state)
         open_flooded(&v);
         block.n = 0;
         raw_fields(&block, RAW_REQUEST);
-        raw_frame(&v.in, RAW_HEADERS, 0, 1, str_of(block.bytes, block.n));
+        raw_frame(&v.in, T_HEADERS, 0, 1, str_of(block.bytes, block.n));
         for (unsigned i = 0; i < n; i++) {
             block.n = 0;
             raw_field(&block, STR("x"), STR("y"));
-            raw_frame(&v.in, RAW_CONTINUATION, 0, 1, str_of(block.bytes, block.n));
+            raw_frame(&v.in, T_CONTINUATION, 0, 1, str_of(block.bytes, block.n));
         }
         int rc = run_flooded(&v, false, &e);
         assert_int_equal(rc, n > 8 ? -EPROTO : 0);
         assert_int_equal(v.x.owed, 0);
         seen_all(&v.out, &v.x);
-        assert_int_equal(v.out.frames[RAW_GOAWAY], n > 8);
+        assert_int_equal(v.out.frames[T_GOAWAY], n > 8);
         seen_release(&v.out);
         end_free(&v.x);
     }
@@ -190,10 +190,10 @@ static void many_settings_in_one_frame_are_broken(void **state)
     open_flooded(&v);
     entries.n = 0;
     for (int i = 0; i < 1000; i++)
-        raw_add(&entries, str_of("\0\4\0\0\377\377", 6));
-    raw_frame(&v.in, RAW_SETTINGS, 0, 0, str_of(entries.bytes, entries.n));
+        raw_add(&entries, "\0\4\0\0\377\377", 6);
+    raw_frame(&v.in, T_SETTINGS, 0, 0, str_of(entries.bytes, entries.n));
     assert_int_equal(run_flooded(&v, true, &e), -EPROTO);
-    assert_int_equal(v.out.frames[RAW_GOAWAY], 1);
+    assert_int_equal(v.out.frames[T_GOAWAY], 1);
     seen_release(&v.out);
     end_free(&v.x);
 }
@@ -209,14 +209,14 @@ static void a_bomb_of_indexed_fields_is_refused(void **state)
     open_flooded(&v);
     block.n = 0;
     raw_fields(&block, RAW_REQUEST);
-    raw_byte(&block, 0x40); /* literal, to be indexed */
+    raw_u(&block, 0x40, 1); /* literal, to be indexed */
     raw_number(&block, 1);
-    raw_add(&block, STR("x"));
+    raw_add(&block, "x", 1);
     raw_number(&block, sizeof(value));
-    raw_add(&block, str_of(value, sizeof(value)));
+    raw_add(&block, value, sizeof(value));
     while (block.n < 16000)
-        raw_byte(&block, 0x80 | 62); /* that field again */
-    raw_frame(&v.in, RAW_HEADERS, RAW_END_HEADERS, 1, str_of(block.bytes, block.n));
+        raw_u(&block, 0x80 | 62, 1); /* that field again */
+    raw_frame(&v.in, T_HEADERS, F_END_HEADERS, 1, str_of(block.bytes, block.n));
     assert_int_equal(run_flooded(&v, false, NULL), 0);
     assert_int_equal(v.x.owed, 0);
     seen_all(&v.out, &v.x);
@@ -236,7 +236,7 @@ static void announced_messages_cost_nothing(void **state)
     assert_int_equal(run_flooded(&v, true, NULL), 0);
     size_t live = mem_live();
     for (uint32_t id = 1; id < 32; id += 2)
-        raw_frame(&v.in, RAW_DATA, 0, id, str_of("\0\0\100\0\0", 5));
+        raw_frame(&v.in, T_DATA, 0, id, str_of("\0\0\100\0\0", 5));
     assert_int_equal(run_flooded(&v, true, NULL), 0);
     assert_int_equal(mem_live(), live);
     assert_int_equal(v.x.owed, 16);
@@ -257,7 +257,7 @@ static void interim_replies_without_end_are_a_flood(void **state)
     while (grpc_session_produce(x.s, &p) > 0)
         ;
     in.n = 0;
-    raw_frame(&in, RAW_SETTINGS, 0, 0, STR(""));
+    raw_frame(&in, T_SETTINGS, 0, 0, STR(""));
     do {
         raw_headers(&in, 0, 1, ":status: 103\ngrpc-message: early\n");
         assert_true(n < 100000);
@@ -280,8 +280,8 @@ static void a_busy_honest_client_is_no_flood(void **state)
     for (unsigned i = 0; i < 20000; i++) {
         raw_message(&v.in, 0, 1, STR("m"));
         one_ping(&v.in, i);
-        raw_frame(&v.in, RAW_WINDOW, 0, 0, str_of("\0\0\0\6", 4));
-        raw_frame(&v.in, RAW_WINDOW, 0, 1, str_of("\0\0\0\6", 4));
+        raw_frame(&v.in, T_WINDOW, 0, 0, str_of("\0\0\0\6", 4));
+        raw_frame(&v.in, T_WINDOW, 0, 1, str_of("\0\0\0\6", 4));
         if (i % 20 == 19)
             assert_int_equal(run_flooded(&v, true, NULL), 0);
         v.x.log_n = 0;
@@ -299,7 +299,7 @@ static void many_short_calls_are_no_flood(void **state)
     v.x.finish_half = true;
     for (uint32_t i = 0; i < 20000; i++) {
         raw_headers(&v.in, 0, 2 * i + 1, RAW_REQUEST);
-        raw_message(&v.in, RAW_END_STREAM, 2 * i + 1, STR("m"));
+        raw_message(&v.in, F_END_STREAM, 2 * i + 1, STR("m"));
         if (i % 10 == 9)
             assert_int_equal(run_flooded(&v, true, NULL), 0);
         v.x.log_n = 0;
