@@ -20,15 +20,8 @@ static const char *graph_with(const char *policy, const char *endpoints)
 {
     static char graph[4096];
     snprintf(graph, sizeof graph,
-        "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\n"
-        "spec: {policy: {%s}}\n---\n"
-        "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"
-        "spec: {mode: baseline, providers: {cart: {endpoints: [%s]}}}\n---\n"
-        "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: feat}\n"
-        "spec: {mode: overlay, parent: main, access: public}\n---\n"
-        "apiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"
-        "spec: {defaultEnvironment: main, select: [{header: x-env}], "
-        "routes: [{path: /, service: cart}]}\n",
+        LOOP_SERVICE("cart", "policy: {%s}") LOOP_CART("%s")
+            LOOP_OVERLAY("feat", ", access: public") LOOP_GATEWAY(", select: [{header: x-env}]"),
         policy, endpoints);
     return graph;
 }

@@ -8,13 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-const char loop_graph[] =
-    "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\n"
-    "spec: {}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"
-    "spec: {mode: baseline, providers: {cart: {endpoints: [\"127.0.0.1:9001\"]}}}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"
-    "spec: {defaultEnvironment: main, routes: [{path: /, service: cart}]}\n";
+const char loop_graph[] = LOOP_SERVICE("cart", "") LOOP_CART("\"127.0.0.1:9001\"") LOOP_GATEWAY("");
 
 static int connect_pair(struct worker *w, const struct addr *a, bool *ret_pending)
 {

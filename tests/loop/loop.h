@@ -36,6 +36,24 @@ void loop_start(struct loop *l, const char *graph, const char *const *sets);
 void loop_stop(struct loop *l);
 extern const char loop_graph[];
 
+/* Documents of a graph, to be written one after the other. */
+#define LOOP_DOCUMENT(kind, name, spec)                                                            \
+    "---\napiVersion: offshoot.dev/v1\nkind: " kind "\nmetadata: {name: " name "}\n"               \
+    "spec: {" spec "}\n"
+#define LOOP_SERVICE(name, spec) LOOP_DOCUMENT("Service", name, spec)
+#define LOOP_MAIN(providers)                                                                       \
+    LOOP_DOCUMENT("Environment", "main", "mode: baseline, providers: {" providers "}")
+#define LOOP_OVERLAY(name, more)                                                                   \
+    LOOP_DOCUMENT("Environment", name, "mode: overlay, parent: main" more)
+#define LOOP_GATEWAY(more)                                                                         \
+    LOOP_DOCUMENT(                                                                                 \
+        "Gateway", "edge", "defaultEnvironment: main" more ", routes: [{path: /, service: cart}]")
+#define LOOP_CART(endpoints) LOOP_MAIN("cart: {endpoints: [" endpoints "]}")
+#define LOOP_CART_AND_DB                                                                           \
+    LOOP_SERVICE("cart", "")                                                                       \
+    LOOP_SERVICE("db", "protocol: tcp")                                                            \
+    LOOP_MAIN("cart: {endpoints: [\"127.0.0.1:9001\"]}, db: {endpoints: [\"127.0.0.1:9002\"]}")
+
 /* Compiles a valid graph on top of base (may be NULL); returns new. */
 struct snapshot *loop_compile(const char *graph, const struct snapshot *base, uint64_t epoch);
 /* One more epoch in the hands of the worker, on top of the newest; the first one is active. */

@@ -11,13 +11,8 @@ static struct loop l;
 #define POST "POST / HTTP/1.1\r\nHost: shop\r\nContent-Length: 5\r\n\r\n12345"
 #define OK   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
-static const char two_endpoints[] =
-    "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\n"
-    "spec: {policy: {retries: {max: 1}}}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"
-    "spec: {mode: baseline, providers: {cart: {endpoints: [\"127.0.0.1:1\", \"127.0.0.1:2\"]}}}\n"
-    "---\napiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"
-    "spec: {defaultEnvironment: main, routes: [{path: /, service: cart}]}\n";
+static const char two_endpoints[] = LOOP_SERVICE("cart", "policy: {retries: {max: 1}}")
+    LOOP_CART("\"127.0.0.1:1\", \"127.0.0.1:2\"") LOOP_GATEWAY("");
 
 static uint64_t errors(enum provider_error why)
 {

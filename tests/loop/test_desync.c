@@ -183,11 +183,7 @@ static void who_waits_for_100_and_gets_nothing_is_not_blamed(void **state)
 }
 
 static const char dns_graph[] =
-    "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\nspec: {}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"
-    "spec: {mode: baseline, providers: {cart: {endpoints: [\"cart.example.com:9001\"]}}}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"
-    "spec: {defaultEnvironment: main, routes: [{path: /, service: cart}]}\n";
+    LOOP_SERVICE("cart", "") LOOP_CART("\"cart.example.com:9001\"") LOOP_GATEWAY("");
 
 static void p3_a_name_whose_answer_is_lost_is_asked_again(void **state)
 {

@@ -36,11 +36,7 @@ static struct snapshot *make(uint64_t epoch)
 {
     char text[1024];
     snprintf(text, sizeof text,
-        "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\nspec: {}\n---\n"
-        "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"
-        "spec: {mode: baseline, providers: {cart: {endpoints: [\"127.0.0.1:%u\"]}}}\n---\n"
-        "apiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"
-        "spec: {defaultEnvironment: main, routes: [{path: /, service: cart}]}\n",
+        LOOP_SERVICE("cart", "") LOOP_CART("\"127.0.0.1:%u\"") LOOP_GATEWAY(""),
         (unsigned)(10000 + epoch));
     struct snapshot *s = loop_compile(text, base, epoch);
     snapshot_unref(base);
@@ -203,11 +199,8 @@ static void a_graph_without_a_gateway_is_not_staged(void **state)
     (void)state;
     struct err e = {0};
     start();
-    struct snapshot *s = loop_compile(
-        "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\nspec: {}\n---\n"
-        "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"
-        "spec: {mode: baseline, providers: {cart: {endpoints: [\"127.0.0.1:9\"]}}}\n",
-        NULL, 2);
+    struct snapshot *s =
+        loop_compile(LOOP_SERVICE("cart", "") LOOP_CART("\"127.0.0.1:9\""), NULL, 2);
     assert_int_equal(epochs_stage(&c, s, &e), -EINVAL);
     assert_non_null(strstr(e.text, "no Gateway"));
     snapshot_unref(s);

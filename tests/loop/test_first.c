@@ -23,19 +23,9 @@ static struct loop l;
     "feat-42.preview.shop.example.ex"
 #define HELLO "\x16\x03\x01\x00\x57" HELLO_BODY
 
-static const char graph[] =
-    "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\nspec: {}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: db}\n"
-    "spec: {protocol: tcp}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"
-    "spec: {mode: baseline, providers: {cart: {endpoints: [\"127.0.0.1:9001\"]},\n"
-    "  db: {endpoints: [\"127.0.0.1:9002\"]}}}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: feat-42}\n"
-    "spec: {mode: overlay, parent: main, access: public,\n"
-    "  providers: {db: {endpoints: [\"127.0.0.1:9003\"]}}}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"
-    "spec: {defaultEnvironment: main, select: [{host: \"*.preview.shop.example.ex\"}],\n"
-    "  routes: [{path: /, service: cart}]}\n";
+static const char graph[] = LOOP_CART_AND_DB LOOP_OVERLAY(
+    "feat-42", ", access: public, providers: {db: {endpoints: [\"127.0.0.1:9003\"]}}")
+    LOOP_GATEWAY(", select: [{host: \"*.preview.shop.example.ex\"}]");
 
 static uint64_t headers(enum proxyproto_error e)
 {

@@ -103,11 +103,7 @@ static void expect(const char *state, uint64_t state_ms)
 /* ---- states ---- */
 
 static const char named[] =
-    "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\nspec: {}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"
-    "spec: {mode: baseline, providers: {cart: {endpoints: [\"cart.test:9001\"]}}}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"
-    "spec: {defaultEnvironment: main, routes: [{path: /, service: cart}]}\n";
+    LOOP_SERVICE("cart", "") LOOP_CART("\"cart.test:9001\"") LOOP_GATEWAY("");
 
 static void a_request_is_shown_in_each_state_that_it_can_wait_in(void **state)
 {

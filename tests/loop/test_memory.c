@@ -175,25 +175,15 @@ static void an_explained_request(void **state)
 static void a_provider_that_is_chosen_by_load(void **state)
 {
     (void)state;
-    static const char graph[] =
-        "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\n"
-        "spec: {policy: {balance: least-request}}\n---\n"
-        "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"
-        "spec: {mode: baseline, providers: {cart: {endpoints: [\"127.0.0.1:1\", "
-        "\"127.0.0.1:2\"]}}}\n---\n"
-        "apiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"
-        "spec: {defaultEnvironment: main, routes: [{path: /, service: cart}]}\n";
+    static const char graph[] = LOOP_SERVICE("cart", "policy: {balance: least-request}")
+        LOOP_CART("\"127.0.0.1:1\", \"127.0.0.1:2\"") LOOP_GATEWAY("");
     every_failure_of(&(struct exchange){.graph = graph, .head = GET, .reply = OK});
 }
 
 /* ---- names ---- */
 
 static const char named[] =
-    "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\nspec: {}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"
-    "spec: {mode: baseline, providers: {cart: {endpoints: [\"cart.test:9001\"]}}}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"
-    "spec: {defaultEnvironment: main, routes: [{path: /, service: cart}]}\n";
+    LOOP_SERVICE("cart", "") LOOP_CART("\"cart.test:9001\"") LOOP_GATEWAY("");
 
 static void drop_answer(struct message *m)
 {

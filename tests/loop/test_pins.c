@@ -13,15 +13,8 @@ static void graph(
     char *to, size_t size, const char *feat_says, const char *feat_more, const char *other_says)
 {
     snprintf(to, size,
-        "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\nspec: {}\n---\n"
-        "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"
-        "spec: {mode: baseline, providers: {cart: {endpoints: [\"127.0.0.1:9001\"]}}}\n---\n"
-        "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: feat}\n"
-        "spec: {mode: overlay, parent: main%s%s}\n---\n"
-        "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: other}\n"
-        "spec: {mode: overlay, parent: main%s}\n---\n"
-        "apiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"
-        "spec: {defaultEnvironment: main, routes: [{path: /, service: cart}]}\n",
+        LOOP_SERVICE("cart", "") LOOP_CART("\"127.0.0.1:9001\"") LOOP_OVERLAY("feat", "%s%s")
+            LOOP_OVERLAY("other", "%s") LOOP_GATEWAY(""),
         feat_says, feat_more, other_says);
 }
 
@@ -152,14 +145,8 @@ static void a_pinned_request_may_come_half_a_minute_after_the_expiry(void **stat
 static void an_environment_known_only_to_a_staged_epoch_is_found_by_its_pin(void **state)
 {
     (void)state;
-    static const char later[] =
-        "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\nspec: {}\n---\n"
-        "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"
-        "spec: {mode: baseline, providers: {cart: {endpoints: [\"127.0.0.1:9001\"]}}}\n---\n"
-        "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: fresh}\n"
-        "spec: {mode: overlay, parent: main}\n---\n"
-        "apiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"
-        "spec: {defaultEnvironment: main, routes: [{path: /, service: cart}]}\n";
+    static const char later[] = LOOP_SERVICE("cart", "") LOOP_CART("\"127.0.0.1:9001\"")
+        LOOP_OVERLAY("fresh", "") LOOP_GATEWAY("");
     start("");
     loop_stage(&l, later, 2);
     assert_hop("v1m.fresh.2.10", "cart@main;class=baseline;rule=explicit;epoch=2\r\n");

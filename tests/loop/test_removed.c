@@ -7,15 +7,9 @@
 static struct loop l;
 
 #define HEAD                                                                                       \
-    "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\nspec: {}\n---\n"          \
-    "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"                     \
-    "spec: {mode: baseline, providers: {cart: {endpoints: [\"127.0.0.1:9001\"]}}}\n---\n"          \
-    "apiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"                         \
-    "spec: {defaultEnvironment: main, select: [{header: x-env}], "                                 \
-    "routes: [{path: /, service: cart}]}\n"
-#define ENV(name)                                                                                  \
-    "---\napiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: " name "}\n"            \
-    "spec: {mode: overlay, parent: main, access: public}\n"
+    LOOP_SERVICE("cart", "")                                                                       \
+    LOOP_CART("\"127.0.0.1:9001\"") LOOP_GATEWAY(", select: [{header: x-env}]")
+#define ENV(name) LOOP_OVERLAY(name, ", access: public")
 
 static const char with_both[] = HEAD ENV("feat") ENV("other");
 static const char without[] = HEAD ENV("other");
@@ -77,14 +71,21 @@ static void only_the_streams_of_what_is_gone_end(void **state)
     loop_end(&l, other);
 }
 
-static void what_ends_by_itself_in_time_is_whole(void **state)
+/* A client with half a reply, whose environment has been gone for two of the three seconds. */
+static int half_served(void)
 {
-    (void)state;
     start();
     int feat = ask("feat", "");
     loop_send(&l, l.provider[0], half);
     publish(without);
     loop_advance(&l, 2000);
+    return feat;
+}
+
+static void what_ends_by_itself_in_time_is_whole(void **state)
+{
+    (void)state;
+    int feat = half_served();
     loop_send(&l, l.provider[0], rest);
     assert_non_null(strstr(loop_recv(&l, feat), "halfdone"));
     loop_advance(&l, 5000);
@@ -95,11 +96,7 @@ static void what_ends_by_itself_in_time_is_whole(void **state)
 static void one_that_comes_back_goes_on(void **state)
 {
     (void)state;
-    start();
-    int feat = ask("feat", "");
-    loop_send(&l, l.provider[0], half);
-    publish(without);
-    loop_advance(&l, 2000);
+    int feat = half_served();
     publish(with_both);
     loop_advance(&l, 5000);
     assert_int_equal(loop_count(&l, STAT_REMOVED), 0);
@@ -155,11 +152,7 @@ static void a_disabled_name_ends_what_runs_on_its_addresses(void **state)
 {
     (void)state;
     static const char graph[] =
-        "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\nspec: {}\n---\n"
-        "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"
-        "spec: {mode: baseline, providers: {cart: {endpoints: [\"cart.svc:80\"]}}}\n---\n"
-        "apiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"
-        "spec: {defaultEnvironment: main, routes: [{path: /, service: cart}]}\n";
+        LOOP_SERVICE("cart", "") LOOP_CART("\"cart.svc:80\"") LOOP_GATEWAY("");
     static const char *const sets[] = {"timeouts.removed", "3s", NULL};
     struct addr name = {.kind = ADDR_DNS, .name = STR("cart.svc"), .port = 80};
     loop_start(&l, graph, sets);

@@ -16,16 +16,7 @@ static struct loop l;
     "HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"   \
     "connection: upgrade\r\nupgrade: websocket\r\n\r\n"
 
-static const char with_tcp[] =
-    "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\n"
-    "spec: {}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: db}\n"
-    "spec: {protocol: tcp}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"
-    "spec: {mode: baseline, providers: {cart: {endpoints: [\"127.0.0.1:9001\"]},\n"
-    "  db: {endpoints: [\"127.0.0.1:9002\"]}}}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"
-    "spec: {defaultEnvironment: main, routes: [{path: /, service: cart}]}\n";
+static const char with_tcp[] = LOOP_CART_AND_DB LOOP_GATEWAY("");
 
 static uint64_t ends(enum tunnel_end why)
 {
