@@ -7,39 +7,17 @@ import collections
 import threading
 
 import http2
+from graphs import baseline, gateway, graph_of, service
 from harness import BadMessage, Incomplete, ProxyCase, connect, eventually
 from http1 import reply_bytes
 
-GRAPH = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: one}
-spec: {policy: {retries: {max: 0}}}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: two}
-spec: {policy: {retries: {max: 0}}, providerProtocol: http2}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: admin}
-spec: {policy: {retries: {max: 0}}}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  defaultEnvironment: main
-  routes: [{path: /, service: one}, {path: /two, service: two}, {path: /admin, service: admin}]
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec:
-  mode: baseline
-  providers: {one: {endpoints: ["%s"]}, two: {endpoints: ["%s"]}, admin: {endpoints: ["%s"]}}
-"""
+GRAPH = graph_of(
+    service("one", "policy: {retries: {max: 0}}"),
+    service("two", "policy: {retries: {max: 0}}, providerProtocol: http2"),
+    service("admin", "policy: {retries: {max: 0}}"),
+    gateway({"/": "one", "/two": "two", "/admin": "admin"}),
+    baseline(one="%s", two="%s", admin="%s"),
+)
 OK = reply_bytes(200, b"ok")
 
 # A request as a provider reads it.

@@ -19,33 +19,37 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from fakes import Nobody, Provider, fixed, http_script
+from graphs import baseline, gateway, graph_of, service
 from http1 import BadMessage, Incomplete, Reply, Request, connect, reply_bytes, request_bytes
 from ports import free_port, free_ports
 
 __all__ = [
-    "BUILD", "ONE_SHOP", "ROOT", "Agent", "AgentCase", "BadMessage", "Case", "Counters",
+    "BUILD", "ONE_SHOP", "ROOT", "SERVER", "Agent", "AgentCase", "BadMessage", "Case", "Counters",
     "Incomplete", "Nobody", "Program", "Provider", "ProxyCase", "Reply", "Request", "connect",
     "eventually", "fixed", "free_port", "free_ports", "http_script", "reply_bytes", "request_bytes",
     "sanitized",
 ]  # fmt: skip
 
 # A graph of one service with one provider, whose address is filled in; a failed connect is final.
-ONE_SHOP = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: shop}
-spec: {policy: {retries: {max: 0}}}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec: {defaultEnvironment: main, routes: [{path: /, service: shop}]}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {shop: {endpoints: ["%s"]}}}
+ONE_SHOP = graph_of(
+    service("shop", "policy: {retries: {max: 0}}"), gateway({"/": "shop"}), baseline(shop="%s"))
+
+NGINX = """worker_processes 1;
+daemon off;
+pid %(pid)s;
+error_log %(folder)s/nginx.log;
+worker_rlimit_nofile 8192;
+events { worker_connections 4096; }
+%(more)s
+http {
+  access_log off;
+  keepalive_requests 10000000;
+  client_body_temp_path %(folder)s; proxy_temp_path %(folder)s; fastcgi_temp_path %(folder)s;
+  uwsgi_temp_path %(folder)s; scgi_temp_path %(folder)s;
+%(servers)s
+}
 """
+SERVER = '  server { listen 127.0.0.1:%d; location / { return 200 "%s"; } }\n'
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = Path(os.environ.get("OFFSHOOT_BUILD", ROOT / "build")).resolve()
@@ -336,6 +340,20 @@ class Case(unittest.TestCase):
         if until:
             eventually(until, what=f"{program.name} is up")
         return program
+
+    def start_nginx(self, names):
+        """{name: address} of servers that answer with their name."""
+        ports = dict(zip(names, free_ports(len(names))))
+        self.run_nginx("".join(SERVER % (port, name) for name, port in ports.items()))
+        return {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+
+    def run_nginx(self, servers, name="nginx", more=""):
+        """servers: what its `http` block has; more: what stands before that."""
+        pid = self.folder / f"{name}.pid"
+        pid.unlink(missing_ok=True)
+        values = {"folder": self.folder, "pid": pid, "more": more, "servers": servers}
+        conf = self.write(f"{name}.conf", NGINX % values)
+        return self.start_other("nginx", "-c", conf, until=pid.exists)
 
     def run_program(self, name, *args, stdin=b"", env=None, seconds=SECONDS):
         """Runs one of our programs to its end: a CompletedProcess with bytes."""

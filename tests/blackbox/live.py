@@ -6,8 +6,9 @@ import random
 import threading
 from urllib.parse import urlencode
 
+from graphs import baseline, gateway, graph_of, service
 from harness import (BUILD, AgentCase, BadMessage, Incomplete, Program, connect, eventually,
-                     free_ports, request_bytes, sanitized)  # fmt: skip
+                     request_bytes, sanitized)  # fmt: skip
 
 __all__ = ["GRAPH", "Background", "Changes", "Lost", "LiveCase", "few", "seeded"]
 
@@ -15,36 +16,7 @@ __all__ = ["GRAPH", "Background", "Changes", "Lost", "LiveCase", "few", "seeded"
 PROXY_YAML = """timeouts: {providerIdle: 1s, agentPing: %(ping)s}
 agentBackoff: {first: 10ms, max: 50ms}
 """
-GRAPH = """apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: shop}
-spec: {}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec: {defaultEnvironment: main, routes: [{path: /, service: shop}]}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {shop: {endpoints: ["%s"]}}}
-"""
-NGINX = """worker_processes 1;
-daemon off;
-pid %(folder)s/nginx.pid;
-error_log %(folder)s/nginx.log;
-worker_rlimit_nofile 8192;
-events { worker_connections 4096; }
-http {
-  access_log off;
-  keepalive_requests 10000000;
-  client_body_temp_path %(folder)s; proxy_temp_path %(folder)s; fastcgi_temp_path %(folder)s;
-  uwsgi_temp_path %(folder)s; scgi_temp_path %(folder)s;
-%(servers)s
-}
-"""
-SERVER = '  server { listen 127.0.0.1:%d; location / { return 200 "%s"; } }\n'
+GRAPH = graph_of(service("shop"), gateway({"/": "shop"}), baseline(shop="%s"))
 UNDER_LIMITS = 'trap "" XFSZ; exec "$@"'
 
 
@@ -163,16 +135,6 @@ class LiveCase(AgentCase):
 
     def start_proxy(self, agent, node="gw-1", *flags, **options):
         return self.start("offshoot-proxy", *self.proxy_flags(agent, node, **options), *flags)
-
-    def start_nginx(self, names):
-        """{name: address} of servers that answer with their name."""
-        ports = dict(zip(names, free_ports(len(names))))
-        self.run_nginx("".join(SERVER % (port, name) for name, port in ports.items()))
-        return {name: f"127.0.0.1:{port}" for name, port in ports.items()}
-
-    def run_nginx(self, servers):
-        conf = self.write("nginx.conf", NGINX % {"folder": self.folder, "servers": servers})
-        self.start_other("nginx", "-c", conf, until=lambda: (self.folder / "nginx.pid").exists())
 
     def epoch_of(self, proxy):
         return proxy.admin_json("/status")["epoch"]

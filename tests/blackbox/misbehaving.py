@@ -6,39 +6,17 @@ docs/internals/misbehaving-providers.md lists the kinds and names their tests.""
 import threading
 
 import http2
+from graphs import baseline, gateway, graph_of, service
 from harness import BadMessage, Incomplete, ProxyCase, connect, eventually, request_bytes
 from http1 import reply_bytes
 
-GRAPH = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: good}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: bad}
-spec: {policy: {retries: {max: 0}}, providerProtocol: %(protocol)s}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: hasty}
-spec: {policy: {timeout: 300ms, retries: {max: 0}}, providerProtocol: %(protocol)s}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  defaultEnvironment: main
-  routes: [{path: /, service: good}, {path: /bad, service: bad}, {path: /hasty, service: hasty}]
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec:
-  mode: baseline
-  providers: {good: {endpoints: ["%(good)s"]}, bad: {endpoints: ["%(bad)s"]},
-    hasty: {endpoints: ["%(bad)s"]}}
-"""
+GRAPH = graph_of(
+    service("good"),
+    service("bad", "policy: {retries: {max: 0}}, providerProtocol: %(protocol)s"),
+    service("hasty", "policy: {timeout: 300ms, retries: {max: 0}}, providerProtocol: %(protocol)s"),
+    gateway({"/": "good", "/bad": "bad", "/hasty": "hasty"}),
+    baseline(good="%(good)s", bad="%(bad)s", hasty="%(bad)s"),
+)
 OK = reply_bytes(200, b"ok")
 LAST = reply_bytes(200, b"ok", [("Connection", "close")])
 GROWTH = 8 << 20  # bytes that a proxy may take for a provider that never ends

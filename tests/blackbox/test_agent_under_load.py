@@ -5,6 +5,7 @@ import itertools
 import threading
 import unittest
 
+from graphs import baseline, gateway, graph_of, overlay, service
 from harness import eventually, free_ports, sanitized
 from live import GRAPH, LiveCase, few, seeded
 from load import Load
@@ -103,33 +104,13 @@ class TestEditsUnderLoad(LiveCase):
         return all(s["epoch"] == epoch and s["workers_current"] == 2 for s in found)
 
 
-CHAIN = """apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: front}
-spec: {}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: back}
-spec: {hosts: [back.test]}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec: {defaultEnvironment: main, routes: [{path: /, service: front}]}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: hop}
-spec: {defaultEnvironment: main, routes: [{path: /, service: back}]}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec:
-  mode: baseline
-  providers: {front: {endpoints: ["%s"]}, back: {endpoints: ["%s"]}}
-"""
+CHAIN = graph_of(
+    service("front"),
+    service("back", "hosts: [back.test]"),
+    gateway({"/": "front"}),
+    gateway({"/": "back"}, name="hop"),
+    baseline(front="%s", back="%s"),
+)
 # A front asks the back through the second proxy and adds what it was told itself.
 FRONT = """  server { listen 127.0.0.1:%d; location / {
     proxy_pass http://hop; proxy_http_version 1.1; proxy_set_header Connection "";
@@ -196,12 +177,6 @@ class TestStrict(LiveCase):
             load.run(load.done + 1)
 
 
-OTHER = """---
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: other-%d}
-spec: {mode: overlay, parent: main}
-"""
 
 
 class TestMemory(LiveCase):
@@ -227,8 +202,8 @@ class TestMemory(LiveCase):
 
     def begin(self):
         config = self.write("agent.yaml", "retain: {epochs: 100}\nretire: {after: 50ms}\n")
-        others = "".join(OTHER % i for i in range(1000))
-        self.agent = self.start_agent(GRAPH % "10.1.1.3:80" + others, "-c", config)
+        others = [overlay(f"other-{i}") for i in range(1000)]
+        self.agent = self.start_agent(graph_of(GRAPH % "10.1.1.3:80", *others), "-c", config)
         self.proxy = self.start_proxy(self.agent)
 
     def grown(self, names):

@@ -5,49 +5,26 @@ import subprocess
 import threading
 import unittest
 from concurrent import futures
-from pathlib import Path
 
 import grpc
 import http2
+from graphs import baseline, gateway, graph_of, overlay, service
 from harness import (
-    Incomplete, ProxyCase, connect, eventually, fixed, free_port, http_script, reply_bytes,
+    SERVER, Incomplete, ProxyCase, connect, eventually, fixed, free_port, http_script, reply_bytes,
     request_bytes,
 )  # fmt: skip
 from test_upgrade import UpgradeCase
 
-NGINX = next((p for p in ("/usr/sbin/nginx", "/usr/bin/nginx") if Path(p).exists()), None)
-
-GRAPH = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {{name: shop}}
-spec: {{{spec}policy: {{{policy}}}}}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {{name: main}}
-spec: {{mode: baseline, providers: {{shop: {{endpoints: [{endpoints}]}}}}}}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {{name: edge}}
-spec:
-  defaultEnvironment: main
-  select: [{{header: x-env}}]
-  routes: [{{path: /, service: shop}}]
-"""
-OVERLAY = """\
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {{name: feat}}
-spec: {{mode: overlay, parent: main, access: public, providers: {{shop: {{endpoints: ["{0}"]}}}}}}
-"""
+OVERLAY = overlay("feat", "access: public", shop="%s")
 
 
 def graph(policy, *addresses, spec=""):
     endpoints = ", ".join(f'"{a}"' for a in addresses)
-    return GRAPH.format(policy=policy, endpoints=endpoints, spec=spec)
+    return graph_of(
+        service("shop", f"{spec}policy: {{{policy}}}"),
+        baseline(shop=f"[{endpoints}]"),
+        gateway({"/": "shop"}, "select: [{header: x-env}]"),
+    )
 
 
 def no_tls(stream):
@@ -126,26 +103,10 @@ class BalanceCase(ProxyCase):
         self.assertEqual({200}, set(load.statuses))
 
 
-@unittest.skipUnless(NGINX, "no nginx here")
 class Killed(BalanceCase):
     def nginx(self, port):
-        name = f"nginx-{port}"
-        root = self.folder / name
-        root.mkdir()
-        conf = self.write(f"{name}/nginx.conf", f"""
-daemon off; master_process off; error_log {root}/error.log; pid {root}/pid;
-events {{ worker_connections 512; }}
-http {{
-  access_log off; client_body_temp_path {root}/b; proxy_temp_path {root}/p;
-  fastcgi_temp_path {root}/f; uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;
-  keepalive_requests 1000000;
-  server {{ listen 127.0.0.1:{port}; location / {{ return 200 "{port}"; }} }}
-}}
-""")
-        def up():
-            with connect(f"127.0.0.1:{port}") as stream:
-                return stream.ask(request_bytes("GET", "/", "x")).status == 200
-        return self.start_other(NGINX, "-c", conf, "-e", f"{root}/error.log", until=up)
+        # One process, which takes its connections along when it is killed.
+        return self.run_nginx(SERVER % (port, port), f"nginx-{port}", "master_process off;")
 
     def test_one_of_three_dies_under_load_and_comes_back(self):
         ports = [free_port() for _ in range(3)]
@@ -162,7 +123,7 @@ http {{
         # nothing but retried ones, and few: it was ejected
         self.assertLess(changes.get("offshoot_retries_total", 0), 50, changes)
         self.assertGreaterEqual(changes.get("offshoot_ejections_total", 0), 1, changes)
-        self.nginx_again(ports[0])
+        self.nginx(ports[0])
         key = str(ports[0]).encode()
         seen = load.bodies[key]
         eventually(lambda: load.bodies[key] > seen + 20 or load.faults, what="it is used again")
@@ -175,10 +136,6 @@ http {{
         counters = proxy.counters()
         self.assertEqual(lost, counters.get("offshoot_provider_errors_total", reason="closed"))
         self.assertLessEqual({str(p).encode() for p in ports}, set(load.bodies))
-
-    def nginx_again(self, port):
-        (self.folder / f"nginx-{port}").rename(self.folder / f"old-{port}")
-        return self.nginx(port)
 
 
 class Health(BalanceCase):
@@ -226,7 +183,7 @@ class Health(BalanceCase):
         only = self.provider(http_script(
             lambda r: reply_bytes(503 if r.target == "/h" else 200, b"ok")))
         policy = "health: {path: /h, interval: 50ms, unhealthyAfter: 1}"
-        spec = graph(policy, only.address) + OVERLAY.format(self.nobody().address)
+        spec = graph_of(graph(policy, only.address), OVERLAY % self.nobody().address)
         proxy = self.start_proxy(spec)
         self.assertEqual(200, self.ask(proxy).status)
         self.becomes(proxy, only.address, "unhealthy")
@@ -239,7 +196,7 @@ class Health(BalanceCase):
         down = self.nobody()
         policy = "health: {kind: tcp, interval: 50ms, unhealthyAfter: 1}"
         proxy = self.start_proxy(
-            graph(policy, base.address) + OVERLAY.format(down.address))
+            graph_of(graph(policy, base.address), OVERLAY % down.address))
         asked = len(base.requests)
         seen = set()
 
@@ -460,7 +417,7 @@ class Removed(BalanceCase):
         done = threading.Event()
         slow = self.provider(script)
         text = graph("", slow.address)
-        path = self.write("graph.yaml", text + OVERLAY.format(slow.address))
+        path = self.write("graph.yaml", graph_of(text, OVERLAY % slow.address))
         conf = self.write("proxy.yaml", "timeouts.removed: 300ms\n")
         proxy = self.start_proxy(path, "-c", conf)
         with connect(proxy.address) as gone, connect(proxy.address) as stays:

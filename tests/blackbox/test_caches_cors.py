@@ -3,33 +3,16 @@
 import unittest
 
 import harness
+from graphs import baseline, gateway, graph_of, overlay, service
 from harness import fixed, http_script, reply_bytes
 
-GRAPH = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: shop}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  defaultEnvironment: main
-  overlayAccess: public
-  pinHosts: [shop.example.com]
-  select: %(select)s
-  routes: [{path: /, service: shop}]
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {shop: {endpoints: ["%(shop)s"]}}}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: feat-42}
-spec: {mode: overlay, parent: main}
-"""
+GRAPH = graph_of(
+    service("shop"),
+    gateway({"/": "shop"},
+            "overlayAccess: public, pinHosts: [shop.example.com], select: %(select)s"),
+    baseline(shop="%(shop)s"),
+    overlay("feat-42"),
+)
 
 SELECT = (
     '[{host: "*.preview.example.com"}, {header: x-env}, {query: env}, '

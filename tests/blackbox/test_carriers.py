@@ -10,42 +10,21 @@ import time
 import unittest
 
 import harness
+from graphs import baseline, gateway, graph_of, overlay, service
 from harness import eventually, http_script, reply_bytes, request_bytes
 
-GRAPH = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: shop}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  defaultEnvironment: main
-  overlayAccess: public
-  pinHosts: [shop.example.com]
-  select:
-  - {host: "*.preview.example.com"}
-  - {header: x-env}
-  - {header: x-stays, forward: true}
-  - {query: env}
-  - {cookie: env}
-  - {cookie: kept, forward: true}
-  - {baggage: sd}
-  - {baggage: sd-kept, forward: true}
-  - {tracestate: sd}
-  routes: [{path: /, service: shop}]
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {shop: {endpoints: ["%s"]}}}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: feat-42}
-spec: {mode: overlay, parent: main}
-"""
+SELECT = (
+    '{host: "*.preview.example.com"}, {header: x-env}, {header: x-stays, forward: true}, '
+    "{query: env}, {cookie: env}, {cookie: kept, forward: true}, {baggage: sd}, "
+    "{baggage: sd-kept, forward: true}, {tracestate: sd}"
+)
+GRAPH = graph_of(
+    service("shop"),
+    gateway({"/": "shop"},
+            f"overlayAccess: public, pinHosts: [shop.example.com], select: [{SELECT}]"),
+    baseline(shop="%s"),
+    overlay("feat-42"),
+)
 
 TRACE = ("Traceparent", f"00-{'a' * 32}-{'b' * 16}-01")
 MESH = "v1m.feat-42.0.00"

@@ -9,37 +9,18 @@ import time
 import unittest
 
 import http2
+from graphs import baseline, gateway, graph_of, overlay, service
 from harness import ROOT, BadMessage, Incomplete, ProxyCase, eventually
 from http2 import CANCEL, INITIAL_WINDOW, INTERNAL_ERROR, MAX_STREAMS, NO_ERROR, PROTOCOL_ERROR
 from test_providers import FullListener
 
-SERVICE = """
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: web}
-spec: {port: 80, providerProtocol: http2, policy: {%(policy)s}}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  defaultEnvironment: main
-  overlayAccess: public
-  limits: {%(limits)s}
-  select: [{header: x-env}]
-  routes: [{path: /, service: web}, {path: /small, service: web, maxBody: 1000}]
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {web: {endpoints: [%(endpoints)s]}}}
-"""
-OVERLAY = """---
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: feat}
-spec: {mode: overlay, parent: main, providers: {web: {endpoints: ["%s"]}}}
-"""
+SERVICE = graph_of(
+    service("web", "port: 80, providerProtocol: http2, policy: {%(policy)s}"),
+    gateway({"/": "web", "/small": "web, maxBody: 1000"},
+            "overlayAccess: public, limits: {%(limits)s}, select: [{header: x-env}]"),
+    baseline(web="%(endpoint)s"),
+)
+OVERLAY = overlay("feat", web="%s")
 BAD_REPLY = (502, "bad-reply")
 
 
@@ -77,8 +58,8 @@ class CloseCase(ProxyCase):
         self.behind = self.provider(self.serve)
         self.conf = self.write("proxy.yaml", conf + "\nworkers: 1\n")
         self.text = SERVICE % {"policy": policy, "limits": limits,
-                               "endpoints": f'"{endpoint or self.behind.address}"'}  # fmt: skip
-        self.graph = self.write("graph.yaml", self.text + OVERLAY % self.behind.address)
+                               "endpoint": endpoint or self.behind.address}  # fmt: skip
+        self.graph = self.write("graph.yaml", graph_of(self.text, OVERLAY % self.behind.address))
         options.setdefault("listen", ("127.0.0.1:0",))
         self.proxy = self.start_proxy([self.graph], "-c", "proxy.yaml", **options)
 

@@ -6,27 +6,17 @@ import threading
 import unittest
 
 import http2
+from graphs import baseline, gateway, graph_of, service
 from harness import ProxyCase, connect, eventually
 from http1 import BadMessage, Incomplete, request_bytes
 from http2 import CANCEL, INTERNAL_ERROR, rst_stream
 from live import few
 
-GRAPH = """
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: web}
-spec: {port: 80, providerProtocol: http%(version)d}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {web: {endpoints: ["%(address)s"]}}}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec: {defaultEnvironment: main, routes: [{path: /, service: web}]}
-"""
+GRAPH = graph_of(
+    service("web", "port: 80, providerProtocol: http%(version)d"),
+    baseline(web="%(address)s"),
+    gateway({"/": "web"}),
+)
 
 SIZES = (0, 1, 1000, 8191, 16384, 16385, 65535, 65536, 100_000, 1_000_000)
 
@@ -210,8 +200,8 @@ class Combination:
         self.handle = handle
         provider = self.provider(self.side.script(lambda side: self.handle(side), whole))
         self.write("proxy.yaml", conf + "{}\n" if not conf else conf)
-        graph = GRAPH % {"version": self.side.version, "address": provider.address}
-        self.proxy = self.start_proxy(graph, "-c", "proxy.yaml")
+        values = {"version": self.side.version, "address": provider.address}
+        self.proxy = self.start_proxy(GRAPH % values, "-c", "proxy.yaml")
         return provider
 
     def client_of(self):

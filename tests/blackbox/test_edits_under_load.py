@@ -5,48 +5,14 @@ import os
 import time
 import unittest
 
-from harness import ProxyCase, eventually, free_ports, sanitized
+from graphs import baseline, gateway, graph_of, overlay, service
+from harness import ProxyCase, eventually, sanitized
 from load import Load
 
 REQUESTS = 20_000 if sanitized() else 100_000
 EDITS = 100
 CONNECTIONS = 64
 
-HEAD = """apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: cart}
-spec: {}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec: {defaultEnvironment: main, routes: [{path: /, service: cart}]}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {cart: {endpoints: ["127.0.0.1:%d"]}}}
-"""
-OVERLAY = """---
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: %s}
-spec: {mode: overlay, parent: main%s}
-"""
-NGINX = """worker_processes 1;
-daemon off;
-pid %(folder)s/nginx.pid;
-error_log %(folder)s/nginx.log;
-events { worker_connections 1024; }
-http {
-  access_log off;
-  keepalive_requests 10000000;
-  client_body_temp_path %(folder)s; proxy_temp_path %(folder)s; fastcgi_temp_path %(folder)s;
-  uwsgi_temp_path %(folder)s; scgi_temp_path %(folder)s;
-%(servers)s
-}
-"""
-SERVER = '  server { listen 127.0.0.1:%d; location / { return 200 "%s"; } }\n'
 
 
 class EditsUnderLoad(ProxyCase):
@@ -59,19 +25,11 @@ class EditsUnderLoad(ProxyCase):
         super().setUp()
         self.write("proxy.yaml", "timeouts: {providerIdle: 1s}\n")
 
-    def start_providers(self, names):
-        ports = dict(zip(names, free_ports(len(names))))
-        servers = "".join(SERVER % (port, name) for name, port in ports.items())
-        conf = self.write("nginx.conf", NGINX % {"folder": self.folder, "servers": servers})
-        self.start_other("nginx", "-c", conf, until=lambda: (self.folder / "nginx.pid").exists())
-        return ports
-
-    def graph(self, ports, provides):
-        text = HEAD % ports["main"]
-        for name in ("a", "b", "c"):
-            own = ', providers: {cart: {endpoints: ["127.0.0.1:%d"]}}' % ports[name]
-            text += OVERLAY % (name, own if name in provides else "")
-        return text
+    def graph(self, addresses, provides):
+        return graph_of(
+            service("cart"), gateway({"/": "cart"}),
+            baseline(cart=addresses["main"]),
+            *(overlay(n, **({"cart": addresses[n]} if n in provides else {})) for n in "abc"))
 
     def replace(self, path, text):
         new = path.with_suffix(".new")
@@ -79,9 +37,9 @@ class EditsUnderLoad(ProxyCase):
         os.replace(new, path)
 
     def test_no_request_is_lost_or_misled(self):
-        ports = self.start_providers(("main", "a", "b", "c"))
+        addresses = self.start_nginx(("main", "a", "b", "c"))
         provides = {"a", "b", "c"}
-        proxy = self.start_proxy(self.graph(ports, provides), "--workers", "2")
+        proxy = self.start_proxy(self.graph(addresses, provides), "--workers", "2")
         path = next(self.folder.glob("graph-*.yaml"))
         epoch = 1
 
@@ -109,7 +67,7 @@ class EditsUnderLoad(ProxyCase):
             for entry in load.socks.values():  # what is on its way may meet the edit too
                 if entry[2][0] == name:
                     entry[2] = (name, frozenset(allowed[name]))
-            self.replace(path, self.graph(ports, after))
+            self.replace(path, self.graph(addresses, after))
             begun = time.monotonic()
             epoch += 1
 
@@ -130,8 +88,8 @@ class EditsUnderLoad(ProxyCase):
         self.assertEqual(counters.get("offshoot_graph_refused_total"), 0)
 
     def test_a_bad_edit_keeps_the_last_good_graph(self):
-        ports = self.start_providers(("main", "a", "b", "c"))
-        good = self.graph(ports, {"a", "b", "c"})
+        addresses = self.start_nginx(("main", "a", "b", "c"))
+        good = self.graph(addresses, {"a", "b", "c"})
         proxy = self.start_proxy(good)
         path = next(self.folder.glob("graph-*.yaml"))
         bad = {

@@ -132,20 +132,6 @@ metadata: {name: second}
 spec: {mode: baseline, providers: {cart: %(cart@second)s}}
 """
 
-NGINX = """worker_processes 1;
-daemon off;
-pid %(folder)s/nginx.pid;
-error_log %(folder)s/nginx.log crit;
-events { worker_connections 1024; }
-http {
-  access_log off;
-  keepalive_requests 10000000;
-  large_client_header_buffers 8 64k;
-  client_body_temp_path %(folder)s; proxy_temp_path %(folder)s; fastcgi_temp_path %(folder)s;
-  uwsgi_temp_path %(folder)s; scgi_temp_path %(folder)s;
-%(servers)s
-}
-"""
 # What nginx itself finds wrong with a path or a host is answered all the same, but without fields
 # that it had not read by then.
 SERVER = """  server {
@@ -397,8 +383,7 @@ class ExplainIsRoute(ProxyCase):
     def begin(self, default, *flags):
         ports = dict(zip(PROVIDERS, free_ports(len(PROVIDERS))))
         servers = "".join(SERVER % (port, p) for p, port in ports.items())
-        conf = self.write("nginx.conf", NGINX % {"folder": self.folder, "servers": servers})
-        self.start_other("nginx", "-c", conf, until=lambda: (self.folder / "nginx.pid").exists())
+        self.run_nginx("  large_client_header_buffers 8 64k;\n" + servers)
         # nginx keeps its side of unused connections open: ours must go by itself.
         self.write("proxy.yaml", "timeouts: {providerIdle: 1s}\n")
         graph = GRAPH % {

@@ -8,48 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import http2
+from graphs import baseline, gateway, graph_of, overlay, service
 from harness import SECONDS, ProxyCase, eventually, sanitized
 from http2 import http2_script
 
-GRAPH = """
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: echo}
-spec: {protocol: grpc, port: 80}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {echo: {endpoints: ["%(main)s"]}}}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: gone}
-spec: {mode: overlay, parent: main, remove: [echo]}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: dead}
-spec: {mode: overlay, parent: main, providers: {echo: {endpoints: ["%(dead)s"]}}}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: mute}
-spec: {mode: overlay, parent: main, providers: {echo: {endpoints: ["%(mute)s"]}}}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: feat}
-spec: {mode: overlay, parent: main, providers: {echo: {endpoints: ["%(feat)s"]}}}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  defaultEnvironment: main
-  select: [{header: x-env}]
-  routes: [{path: /, service: echo}]
-"""
+GRAPH = graph_of(
+    service("echo", "protocol: grpc, port: 80"),
+    baseline(echo="%(main)s"),
+    overlay("gone", "remove: [echo]"),
+    overlay("dead", echo="%(dead)s"),
+    overlay("mute", echo="%(mute)s"),
+    overlay("feat", echo="%(feat)s"),
+    gateway({"/": "echo"}, "select: [{header: x-env}]"),
+)
 
 
 def same(message):

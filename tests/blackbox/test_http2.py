@@ -8,37 +8,18 @@ import unittest
 
 import http2
 from fakes import fixed
+from graphs import baseline, gateway, graph_of, overlay, service
 from harness import ProxyCase, eventually, request_bytes
 from http1 import connect
 from http2 import INITIAL_WINDOW, MAX_STREAMS, REFUSED_STREAM, fixed2, goaway, rst_stream
 from live import few
 
-SERVICE = """
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: web}
-spec: {port: 80, providerProtocol: http%d}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {web: {endpoints: ["%s"]}}}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  defaultEnvironment: main
-  overlayAccess: public
-  select: [{header: x-env}]
-  routes: [{path: /, service: web}]
-"""
-OVERLAY = """---
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: %s}
-spec: {mode: overlay, parent: main, providers: {web: {endpoints: ["%s"]}}}
-"""
+SERVICE = graph_of(
+    service("web", "port: 80, providerProtocol: http%d"),
+    baseline(web="%s"),
+    gateway({"/": "web"}, "overlayAccess: public, select: [{header: x-env}]"),
+)
+OVERLAY = overlay("%s", web="%s")
 
 
 class Http2(ProxyCase):
@@ -63,14 +44,14 @@ class Http2(ProxyCase):
             lambda server, x: server.answer(x.stream, 200, x.get("x-offshoot-context").encode()))
         provider = self.provider(answer)
         text = SERVICE % (2, provider.address)
-        graph = self.write("graph.yaml", text + "".join(OVERLAY % (e, provider.address)
-                                                        for e in envs))
-        self.proxy = self.start_proxy([graph])
+        overlays = {e: OVERLAY % (e, provider.address) for e in envs}
+        path = self.write("graph.yaml", graph_of(text, *overlays.values()))
+        self.proxy = self.start_proxy(path)
         peer = self.http2()
         for turn in range(few(20, 4)):
             if turn == 2:
-                graph.write_text(text + "".join(OVERLAY % (e, provider.address)
-                                                for e in envs if e != "e50"))
+                del overlays["e50"]
+                path.write_text(graph_of(text, *overlays.values()))
                 self.proxy.signal(signal.SIGHUP)
                 eventually(lambda: self.counter("offshoot_graph_environments") == 100)
             asked = {e: peer.request(fields=[("x-env", e)]) for e in envs}

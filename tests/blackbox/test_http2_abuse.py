@@ -6,6 +6,7 @@ import time
 import unittest
 
 import http2
+from graphs import baseline, gateway, graph_of, service
 from harness import ProxyCase, connect, eventually, sanitized
 from http1 import Incomplete, request_bytes
 from http2 import (
@@ -21,38 +22,15 @@ from http2 import (
 )
 from ports import free_port
 
-GRAPH = """
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: web}
-spec: {port: 80}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: hold}
-spec: {port: 81}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: 
-  mode: baseline
-  providers: {web: {endpoints: ["%s"]}, hold: {endpoints: ["%s"]}}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  defaultEnvironment: main
-  routes: [{path: /, service: web}, {path: /hold, service: hold}]
-"""
-NGINX = """
-daemon off; worker_processes 1; error_log stderr error; pid %(folder)s/nginx.pid;
-events { worker_connections 4096; }
-http { access_log off; client_body_temp_path %(folder)s/cb; client_max_body_size 0;
-  server { listen 127.0.0.1:%(port)d; keepalive_requests 1000000;
+GRAPH = graph_of(
+    service("web", "port: 80"),
+    service("hold", "port: 81"),
+    baseline(web="%s", hold="%s"),
+    gateway({"/": "web", "/hold": "hold"}),
+)
+SERVER = """  server { listen 127.0.0.1:%d; client_max_body_size 0;
     location / { return 200 "ok"; }
-    location /big { root %(folder)s; } } }
+    location /big { root %s; } }
 """
 GROWTH = 8 << 20
 CUT_WITHIN = 2000
@@ -92,9 +70,7 @@ class Http2Abuse(ProxyCase):
         super().setUp()
         port = free_port()
         (self.folder / "big").write_bytes(b"x" * (4 << 20))
-        text = NGINX % {"folder": self.folder, "port": port}
-        conf = self.write("nginx.conf", text)
-        self.start_other("nginx", "-c", conf, until=lambda: (self.folder / "nginx.pid").exists())
+        self.run_nginx(SERVER % (port, self.folder))
         self.write("proxy.yaml", "timeouts: {providerIdle: 200ms}\n")
         self.proxy = self.start_proxy(
             GRAPH % (f"127.0.0.1:{port}", self.holding().address), "-c", "proxy.yaml",

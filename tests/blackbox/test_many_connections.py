@@ -10,9 +10,9 @@ from pathlib import Path
 
 import http2
 from certs import Authority
-from harness import ONE_SHOP, ProxyCase, eventually, free_port, request_bytes, sanitized
+from harness import ONE_SHOP, ProxyCase, eventually, request_bytes, sanitized
 from http1 import split_address
-from live import NGINX, SERVER, few
+from live import few
 
 CONNECTIONS = few(10_000, 1000)
 TLS_CONNECTIONS = few(3000, 300)
@@ -122,11 +122,7 @@ class ManyConnections(ProxyCase):
     def setUp(self):
         super().setUp()
         self.enough_descriptors()
-        port = free_port()
-        servers = SERVER % (port, "ok")
-        conf = self.write("nginx.conf", NGINX % {"folder": self.folder, "servers": servers})
-        self.start_other("nginx", "-c", conf, until=lambda: (self.folder / "nginx.pid").exists())
-        self.shop = f"127.0.0.1:{port}"
+        self.shop = self.start_nginx(("ok",))["ok"]
         self.write("proxy.yaml", "timeouts: {providerIdle: 1s, idle: 10m}\n")
 
     def enough_descriptors(self):

@@ -19,18 +19,13 @@ import time
 import unittest
 
 import http2
+from graphs import graph_of, overlay
 from harness import BUILD, ONE_SHOP, ROOT, ProxyCase, connect, eventually, request_bytes, sanitized
 
 EDGES = [f"{(1 << k) / 1e6:.6f}".rstrip("0").rstrip(".") for k in range(6, 28)] + ["+Inf"]
 
 # One service in two environments, one of which cannot be reached.
-TWO = ONE_SHOP + """\
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: broken}
-spec: {mode: overlay, parent: main, providers: {shop: {endpoints: ["%s"]}}}
-"""
+TWO = graph_of(ONE_SHOP, overlay("broken", shop="%s"))
 
 
 class WatchCase(ProxyCase):

@@ -6,36 +6,16 @@ import shutil
 import subprocess
 import unittest
 
+from graphs import baseline, gateway, graph_of, overlay, service
 from harness import ROOT, ProxyCase, connect, fixed, free_port
 
-GRAPH = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: web}
-spec: {hosts: [web]}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: cart}
-spec: {hosts: [cart]}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec:
-  mode: baseline
-  providers: {web: {endpoints: ["127.0.0.1:%d"]}, cart: {endpoints: ["%s"]}}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: feat-1}
-spec: {mode: overlay, parent: main, providers: {cart: {endpoints: ["%s"]}}}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec: {defaultEnvironment: main, routes: [{path: /, service: web}]}
-"""
+GRAPH = graph_of(
+    service("web", "hosts: [web]"),
+    service("cart", "hosts: [cart]"),
+    baseline(web="127.0.0.1:%d", cart="%s"),
+    overlay("feat-1", cart="%s"),
+    gateway({"/": "web"}),
+)
 
 
 def program_of(name):

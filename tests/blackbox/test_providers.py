@@ -5,48 +5,17 @@ import socket
 import threading
 import unittest
 
+from graphs import baseline, gateway, graph_of, overlay, service
 from harness import Incomplete, ProxyCase, eventually, reply_bytes, request_bytes
 
-GRAPH = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: shop}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: hasty}
-spec: {policy: {timeout: 150ms, connectTimeout: 150ms}}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: once}
-spec: {policy: {retries: {max: 0}}}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  defaultEnvironment: main
-  select: [{header: x-env}]
-  routes: [{path: /, service: shop}, {path: /hasty, service: hasty}, {path: /once, service: once}]
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec:
-  mode: baseline
-  providers: {shop: {endpoints: ["%(shop)s"]}, hasty: {endpoints: ["%(shop)s"]},
-    once: {endpoints: ["%(shop)s"]}}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: other}
-spec:
-  mode: overlay
-  parent: main
-  providers: {shop: {endpoints: [%(other)s]}, hasty: {endpoints: [%(other)s]},
-    once: {endpoints: [%(other)s]}}
-"""
+GRAPH = graph_of(
+    service("shop"),
+    service("hasty", "policy: {timeout: 150ms, connectTimeout: 150ms}"),
+    service("once", "policy: {retries: {max: 0}}"),
+    gateway({"/": "shop", "/hasty": "hasty", "/once": "once"}, "select: [{header: x-env}]"),
+    baseline(shop="%(shop)s", hasty="%(shop)s", once="%(shop)s"),
+    overlay("other", shop="[%(other)s]", hasty="[%(other)s]", once="[%(other)s]"),
+)
 OTHER = [("x-env", "other")]
 OK = reply_bytes(200, b"ok")
 

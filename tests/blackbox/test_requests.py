@@ -6,29 +6,15 @@ import threading
 import unittest
 from types import SimpleNamespace
 
+from graphs import baseline, gateway, graph_of, overlay, service
 from harness import ProxyCase, connect, eventually, http_script, reply_bytes, request_bytes
 
-GRAPH = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: shop}
-spec: {hosts: [shop.svc]}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec: {defaultEnvironment: main, select: [{header: x-env}], routes: [{path: /, service: shop}]}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {shop: {endpoints: ["%s"]}}}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: feat}
-spec: {mode: overlay, parent: main}
-"""
+GRAPH = graph_of(
+    service("shop", "hosts: [shop.svc]"),
+    gateway({"/": "shop"}, "select: [{header: x-env}]"),
+    baseline(shop="%s"),
+    overlay("feat"),
+)
 BOTH = ("127.0.0.1:0,trusted", "127.0.0.1:0")
 TRUSTED, UNTRUSTED = 0, 1
 MAIN = "v1m.main.0.00"
@@ -549,58 +535,18 @@ class Messages(Forwarding):
 
 # ---- replies of the proxy's own ----
 
-WORDS = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: shop}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: gone}
-spec: {policy: {timeout: 50ms}}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: nobody}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: raw}
-spec: {protocol: tcp}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  defaultEnvironment: main
-  overlayAccess: public
-  select: [{header: x-env}, {query: env}, {baggage: other-env}]
-  routes: [{path: /shop, service: shop}, {path: /gone, service: gone},
-    {path: /nobody, service: nobody}, {path: /raw, service: raw}]
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec:
-  mode: baseline
-  providers: {shop: {endpoints: ["%(shop)s"]}, gone: {endpoints: ["%(shop)s"]}, raw: {endpoints:
-    ["%(shop)s"]}}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: dead}
-spec: {mode: overlay, parent: main, providers: {shop: {endpoints: ["%(nobody)s"]}}}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: old}
-spec: {mode: overlay, parent: main, expires: 2020-01-01T00:00:00Z}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: less}
-spec: {mode: overlay, parent: main, remove: [gone]}
-"""
+WORDS = graph_of(
+    service("shop"),
+    service("gone", "policy: {timeout: 50ms}"),
+    service("nobody"),
+    service("raw", "protocol: tcp"),
+    gateway({"/shop": "shop", "/gone": "gone", "/nobody": "nobody", "/raw": "raw"},
+            "overlayAccess: public, select: [{header: x-env}, {query: env}, {baggage: other-env}]"),
+    baseline(shop="%(shop)s", gone="%(shop)s", raw="%(shop)s"),
+    overlay("dead", shop="%(nobody)s"),
+    overlay("old", "expires: 2020-01-01T00:00:00Z"),
+    overlay("less", "remove: [gone]"),
+)
 
 
 class Refusals(ProxyCase):

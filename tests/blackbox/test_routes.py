@@ -5,25 +5,11 @@ import threading
 import unittest
 from urllib.parse import quote
 
+from graphs import baseline, graph_of, overlay, service
 from harness import AgentCase, ProxyCase, eventually
 from test_combinations import Client1, Client2, Side1, Side2
 
-GRAPH = """
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: web}
-spec: {providerProtocol: http%(version)d}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {web: {endpoints: ["%(address)s"]}}}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: feat}
-spec: {mode: overlay, parent: main, access: public}
----
+GATEWAY = """\
 apiVersion: offshoot.dev/v1
 kind: Gateway
 metadata: {name: edge}
@@ -47,6 +33,12 @@ spec:
     - {path: /old, replacePrefix: /new, redirect: {status: 307, host: new.example, port: 81}}
     - {path: /away, redirect: {location: "https://example.com/x"}}
 """
+GRAPH = graph_of(
+    service("web", "providerProtocol: http%(version)d"),
+    baseline(web="%(address)s"),
+    overlay("feat", "access: public"),
+    GATEWAY,
+)
 CAP = 100_000
 
 

@@ -5,41 +5,19 @@ import subprocess
 import unittest
 
 import harness
+from graphs import baseline, gateway, graph_of, overlay, service
 from harness import eventually, http_script, reply_bytes, request_bytes
 
-GRAPH = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: shop}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  defaultEnvironment: main
-  overlayAccess: public
-  pinHosts: [shop.example.com]
-  select: [{header: x-env}, {query: env}]
-  routes: [{path: /, service: shop}]
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {shop: {endpoints: ["%(main)s"]}}}
-"""
+GRAPH = graph_of(
+    service("shop"),
+    gateway({"/": "shop"}, "overlayAccess: public, pinHosts: [shop.example.com], "
+            "select: [{header: x-env}, {query: env}]"),
+    baseline(shop="%(main)s"),
+)
 
-PREVIEW = """\
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: feat-42}
-spec:
-  mode: overlay
-  parent: main
-  providers: {shop: {endpoints: ["%(preview)s"]}}
-"""
-
-EXPIRED = PREVIEW.replace("parent: main", "parent: main\n  expires: 2020-01-01T00:00:00Z")
+PREVIEW = graph_of(GRAPH, overlay("feat-42", shop="%(preview)s"))
+EXPIRED = graph_of(
+    GRAPH, overlay("feat-42", "expires: 2020-01-01T00:00:00Z", shop="%(preview)s"))
 PINNED = "shop.example.com"
 ATTRIBUTES = "Path=/; HttpOnly; SameSite=Lax"
 CLEARED = f"offshoot=; Max-Age=0; {ATTRIBUTES}"
@@ -57,7 +35,7 @@ class ShareLinks(harness.ProxyCase):
             names[name] = self.provider(script)
         self.main, self.preview = names["main"], names["preview"]
         self.addresses = {n: p.address for n, p in names.items()}
-        self.graph = self.write("graph.yaml", (GRAPH + PREVIEW) % self.addresses)
+        self.graph = self.write("graph.yaml", PREVIEW % self.addresses)
         self.log = self.folder / "access.log"
         self.proxy = self.start_proxy(
             self.graph, "--access-log", self.log, listen=self.listen
@@ -126,7 +104,7 @@ class WithCurl(ShareLinks):
 
     def test_an_expired_preview_expires_its_cookie_and_says_when(self):
         self.curl("/?env=feat-42", "-L")
-        self.rewrite(GRAPH + EXPIRED)
+        self.rewrite(EXPIRED)
         page = self.curl("/", "-H", "Accept: text/html", "-w", "%{http_code}")
         self.assertTrue(page.endswith("410"))
         self.assertIn("2020-01-01T00:00:00Z", page)

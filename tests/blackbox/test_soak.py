@@ -12,6 +12,7 @@ import unittest
 import http2
 import websocket
 from certs import Authority
+from graphs import baseline, gateway, graph_of, overlay, service
 from harness import (BadMessage, Incomplete, ProxyCase, connect, eventually, http_script,
                      reply_bytes, request_bytes, sanitized)
 from http2 import http2_script
@@ -23,61 +24,18 @@ CLIENTS = 6
 BODY = bytes(range(256)) * 700  # more than a window and two buffers
 GROWTH_SHARE, GROWTH_BYTES = 0.10, 1 << 20
 
-GRAPH = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: web}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: two}
-spec: {providerProtocol: http2}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: calls}
-spec: {protocol: grpc}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: chat}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: frail}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  defaultEnvironment: main
-  select: [{header: x-env}]
-  routes: [{path: /, service: web}, {path: /two, service: two}, {path: /call, service: calls},
-    {path: /chat, service: chat}, {path: /frail, service: frail}]
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec:
-  mode: baseline
-  providers:
-    web: {endpoints: ["%(web)s"]}
-    two: {endpoints: ["%(two)s"]}
-    calls: {endpoints: ["%(calls)s"]}
-    chat: {endpoints: ["%(chat)s"]}
-    frail: {endpoints: ["%(frail)s"]}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: feat}
-spec: {mode: overlay, parent: main, providers: {web: {endpoints: ["%(feat)s"]}}}
-"""
-GONE = """---
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: gone}
-spec: {mode: overlay, parent: main, providers: {web: {endpoints: ["%(feat)s"]}}}
-"""
+GRAPH = graph_of(
+    service("web"),
+    service("two", "providerProtocol: http2"),
+    service("calls", "protocol: grpc"),
+    service("chat"),
+    service("frail"),
+    gateway({"/": "web", "/two": "two", "/call": "calls", "/chat": "chat", "/frail": "frail"},
+            "select: [{header: x-env}]"),
+    baseline(web="%(web)s", two="%(two)s", calls="%(calls)s", chat="%(chat)s", frail="%(frail)s"),
+    overlay("feat", web="%(feat)s"),
+)
+WITH_GONE = graph_of(GRAPH, overlay("gone", web="%(feat)s"))
 PROXY_YAML = """timeouts: {providerIdle: 1s, removed: 100ms, linger: 200ms}
 """
 
@@ -298,7 +256,7 @@ class Soak(ProxyCase):
         self.write("proxy.yaml", PROXY_YAML)
         pair = ca.issue("a", "DNS:a.test")
         self.proxy = self.start_proxy(
-            GRAPH % self.addresses + GONE % self.addresses, "-c", "proxy.yaml", "--workers", "2",
+            WITH_GONE % self.addresses, "-c", "proxy.yaml", "--workers", "2",
             listen=("127.0.0.1:0,trusted", "127.0.0.1:0,trusted," + pair.option))
         self.graph = next(self.folder.glob("graph-*.yaml"))
         self.edits = 0
@@ -315,7 +273,7 @@ class Soak(ProxyCase):
         names = dict(self.addresses)
         if self.edits % 2:
             names["feat"] = names["other"]
-        text = GRAPH % names + (GONE % names if self.edits % 4 < 2 else "")
+        text = (WITH_GONE if self.edits % 4 < 2 else GRAPH) % names
         loads = self.proxy.counters().get("offshoot_graph_loads_total")
         new = self.graph.with_suffix(".new")
         new.write_text(text)

@@ -9,37 +9,19 @@ import subprocess
 import threading
 import unittest
 
+from graphs import baseline, gateway, graph_of, overlay, service
 from harness import (
     ONE_SHOP, ProxyCase, connect, eventually, free_port, http_script, reply_bytes,
     request_bytes,
 )  # fmt: skip
 
-GRAPH = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: db}
-spec: {protocol: tcp, policy: {retries: {max: 1}}}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec: {defaultEnvironment: main, select: [{host: "*.db.test"}]}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {db: {endpoints: [%s]}}}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: feat-42}
-spec: {mode: overlay, parent: main, access: public, providers: {db: {endpoints: ["%s"]}}}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: closed}
-spec: {mode: overlay, parent: main}
-"""
+GRAPH = graph_of(
+    service("db", "protocol: tcp, policy: {retries: {max: 1}}"),
+    gateway({}, 'select: [{host: "*.db.test"}]'),
+    baseline(db="[%s]"),
+    overlay("feat-42", "access: public", db="%s"),
+    overlay("closed"),
+)
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
 

@@ -6,42 +6,20 @@ import subprocess
 import unittest
 
 from certs import Authority
+from graphs import baseline, gateway, graph_of, overlay, service
 from harness import ProxyCase, fixed, request_bytes
 from http1 import split_address
 from test_tls import FAILURES, TlsCase
 
-GRAPH = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: shop}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  defaultEnvironment: main
-  select: [{host: "*.test"}, {header: x-env}]
-  routes: [{path: /, service: shop}]
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {shop: {endpoints: ["%(main)s"]}}}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: secret}
-spec:
-  mode: overlay
-  parent: main
-  access: {subjects: ["spiffe://shop/tester", "ops@shop.test"]}
-  providers: {shop: {endpoints: ["%(secret)s"]}}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: deeper}
-spec: {mode: overlay, parent: secret, access: {subjects: ["spiffe://shop/tester"]}}
-"""
+SUBJECTS = 'access: {subjects: ["spiffe://shop/tester", "ops@shop.test"]}'
+SELECT = 'select: [{host: "*.test"}, {header: x-env}]'
+GRAPH = graph_of(
+    service("shop"),
+    gateway({"/": "shop"}, SELECT),
+    baseline(shop="%(main)s"),
+    overlay("secret", SUBJECTS, shop="%(secret)s"),
+    overlay("deeper", 'access: {subjects: ["spiffe://shop/tester"]}', parent="secret"),
+)
 
 
 class Matrix(TlsCase):
@@ -142,11 +120,9 @@ class ShareLinks(TlsCase):
     def test_the_cookie_is_one_that_only_the_host_can_set(self):
         pair = self.ca.issue("a", "DNS:a.test")
         main, feat = self.provider(fixed(b"main")), self.provider(fixed(b"feat"))
-        graph = GRAPH.replace("access: {subjects: [\"spiffe://shop/tester\", \"ops@shop.test\"]}",
-                              "access: public")  # fmt: skip
-        graph = graph.replace('select: [{host: "*.test"}, {header: x-env}]',
-                              "select: [{query: env}]\n  pinHosts: [a.test]")  # fmt: skip
-        self.proxy = self.start_proxy(graph % {"main": main.address, "secret": feat.address},
+        text = GRAPH.replace(SUBJECTS, "access: public")
+        text = text.replace(SELECT, "select: [{query: env}], pinHosts: [a.test]")
+        self.proxy = self.start_proxy(text % {"main": main.address, "secret": feat.address},
                                       listen=(f"127.0.0.1:0,{pair.option}",))  # fmt: skip
         stream = self.open()
         reply = stream.ask(request_bytes("GET", "/?env=secret", "a.test"))

@@ -6,37 +6,17 @@ import threading
 import unittest
 
 from certs import Authority, server_context
+from graphs import baseline, gateway, graph_of, service
 from harness import (Incomplete, ProxyCase, connect, eventually, fixed, http_script, reply_bytes,
                      request_bytes)
 
 GET = request_bytes("GET", "/", "a.test")
-GRAPH = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: shop}
-spec: {%(protocol)stls: {%(tls)s}, policy: {retries: {max: 0}}}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: other}
-spec: {tls: {%(other)s}, policy: {retries: {max: 0}}}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  defaultEnvironment: main
-  routes: [{path: /, service: shop}, {path: /other, service: other}]
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec:
-  mode: baseline
-  providers:
-    shop: {endpoints: ["%(at)s"]}
-    other: {endpoints: ["%(at)s"]}
-"""
+GRAPH = graph_of(
+    service("shop", "%(protocol)stls: {%(tls)s}, policy: {retries: {max: 0}}"),
+    service("other", "tls: {%(other)s}, policy: {retries: {max: 0}}"),
+    gateway({"/": "shop", "/other": "other"}),
+    baseline(shop="%(at)s", other="%(at)s"),
+)
 
 
 class Providers(ProxyCase):

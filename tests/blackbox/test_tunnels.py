@@ -9,6 +9,7 @@ import threading
 import time
 import unittest
 
+from graphs import graph_of, overlay, service
 from harness import (
     ONE_SHOP, ProxyCase, connect, eventually, reply_bytes, request_bytes, sanitized,
 )  # fmt: skip
@@ -28,18 +29,7 @@ while True:
     threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()
 """
 RAW = request_bytes("GET", "/", "a", [("Upgrade", "raw"), ("Connection", "upgrade")])
-DB = """\
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: db}
-spec: {protocol: tcp}
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: with-db}
-spec: {mode: overlay, parent: main, providers: {db: {endpoints: ["%s"]}}}
-"""
+DB = graph_of(ONE_SHOP, service("db", "protocol: tcp"), overlay("with-db", db="%s"))
 
 
 def taking(script):
@@ -60,12 +50,13 @@ def taking(script):
 class TunnelCase(ProxyCase):
     zero_gauges = ("offshoot_live_objects", "offshoot_tunnels", "offshoot_requests")
 
-    def begin(self, script, text="", listen=("127.0.0.1:0,trusted", "127.0.0.1:0"), more=""):
+    def begin(self, script, text="", listen=("127.0.0.1:0,trusted", "127.0.0.1:0"), db=None):
         self.shop = self.provider(script)
         self.log = self.folder / "access.log"
         self.proxy = self.start_proxy(
-            ONE_SHOP % self.shop.address + more, "-c", self.write("conf.yaml", text),
-            "--access-log", self.log, listen=listen)  # fmt: skip
+            DB % (self.shop.address, db) if db else ONE_SHOP % self.shop.address,
+            "-c", self.write("conf.yaml", text), "--access-log", self.log,
+            listen=listen)  # fmt: skip
 
     def raw(self, n=0):
         """A client whose upgrade to `raw` was taken."""
@@ -131,15 +122,8 @@ class WebSocket(TunnelCase):
         stream.expect_end()
 
     def test_a_share_link_needs_no_redirect(self):
-        graph = """\
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: feat}
-spec: {mode: overlay, parent: main, access: public}
-"""
         self.shop = self.provider(echo)
-        text = ONE_SHOP % self.shop.address + graph
+        text = graph_of(ONE_SHOP % self.shop.address, overlay("feat", "access: public"))
         text = text.replace("defaultEnvironment: main,",
                             "defaultEnvironment: main, pinHosts: [shop.test], "
                             "select: [{query: e}],")
@@ -381,7 +365,7 @@ class Large(TunnelCase):
 class Connect(TunnelCase):
     def begin_db(self):
         self.begin(echo, listen=("127.0.0.1:0,trusted,connect", "127.0.0.1:0,trusted"),
-                   more=DB % self.provider(lambda s: s.send(b"db: " + s.read_exactly(5))).address)
+                   db=self.provider(lambda s: s.send(b"db: " + s.read_exactly(5))).address)
 
     def asked(self, authority, fields=(("x-offshoot-context", "v1m.with-db.0.00"),), n=0):
         stream = self.client(self.proxy, n)

@@ -12,8 +12,9 @@ import unittest
 from pathlib import Path
 
 from certs import Authority
-from harness import (BUILD, ONE_SHOP, AgentCase, Counters, Incomplete, Program, Provider, ProxyCase,
-                     connect, eventually, fixed, free_ports, request_bytes, sanitized)
+from graphs import baseline, gateway, graph_of, service
+from harness import (BUILD, ONE_SHOP, SERVER, AgentCase, Counters, Incomplete, Program, Provider,
+                     ProxyCase, connect, eventually, fixed, free_ports, request_bytes, sanitized)
 from successor import Pulse, Slow, Streams, Talk, UpgradeLoad, adopt_orphans, follow, unused
 from test_grpc_calls import Service
 
@@ -23,53 +24,14 @@ REQUESTS = 8_000 if sanitized() else 110_000
 UPGRADES = 10
 CONNECTIONS = 48
 
-SHOP = """\
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: shop}
-spec: {}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: chat}
-spec: {}
----
-apiVersion: offshoot.dev/v1
-kind: Service
-metadata: {name: calls}
-spec: {protocol: grpc}
----
-apiVersion: offshoot.dev/v1
-kind: Gateway
-metadata: {name: edge}
-spec:
-  defaultEnvironment: main
-  routes: [{path: /chat, service: chat}, {path: /t.Echo, service: calls}, {path: /, service: shop}]
----
-apiVersion: offshoot.dev/v1
-kind: Environment
-metadata: {name: main}
-spec:
-  mode: baseline
-  providers:
-    shop: {endpoints: ["%s"]}
-    chat: {endpoints: ["%s"]}
-    calls: {endpoints: ["%s"]}
-"""
+SHOP = graph_of(
+    service("shop"),
+    service("chat"),
+    service("calls", "protocol: grpc"),
+    gateway({"/chat": "chat", "/t.Echo": "calls", "/": "shop"}),
+    baseline(shop="%s", chat="%s", calls="%s"),
+)
 
-NGINX = """worker_processes 1;
-daemon off;
-pid %(folder)s/nginx.pid;
-error_log %(folder)s/nginx.log;
-events { worker_connections 1024; }
-http {
-  access_log off;
-  keepalive_requests 10000000;
-  client_body_temp_path %(folder)s; proxy_temp_path %(folder)s; fastcgi_temp_path %(folder)s;
-  uwsgi_temp_path %(folder)s; scgi_temp_path %(folder)s;
-  server { listen 127.0.0.1:%(port)d; location / { return 200 "$request_uri"; } }
-}
-"""
 
 
 def processes_of(binary):
@@ -159,8 +121,7 @@ class UpgradeCase(ProxyCase):
 class UnderLoad(UpgradeCase):
     def start_echo(self):
         port = free_ports(1)[0]
-        conf = self.write("nginx.conf", NGINX % {"folder": self.folder, "port": port})
-        self.start_other("nginx", "-c", conf, until=lambda: (self.folder / "nginx.pid").exists())
+        self.run_nginx(SERVER % (port, "$request_uri"))
         return f"127.0.0.1:{port}"
 
     def configure(self, workers):
