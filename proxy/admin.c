@@ -6,36 +6,38 @@
 #include "lib/base/parse.h"
 #include "lib/net/admingraph.h"
 #include "proxy/admin_endpoints.h"
+#include "proxy/admin_impl.h"
 #include "proxy/admin_live.h"
-#include "proxy/control.h"
 #include "proxy/keys.h"
 #include "proxy/sync.h"
 #include "proxy/tls.h"
 #include "proxy/trace.h"
 #include "proxy/upgrade.h"
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-static struct control *control_of(void *arg)
+uint64_t admin_sum(const struct control *c, unsigned cell)
 {
-    struct control *c = arg;
-    assert(c->magic == CONTROL_MAGIC);
-    return c;
+    uint64_t n = counter_get(&c->stats[cell]);
+    for (unsigned i = 0; i < c->nworkers; i++)
+        n += counter_get(&c->workers[i].stats[cell]);
+    return n;
 }
 
-static uint64_t sum(const struct control *c, enum proxy_stat which)
+struct usage **admin_usage(const struct control *c)
 {
-    uint64_t n = counter_get(&c->stats[which]);
-    for (unsigned i = 0; i < c->nworkers; i++)
-        n += counter_get(&c->workers[i].stats[which]);
-    return n;
+    struct usage **tables = mem_array(2 * (size_t)c->nworkers + 1, sizeof *tables);
+    for (unsigned i = 0; tables && i < c->nworkers; i++) {
+        tables[i] = &c->workers[i].by_env;
+        tables[c->nworkers + i] = &c->workers[i].by_service;
+    }
+    return tables;
 }
 
 /* ---- status ---- */
 
-static const char *state_word(const struct control *c)
+const char *admin_state_word(const struct control *c)
 {
     return c->draining ? "draining" : c->waiting ? "waiting for a graph" : "serving";
 }
@@ -49,7 +51,7 @@ static void status_json(struct control *c, struct text *t)
     format_rfc3339(c->tried_s, tried);
     text_fmt(t, "{\"version\":\"%s\",\"pid\":%ld,\"uptime_seconds\":%lld,\"state\":\"%s\"",
         OFFSHOOT_VERSION, (long)getpid(), (long long)(clock_wall_s() - c->started_s),
-        state_word(c));
+        admin_state_word(c));
     text_fmt(t, ",\"epoch\":%llu,\"root\":\"", s ? (unsigned long long)snapshot_epoch(s) : 0ull);
     if (s)
         text_hex(t, snapshot_root(s), 32);
@@ -67,8 +69,8 @@ static void status_json(struct control *c, struct text *t)
         sync_status(c->sync, true, t);
     }
     text_fmt(t, ",\"workers\":%u,\"workers_current\":%u,\"clients\":%llu,\"requests_now\":%llu,",
-        c->nworkers, epochs_current(c), (unsigned long long)sum(c, STAT_CLIENTS),
-        (unsigned long long)sum(c, STAT_REQUESTS_NOW));
+        c->nworkers, epochs_current(c), (unsigned long long)admin_sum(c, STAT_CLIENTS),
+        (unsigned long long)admin_sum(c, STAT_REQUESTS_NOW));
     keys_status(c, true, t);
     text_add(t, STR(","));
     tls_status(c, true, t);
@@ -94,7 +96,7 @@ static void status_text(struct control *c, struct text *t)
     format_rfc3339(c->loaded_s, loaded);
     format_rfc3339(c->tried_s, tried);
     const struct snapshot *s = c->active;
-    text_fmt(t, "%s, epoch %llu%s\n", state_word(c),
+    text_fmt(t, "%s, epoch %llu%s\n", admin_state_word(c),
         s ? (unsigned long long)snapshot_epoch(s) : 0ull,
         c->invalid ? ", but the graph files are NOT valid: the last good graph is served" : "");
     text_fmt(t, "version       %s, process %ld, up %lld s\n", OFFSHOOT_VERSION, (long)getpid(),
@@ -115,8 +117,8 @@ static void status_text(struct control *c, struct text *t)
     text_fmt(t, "snapshots     %u of %u slots used%s\n", slots_used(&c->epochs.slots), SLOTS,
         c->delayed ? ", a newer graph waits for one" : "");
     text_fmt(t, "workers       %u, %u on this epoch; %llu client connections, %llu requests now\n",
-        c->nworkers, epochs_current(c), (unsigned long long)sum(c, STAT_CLIENTS),
-        (unsigned long long)sum(c, STAT_REQUESTS_NOW));
+        c->nworkers, epochs_current(c), (unsigned long long)admin_sum(c, STAT_CLIENTS),
+        (unsigned long long)admin_sum(c, STAT_REQUESTS_NOW));
     keys_status(c, false, t);
     overload_status(c, false, t);
     if (c->upgrade)
@@ -165,7 +167,7 @@ static void on_ready(struct admin_request *r, void *arg)
     struct control *c = control_of(arg);
     struct text t = {0};
     bool ready = !c->draining && !c->waiting;
-    text_add(&t, ready ? STR("ready") : str_c(state_word(c)));
+    text_add(&t, ready ? STR("ready") : str_c(admin_state_word(c)));
     text_add(&t, STR("\n"));
     admin_reply(r, ready ? 200 : 503, "text/plain", &t);
 }
@@ -187,16 +189,12 @@ static const counter_cell **all_sets(const struct control *c)
 static void metrics(struct control *c, struct text *t)
 {
     const counter_cell **sets = all_sets(c);
-    struct usage **usage = mem_array(2 * (size_t)c->nworkers + 1, sizeof *usage);
+    struct usage **usage = admin_usage(c);
     if (!sets || !usage) {
         mem_free(sets);
         mem_free(usage);
         t->failed = -ENOMEM;
         return;
-    }
-    for (unsigned i = 0; i < c->nworkers; i++) {
-        usage[i] = &c->workers[i].by_env;
-        usage[c->nworkers + i] = &c->workers[i].by_service;
     }
     counters_prometheus(t, c->stats_desc, STAT_COUNT, sets, c->nworkers + 1);
     if (c->active)

@@ -4,18 +4,10 @@
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
 #include "lib/net/admingraph.h"
-#include "proxy/control.h"
+#include "proxy/admin_impl.h"
 #include "proxy/endpoints.h"
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-
-static struct control *control_of(void *arg)
-{
-    struct control *c = arg;
-    assert(c->magic == CONTROL_MAGIC);
-    return c;
-}
 
 /* ---- the list ---- */
 

@@ -3,7 +3,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
 #include "lib/net/admingraph.h"
-#include "proxy/control.h"
+#include "proxy/admin_impl.h"
 #include "proxy/live.h"
 #include "proxy/logtail.h"
 #include "proxy/request.h"
@@ -407,10 +407,9 @@ static bool is_step(const char *word)
 
 void admin_connections(struct admin_request *r, void *arg)
 {
-    struct control *c = arg;
+    struct control *c = control_of(arg);
     struct live_question q = {.what = LIVE_CONNECTIONS, .sides = 3};
     const char *side = admin_param(r, "side");
-    assert(c->magic == CONTROL_MAGIC);
     if (side && strcmp(side, "client") != 0 && strcmp(side, "provider") != 0) {
         admin_error(r, 400, "side: want client or provider, not '%.40s'", side);
         return;
@@ -429,9 +428,8 @@ void admin_connections(struct admin_request *r, void *arg)
 
 void admin_requests(struct admin_request *r, void *arg)
 {
-    struct control *c = arg;
+    struct control *c = control_of(arg);
     struct live_question q = {.what = LIVE_REQUESTS};
-    assert(c->magic == CONTROL_MAGIC);
     if (read_common(r, &q) != 0 || read_word(r, "env", q.environment, sizeof q.environment) != 0 ||
         read_word(r, "service", q.service, sizeof q.service) != 0)
         return;
@@ -444,7 +442,5 @@ void admin_requests(struct admin_request *r, void *arg)
 
 void admin_log(struct admin_request *r, void *arg)
 {
-    struct control *c = arg;
-    assert(c->magic == CONTROL_MAGIC);
-    logtail_open(c, r);
+    logtail_open(control_of(arg), r);
 }

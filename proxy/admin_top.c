@@ -1,52 +1,26 @@
 /* GET /top: one reading of everything that `offshootctl top` shows. Totals since the start; who
  * asks takes differences. Made from counters alone: no worker is asked. */
+#include "lib/base/clock.h"
 #include "lib/base/histogram.h"
 #include "lib/base/mem.h"
-#include "lib/base/parse.h"
 #include "lib/net/admingraph.h"
+#include "proxy/admin_impl.h"
 #include "proxy/admin_live.h"
-#include "proxy/control.h"
 #include "proxy/endpoints.h"
-#include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
 #define TOP_LIMIT     1000u /* environments, services and providers, unless ?limit= says otherwise */
 #define TOP_LIMIT_MAX 100000u
 
-static uint64_t sum(const struct control *c, unsigned cell)
-{
-    uint64_t n = counter_get(&c->stats[cell]);
-    for (unsigned i = 0; i < c->nworkers; i++)
-        n += counter_get(&c->workers[i].stats[cell]);
-    return n;
-}
-
-static uint64_t clock_us(clockid_t id)
+/* What a thread has used of a processor. */
+static uint64_t cpu_us(clockid_t id)
 {
     struct timespec t;
     if (clock_gettime(id, &t) != 0)
         return 0;
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
-/* Resident memory of the process; 0: the kernel does not tell. */
-static uint64_t resident(void)
-{
-    char line[128] = "";
-    uint64_t pages = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (!f)
-        return 0;
-    size_t n = fread(line, 1, sizeof line - 1, f);
-    fclose(f);
-    struct str rest = str_of(line, n);
-    rest = str_from(rest, str_find(rest, ' '));
-    rest = str_from(rest, rest.n > 0);
-    rest.n = str_find(rest, ' ');
-    return parse_u64(rest, &pages) == 0 ? pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 /* {"word":total} of those that are not zero; words come from the labels of the cells. */
@@ -57,7 +31,7 @@ static void put_family(
     text_fmt(t, ",\"%s\":{", key);
     for (unsigned i = first; i < first + n; i++) {
         struct str word = str_c(c->stats_desc[i].labels);
-        uint64_t total = sum(c, i);
+        uint64_t total = admin_sum(c, i);
         if (!total)
             continue;
         word = str_from(word, str_find(word, '"') + 1);
@@ -73,8 +47,8 @@ static void put_protocols(struct text *t, const struct control *c)
 {
     text_add(t, STR(",\"protocols\":{"));
     for (unsigned i = 0; i < SPOKEN_COUNT; i++) {
-        uint64_t n = sum(c, STAT_PROTOCOL_REQUESTS + 2 * i);
-        n += sum(c, STAT_PROTOCOL_REQUESTS + 2 * i + 1);
+        uint64_t n = admin_sum(c, STAT_PROTOCOL_REQUESTS + 2 * i);
+        n += admin_sum(c, STAT_PROTOCOL_REQUESTS + 2 * i + 1);
         text_fmt(t, "%s\"%s\":%llu", i ? "," : "", spoken_word(i), (unsigned long long)n);
     }
     text_add(t, STR("}"));
@@ -87,7 +61,7 @@ static void put_cells(struct text *t, const struct control *c, unsigned first, u
     for (unsigned i = 0; i < HISTOGRAM_CELLS; i++) {
         uint64_t total = 0;
         for (unsigned k = 0; k < n; k++)
-            total += sum(c, first + k * HISTOGRAM_CELLS + i);
+            total += admin_sum(c, first + k * HISTOGRAM_CELLS + i);
         text_fmt(t, "%s%llu", i ? "," : "", (unsigned long long)total);
     }
     text_add(t, STR("]"));
@@ -123,7 +97,7 @@ static void put_workers(struct text *t, const struct control *c)
         text_fmt(t, "%s{\"requests\":%llu,\"clients\":%llu,\"cpu_us\":%llu}", i ? "," : "",
             (unsigned long long)replies_of(w),
             (unsigned long long)counter_get(&w->stats[STAT_CLIENTS]),
-            (unsigned long long)(runs ? clock_us(id) : 0));
+            (unsigned long long)(runs ? cpu_us(id) : 0));
     }
     text_add(t, STR("]"));
 }
@@ -141,25 +115,22 @@ static void put_usage(struct text *t, const char *key, const struct usage_name *
 
 static void put_names(struct text *t, const struct control *c, uint32_t limit)
 {
-    struct usage **tables = mem_array(2 * (size_t)c->nworkers + 1, sizeof *tables);
+    const unsigned nworkers = c->nworkers;
+    struct usage **tables = admin_usage(c);
     struct usage_name *list = mem_array(limit + 1, sizeof *list);
+    const struct snapshot *s = c->active;
+    size_t n = 0;
     if (!tables || !list) {
         mem_free(tables);
         mem_free(list);
         t->failed = -ENOMEM;
         return;
     }
-    for (unsigned i = 0; i < c->nworkers; i++) {
-        tables[i] = &c->workers[i].by_env;
-        tables[c->nworkers + i] = &c->workers[i].by_service;
-    }
-    size_t n = c->active
-                   ? usage_busiest(c->active, USAGE_ENVIRONMENTS, tables, c->nworkers, limit, list)
-                   : 0;
+    if (s)
+        n = usage_busiest(s, USAGE_ENVIRONMENTS, tables, nworkers, limit, list);
     put_usage(t, "environments", list, n);
-    n = c->active ? usage_busiest(
-                        c->active, USAGE_SERVICES, tables + c->nworkers, c->nworkers, limit, list)
-                  : 0;
+    if (s)
+        n = usage_busiest(s, USAGE_SERVICES, tables + nworkers, nworkers, limit, list);
     put_usage(t, "services", list, n);
     mem_free(tables);
     mem_free(list);
@@ -192,8 +163,7 @@ static void put_providers(struct text *t, const struct control *c, uint32_t limi
     struct providers_text p = {t, 0, limit};
     text_add(t, STR(",\"providers\":["));
     if (c->shared.endpoints)
-        endpoint_table_each(
-            c->shared.endpoints, clock_us(CLOCK_MONOTONIC) / 1000, put_provider, &p);
+        endpoint_table_each(c->shared.endpoints, clock_mono_ms(), put_provider, &p);
     text_add(t, STR("]"));
 }
 
@@ -201,31 +171,25 @@ static void put_providers(struct text *t, const struct control *c, uint32_t limi
 
 static void put_head(struct text *t, const struct control *c)
 {
-    uint64_t now = clock_us(CLOCK_MONOTONIC);
-    struct timespec wall;
-    clock_gettime(CLOCK_REALTIME, &wall);
-    int64_t up = wall.tv_sec > c->started_s ? wall.tv_sec - c->started_s : 1;
+    uint64_t now = clock_mono_us();
+    int64_t wall = clock_wall_s(), up = wall > c->started_s ? wall - c->started_s : 1;
     text_fmt(t,
         "{\"version\":\"%s\",\"pid\":%ld,\"started\":%lld,\"uptime_seconds\":%lld,"
         "\"time_us\":%llu,\"start_us\":%llu,\"state\":\"%s\",\"epoch\":%llu,",
         OFFSHOOT_VERSION, (long)getpid(), (long long)c->started_s, (long long)up,
         (unsigned long long)now,
         (unsigned long long)(now > (uint64_t)up * 1000000 ? now - (uint64_t)up * 1000000 : 0),
-        c->draining  ? "draining"
-        : c->waiting ? "waiting for a graph"
-                     : "serving",
-        c->active ? (unsigned long long)snapshot_epoch(c->active) : 0ull);
+        admin_state_word(c), c->active ? (unsigned long long)snapshot_epoch(c->active) : 0ull);
     text_fmt(t, "\"memory_bytes\":%llu,\"clients\":%llu,\"requests_now\":%llu",
-        (unsigned long long)resident(), (unsigned long long)sum(c, STAT_CLIENTS),
-        (unsigned long long)sum(c, STAT_REQUESTS_NOW));
+        (unsigned long long)control_resident(), (unsigned long long)admin_sum(c, STAT_CLIENTS),
+        (unsigned long long)admin_sum(c, STAT_REQUESTS_NOW));
 }
 
 void admin_top(struct admin_request *r, void *arg)
 {
-    struct control *c = arg;
+    struct control *c = control_of(arg);
     struct text t = {0};
     uint64_t limit;
-    assert(c->magic == CONTROL_MAGIC);
     if (admin_number(r, "limit", TOP_LIMIT, &limit) != 0)
         return;
     if (limit > TOP_LIMIT_MAX) {

@@ -146,8 +146,7 @@ static void on_change(void *arg)
     control_reload(c);
 }
 
-/* Pages of the process that are in memory: the second number. */
-static void look_at_memory(struct control *c)
+uint64_t control_resident(void)
 {
     char text[128] = "", *end = NULL;
     int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
@@ -155,10 +154,15 @@ static void look_at_memory(struct control *c)
     if (fd >= 0)
         close(fd);
     unsigned long long size = n > 0 ? strtoull(text, &end, 10) : 0;
-    unsigned long long pages = size ? strtoull(end, NULL, 10) : 0;
-    if (pages == 0)
+    unsigned long long pages = size ? strtoull(end, NULL, 10) : 0; /* the second number */
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void look_at_memory(struct control *c)
+{
+    uint64_t resident = control_resident();
+    if (resident == 0)
         return;
-    uint64_t resident = pages * (uint64_t)sysconf(_SC_PAGESIZE);
     counter_set(&c->stats[STAT_RESIDENT], resident);
     if (c->set->limit_memory)
         atomic_store_explicit(&c->shared.resident, resident, memory_order_relaxed);

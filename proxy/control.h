@@ -122,6 +122,8 @@ int control_watch_signals(struct control *c, struct err *e);
 int control_start_admin(struct control *c, struct err *e);
 /* All is ready: takes the place of the process before. */
 int control_take_over(struct control *c, struct err *e);
+/* Memory of the process that is resident, bytes; 0: the kernel does not tell. */
+uint64_t control_resident(void);
 /* Name look-ups that dns_free left without an answer (control_names.c). */
 void control_drop_lookups(struct control *c);
 /* The table of endpoints and their checks (control_health.c). The release comes after the workers'
