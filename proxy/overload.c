@@ -17,11 +17,6 @@ const char *overload_step_word(enum overload_step s)
     return step_words[s];
 }
 
-const char *overload_cause_word(enum overload_cause c)
-{
-    return cause_words[c];
-}
-
 /* ---- the step ---- */
 
 /* Rounded up, so that a small limit may be used up. */

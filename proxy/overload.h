@@ -38,7 +38,6 @@ struct overload {
 };
 
 const char *overload_step_word(enum overload_step s);
-const char *overload_cause_word(enum overload_cause c);
 
 void overload_init(struct overload *o, const struct settings *set);
 /* Once a turn. */

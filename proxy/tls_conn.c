@@ -396,11 +396,6 @@ bool tls_conn_resumed(const struct conn *c)
     return SSL_session_reused(tls_conn_of(c)->ssl);
 }
 
-const SSL *tls_conn_ssl(const struct conn *c)
-{
-    return tls_conn_of(c)->ssl;
-}
-
 const struct tls_subjects *tls_conn_subjects(const struct conn *c)
 {
     return tls_conn_is(c) ? tls_conn_of(c)->subjects : NULL;

@@ -45,7 +45,6 @@ bool tls_conn_is(const struct conn *c);
 /* After the handshake. */
 bool tls_conn_h2(const struct conn *c);
 bool tls_conn_resumed(const struct conn *c);
-const SSL *tls_conn_ssl(const struct conn *c);
 /* The other side's verified names, or NULL; valid while c is open. */
 const struct tls_subjects *tls_conn_subjects(const struct conn *c);
 
