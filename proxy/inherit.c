@@ -125,12 +125,9 @@ static int judge_socket(const struct handover *m, int fd, struct err *e)
 static int grow(struct inherit *i)
 {
     size_t room = i->room ? i->room * 2 : 16;
-    struct item *more = mem_array(room, sizeof *more);
+    struct item *more = mem_realloc(i->items, room * sizeof *more);
     if (!more)
         return -ENOMEM;
-    if (i->nitems)
-        memcpy(more, i->items, i->nitems * sizeof *more);
-    mem_free(i->items);
     i->items = more;
     i->room = room;
     return 0;
