@@ -122,13 +122,18 @@ static void drop_fd(int *fd)
     *fd = -1;
 }
 
-static void hang_up(struct upgrade *u)
+static void drop_channel(struct upgrade *u)
 {
     drop_event(&u->on_channel);
     drop_event(&u->on_room);
     drop_event(&u->on_errors);
     drop_fd(&u->channel);
     drop_fd(&u->errors);
+}
+
+static void hang_up(struct upgrade *u)
+{
+    drop_channel(u);
     event_del(u->on_time);
     event_del(u->on_settle);
 }
@@ -269,11 +274,12 @@ static bool order(
 }
 
 /* Behind the sockets of the listeners, and the orders. */
-static struct handover extra(const struct control *c, size_t i, int *ret_fd)
+static const enum handover_kind extras[] = {HANDOVER_ADMIN, HANDOVER_METRICS, HANDOVER_LOCK,
+    HANDOVER_TICKETS, HANDOVER_ERRORS, HANDOVER_END};
+
+static struct handover extra(const struct control *c, enum handover_kind kind, int *ret_fd)
 {
-    static const enum handover_kind kinds[] = {HANDOVER_ADMIN, HANDOVER_METRICS, HANDOVER_LOCK,
-        HANDOVER_TICKETS, HANDOVER_ERRORS, HANDOVER_END};
-    struct handover m = {.kind = kinds[i]};
+    struct handover m = {.kind = kind};
     *ret_fd = -1;
     if (m.kind == HANDOVER_ADMIN) {
         *ret_fd = admin_listening(c->admin, true);
@@ -290,13 +296,12 @@ static struct handover extra(const struct control *c, size_t i, int *ret_fd)
     }
     return m;
 }
-#define EXTRAS 6
 
 static void give(struct upgrade *u)
 {
     const struct control *c = u->control;
     size_t orders = c->nsockets + endpoint_orders(c->shared.endpoints);
-    for (; u->next < orders + EXTRAS; u->next++) {
+    for (; u->next < orders + sizeof extras / sizeof extras[0]; u->next++) {
         char key[ADDR_TEXT_MAX], text[HANDOVER_KEY_MAX];
         int fd = -1;
         struct handover m;
@@ -307,7 +312,7 @@ static void give(struct upgrade *u)
             if (!order(c, u->next - c->nsockets, text, &m))
                 continue;
         } else {
-            m = extra(c, u->next - orders, &fd);
+            m = extra(c, extras[u->next - orders], &fd);
             if (handover_carries(m.kind) && fd < 0)
                 continue; /* there is none */
         }
@@ -565,14 +570,10 @@ void upgrade_free(struct upgrade *u)
         struct err e = {.text = "this process ends"};
         answer(u, 503, &e);
     }
-    drop_event(&u->on_channel);
-    drop_event(&u->on_room);
-    drop_event(&u->on_errors);
+    drop_channel(u);
     drop_event(&u->on_child);
     drop_event(&u->on_time);
     drop_event(&u->on_settle);
-    drop_fd(&u->channel);
-    drop_fd(&u->errors);
     u->magic = 0;
     mem_free(u);
 }
