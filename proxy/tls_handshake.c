@@ -223,10 +223,9 @@ enum io tls_conn_handshake(struct conn *c, enum tls_failure *why, struct err *te
         return failed(t, TLS_FAIL_BUSY, why, text, "stalled while others wait");
     if (t->server && !t->ssl) {
         enum io io = peek_hello(t, why, text);
-        if (io == IO_OK)
-            io = take_slot(t);
-        else
+        if (io != IO_OK)
             return io;
+        io = take_slot(t);
         if (io == IO_ERROR)
             return failed(t, TLS_FAIL_BUSY, why, text, "limits.handshakes is reached");
         if (io != IO_OK)
