@@ -5,31 +5,15 @@ import signal
 import unittest
 
 import http2
+from graphs import baseline, gateway, graph_of, overlay, service
 from harness import Incomplete, ProxyCase, connect, eventually, fixed, request_bytes
 from http2 import INTERNAL_ERROR
 
-SHOP = """\
-kind: Service
-metadata: {name: web}
-spec: {providerProtocol: http%d}
----
-kind: Gateway
-metadata: {name: edge}
-spec:
-  defaultEnvironment: main
-  overlayAccess: public
-  select: [{header: x-env}]
-  routes: [{path: /, service: web}]
----
-kind: Environment
-metadata: {name: main}
-spec: {mode: baseline, providers: {web: {endpoints: ["%s"]}}}
-"""
-OVERLAY = """---
-kind: Environment
-metadata: {name: %s}
-spec: {mode: overlay, parent: main, providers: {web: {endpoints: ["%s"]}}}
-"""
+SHOP = graph_of(
+    service("web", "providerProtocol: http%d"),
+    gateway({"/": "web"}, "overlayAccess: public, select: [{header: x-env}]"),
+    baseline(web="%s"),
+)
 ENVIRONMENTS = [f"e{i}" for i in range(100)]
 GONE = "e50"
 
@@ -45,7 +29,7 @@ class GoesOn(ProxyCase):
 
     def text(self, address, *overlays):
         """main at one address, overlays (name, address)."""
-        return SHOP % (self.version, address) + "".join(OVERLAY % o for o in overlays)
+        return graph_of(SHOP % (self.version, address), *(overlay(n, web=a) for n, a in overlays))
 
     def change(self, address, *overlays):
         """Returns when every worker has it."""

@@ -15,12 +15,7 @@ static struct loop l;
 static struct raw out;
 
 static const char graph[] =
-    "apiVersion: offshoot.dev/v1\nkind: Service\nmetadata: {name: cart}\n"
-    "spec: {protocol: grpc}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: main}\n"
-    "spec: {mode: baseline, providers: {cart: {endpoints: [\"127.0.0.1:9001\"]}}}\n---\n"
-    "apiVersion: offshoot.dev/v1\nkind: Gateway\nmetadata: {name: edge}\n"
-    "spec: {defaultEnvironment: main, routes: [{path: /, service: cart}]}\n";
+    LOOP_SERVICE("cart", "protocol: grpc") LOOP_CART("\"127.0.0.1:9001\"") LOOP_GATEWAY("");
 
 /* What was written so far is there to read at fd, without a turn of the worker. */
 static void put(int fd)
