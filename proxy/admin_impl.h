@@ -4,15 +4,6 @@
 #define OFFSHOOT_PROXY_ADMIN_IMPL_H
 
 #include "proxy/control.h"
-#include <assert.h>
-
-/* The argument of every route. */
-static inline struct control *control_of(void *arg)
-{
-    struct control *c = arg;
-    assert(c->magic == CONTROL_MAGIC);
-    return c;
-}
 
 /* A counter over the control thread and all workers. cell: enum proxy_stat. */
 uint64_t admin_sum(const struct control *c, unsigned cell);

@@ -15,7 +15,6 @@
 #include "proxy/tls.h"
 #include "proxy/trace.h"
 #include "proxy/upgrade.h"
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -141,9 +140,7 @@ void control_graph_active(struct control *c, uint64_t epoch)
 
 static void on_change(void *arg)
 {
-    struct control *c = arg;
-    assert(c->magic == CONTROL_MAGIC);
-    control_reload(c);
+    control_reload(control_of(arg));
 }
 
 uint64_t control_resident(void)
@@ -187,10 +184,9 @@ static void give_back_memory(struct control *c)
 /* Gives back snapshots that nobody uses any more, and publishes one that had to wait. */
 static void on_second(evutil_socket_t fd, short what, void *arg)
 {
-    struct control *c = arg;
+    struct control *c = control_of(arg);
     (void)fd;
     (void)what;
-    assert(c->magic == CONTROL_MAGIC);
     if (epochs_collect(c) && c->delayed) {
         if (epochs_publish(c, c->delayed, NULL) == 0) /* without memory: again in a second */
             c->delayed = NULL;

@@ -13,6 +13,7 @@
 #include "proxy/epochs.h"
 #include "proxy/giveback.h"
 #include "proxy/worker.h"
+#include <assert.h>
 
 #define CONTROL_MAGIC 0x4354524cu
 
@@ -91,6 +92,14 @@ struct control {
     const struct counter_desc *stats_desc;
     counter_cell stats[STAT_COUNT];
 };
+
+/* The argument of a route, of an event, of a message's run. */
+static inline struct control *control_of(void *arg)
+{
+    struct control *c = arg;
+    assert(c->magic == CONTROL_MAGIC);
+    return c;
+}
 
 /* Everything up to serving: state lock, graph, sockets, workers. On failure e tells and
  * control_release cleans up what there is. -ECANCELED: told to stop while it waited for the first

@@ -5,15 +5,13 @@
 #include "proxy/control.h"
 #include "proxy/health.h"
 #include "proxy/inherit.h"
-#include <assert.h>
 #include <errno.h>
 #include <time.h>
 
 void health_order_run(struct message *m, void *control)
 {
     struct health_order *o = list_entry(m, struct health_order, message);
-    struct control *c = control;
-    assert(c->magic == CONTROL_MAGIC);
+    struct control *c = control_of(control);
     health_take(c->health, o);
     mem_free(o);
 }

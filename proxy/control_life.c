@@ -7,20 +7,12 @@
 #include "proxy/control.h"
 #include "proxy/inherit.h"
 #include "proxy/upgrade.h"
-#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
 
 #define ADMIN_TICK_MS 20
 #define ADMIN_TICKS   50
-
-static struct control *control_of(void *arg)
-{
-    struct control *c = arg;
-    assert(c->magic == CONTROL_MAGIC);
-    return c;
-}
 
 /* ---- draining ---- */
 

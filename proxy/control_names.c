@@ -1,7 +1,6 @@
 /* Names asked by workers: looked up here, judged by the endpoint rules, answered by message. */
 #include "lib/base/mem.h"
 #include "proxy/control.h"
-#include <assert.h>
 #include <errno.h>
 
 struct lookup {
@@ -63,8 +62,7 @@ void control_drop_lookups(struct control *c)
 void name_question_run(struct message *m, void *control)
 {
     struct name_question *q = list_entry(m, struct name_question, message);
-    struct control *c = control;
-    assert(c->magic == CONTROL_MAGIC);
+    struct control *c = control_of(control);
     struct lookup *l = mem_zalloc(sizeof *l);
     if (l) {
         *l = (struct lookup){.control = c, .worker = q->worker, .len = q->len};

@@ -1,7 +1,6 @@
 #include "proxy/epochs.h"
 #include "lib/base/mem.h"
 #include "proxy/control.h"
-#include <assert.h>
 #include <errno.h>
 
 /* ---- messages: made before anything changes, so that either every worker is told or none ---- */
@@ -13,8 +12,7 @@ static void publication_drop(struct message *m)
 
 static void publication_back(struct message *m, void *control)
 {
-    struct control *c = control;
-    assert(c->magic == CONTROL_MAGIC);
+    struct control *c = control_of(control);
     publication_drop(m);
     epochs_collect(c);
 }
