@@ -88,11 +88,6 @@ struct wish {
     char text[];
 };
 
-static void drop_wish(struct message *m)
-{
-    mem_free(list_entry(m, struct wish, message));
-}
-
 static void run_wish(struct message *m, void *worker)
 {
     struct wish *wish = list_entry(m, struct wish, message);
@@ -113,7 +108,7 @@ static void wish(struct worker *w, const struct addr *a)
         if (!m)
             return; /* asked again in the next turn */
         m->message.run = run_wish;
-        m->message.drop = drop_wish;
+        m->message.drop = message_free;
         m->addr = *a;
         if (a->name.n)
             memcpy(m->text, a->name.p, a->name.n);

@@ -347,11 +347,6 @@ static int watch_files(struct control *c, struct err *e)
     return c->watch ? 0 : -ENOMEM;
 }
 
-static void stopped_drop(struct message *m)
-{
-    mem_free(m);
-}
-
 static void stopped_run(struct message *m, void *control)
 {
     mem_free(m);
@@ -368,7 +363,7 @@ static void *worker_thread(void *arg)
         mem_zalloc(sizeof *m); /* without memory the control thread's second tells */
     if (m) {
         m->run = stopped_run;
-        m->drop = stopped_drop;
+        m->drop = message_free;
         mailbox_post(w->shared->control, m);
     }
     return NULL;

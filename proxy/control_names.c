@@ -23,11 +23,6 @@ static struct name_answer *answer_new(const struct lookup *l, uint32_t naddrs)
     return a;
 }
 
-static void drop_answer(struct message *m)
-{
-    mem_free(list_entry(m, struct name_answer, message));
-}
-
 static void on_answer(void *arg, const struct dns_answer *d)
 {
     struct lookup *l = arg;
@@ -43,7 +38,7 @@ static void on_answer(void *arg, const struct dns_answer *d)
         }
         a->error = d->error ? d->error : a->naddrs ? 0 : -ENOENT;
         a->ttl_s = d->ttl_s ? d->ttl_s : 1;
-        a->message.drop = drop_answer;
+        a->message.drop = message_free;
         mailbox_post(&l->worker->mailbox, &a->message);
     }
     list_remove(&l->link);

@@ -5,15 +5,10 @@
 
 /* ---- messages: made before anything changes, so that either every worker is told or none ---- */
 
-static void publication_drop(struct message *m)
-{
-    mem_free(list_entry(m, struct publication, message));
-}
-
 static void publication_back(struct message *m, void *control)
 {
     struct control *c = control_of(control);
-    publication_drop(m);
+    message_free(m);
     epochs_collect(c);
 }
 
@@ -43,7 +38,7 @@ static uint64_t tell(struct control *c, struct publication **p)
     struct slot_writer *w = &c->epochs.slots;
     uint64_t serial = slots_commit(w);
     for (unsigned i = 0; i < c->nworkers; i++) {
-        *p[i] = (struct publication){.message = {.run = publication_run, .drop = publication_drop},
+        *p[i] = (struct publication){.message = {.run = publication_run, .drop = message_free},
             .table = w->table,
             .serial = serial,
             .back = c->nstarted ? publication_back : NULL};

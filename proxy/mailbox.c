@@ -1,4 +1,5 @@
 #include "proxy/mailbox.h"
+#include "lib/base/mem.h"
 #include <errno.h>
 #include <event2/event.h>
 #include <string.h>
@@ -34,6 +35,11 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
         struct message *msg = list_entry(first, struct message, link);
         msg->run(msg, m->owner);
     }
+}
+
+void message_free(struct message *m)
+{
+    mem_free(m);
 }
 
 int mailbox_init(struct mailbox *m, struct event_base *base, void *owner, struct err *e)

@@ -21,6 +21,9 @@ struct message {
     void (*drop)(struct message *m);
 };
 
+/* A drop for one that stands first in its block and owns nothing else. */
+void message_free(struct message *m);
+
 struct mailbox {
     pthread_mutex_t lock;
     struct list queue; /* of struct message, under lock */

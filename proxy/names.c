@@ -40,11 +40,6 @@ static struct name *make(struct worker *w, struct name **at, uint64_t hash, stru
     return n;
 }
 
-static void drop_question(struct message *m)
-{
-    mem_free(list_entry(m, struct name_question, message));
-}
-
 /* True: a look-up runs. */
 static bool ask(struct worker *w, struct name *n)
 {
@@ -56,7 +51,7 @@ static bool ask(struct worker *w, struct name *n)
     if (!q)
         return false;
     q->message.run = name_question_run;
-    q->message.drop = drop_question;
+    q->message.drop = message_free;
     q->worker = w;
     q->len = n->len;
     memcpy(q->text, n->text, n->len);

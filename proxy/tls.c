@@ -225,11 +225,6 @@ static void forget_cas_run(struct message *m, void *worker)
     mem_free(m);
 }
 
-static void forget_cas_drop(struct message *m)
-{
-    mem_free(m);
-}
-
 static void forget_cas(struct control *c)
 {
     for (unsigned i = 0; i < c->nworkers; i++) {
@@ -239,7 +234,7 @@ static void forget_cas(struct control *c)
             continue;
         }
         m->run = forget_cas_run;
-        m->drop = forget_cas_drop;
+        m->drop = message_free;
         mailbox_post(&c->workers[i].mailbox, m);
     }
 }
