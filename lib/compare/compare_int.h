@@ -1,0 +1,98 @@
+/* What the parts of the comparison share. Private to lib/compare.
+ *
+ * A differ walks two replies at once. It knows where it is (a path, made by pushing pieces and
+ * popping them again), and collects what differs there: each path and kind once.
+ *
+ *     struct path_mark m = differ_push_key(d, key);      ".key" or .["a key"]
+ *     ...
+ *     differ_value(d, DIFF_VALUE, shape, text_a, text_b);
+ *     differ_pop(d, m);
+ *
+ * Memory that runs out is kept in `failed` and told once at the end; functions that add do nothing
+ * from then on. */
+#ifndef OFFSHOOT_COMPARE_COMPARE_INT_H
+#define OFFSHOOT_COMPARE_COMPARE_INT_H
+
+#include "lib/base/pool.h"
+#include "lib/compare/compare.h"
+#include <stdint.h>
+
+struct differ_seen; /* a path and kind that was met: table of differ.c */
+
+struct differ {
+    const struct compare_rules *rules;
+    struct pool *pool; /* of everything: paths, texts, scratch of the walks */
+    struct difference *item;
+    size_t n, room;
+    bool cut;
+    int failed; /* 0 or -ENOMEM */
+    struct differ_seen **seen;
+    size_t nseen, nslots; /* slots: a power of two */
+    char path[COMPARE_PATH_MAX];
+    size_t path_n;
+    uint64_t over; /* hash of the pieces that did not fit; 0: all did */
+};
+
+/* 0 or -ENOMEM. rules are borrowed. */
+int differ_init(struct differ *d, const struct compare_rules *rules);
+void differ_release(struct differ *d);
+
+/* ---- where we are ---- */
+
+struct path_mark {
+    size_t n;
+    uint64_t over;
+};
+/* Appends a piece as it is: "[]", "{*}", "body". */
+struct path_mark differ_push(struct differ *d, struct str piece);
+/* Appends "." and the key; a key that is not only [A-Za-z0-9_-] (or is empty, or long) as
+ * .["key"], with quotes, backslashes and control characters escaped as in JSON. */
+struct path_mark differ_push_key(struct differ *d, struct str key);
+void differ_pop(struct differ *d, struct path_mark m);
+
+/* ---- what differs here ---- */
+
+/* Whether the caller should make the texts of a difference of that kind: not ignored, not known,
+ * not above the limit. The new one, with empty texts, which the caller fills with differ_text or
+ * text of the pool that is redacted already; NULL: nothing to do (shape was noted). The pointer is
+ * good until the next call. */
+struct difference *differ_new(struct differ *d, enum diff_kind kind, bool shape);
+/* A copy of raw bytes, redacted as the value of this path (by the names in it and by patterns),
+ * then cut to COMPARE_TEXT_MAX; bytes that are no UTF-8 as \xNN. */
+struct str differ_text(struct differ *d, struct str raw);
+/* Both in one: raw texts; pass an empty one for what is missing. */
+void differ_add(struct differ *d, enum diff_kind kind, bool shape, struct str a, struct str b);
+/* The same with numbers as texts: lengths, counts. */
+void differ_add_numbers(struct differ *d, enum diff_kind kind, uint64_t a, uint64_t b);
+/* A part of the path tells that values here are secret. */
+bool differ_is_secret(const struct differ *d);
+
+/* ---- shapes: type and class ---- */
+
+/* Two texts are of one class: both a UUID, an RFC 3339 time, an epoch in seconds (or ms), hex,
+ * base64, an e-mail address, a number; or neither is anything of that, and their lengths have the
+ * same power of two. */
+bool shape_same_text(struct str a, struct str b);
+/* The same for numbers as JSON spells them: whole or not, epoch seconds, milliseconds. */
+bool shape_same_number(struct str a, struct str b);
+
+/* ---- the parts: each compares below the present path and adds what differs ---- */
+
+void headers_compare(struct differ *d, const struct reply *a, const struct reply *b);
+/* The whole bodies, by media type, after their content coding was undone. */
+void body_compare(struct differ *d, const struct reply *a, const struct reply *b);
+/* False: one of them is no JSON within the limits; nothing was added. */
+bool json_compare(struct differ *d, struct str a, struct str b);
+void form_compare(struct differ *d, struct str a, struct str b);
+/* False: one of them is not made like that; nothing was added. */
+bool multipart_compare(
+    struct differ *d, struct str type_a, struct str type_b, struct str a, struct str b);
+/* At the path .text or .bytes. */
+void text_compare(struct differ *d, struct str a, struct str b);
+void bytes_compare(struct differ *d, struct str a, struct str b);
+/* Messages of a gRPC body, below ".message[]"; by number, or by name where rules->descriptors know
+ * rules->grpc_method (type of the reply). 0; -EBADMSG: one of them is not framed as gRPC, or above
+ * the limits: nothing was added, the caller compares bytes. */
+int grpc_body_compare(struct differ *d, struct str a, struct str b);
+
+#endif

@@ -1,0 +1,24 @@
+/* What the parts of redaction share. Private to lib/compare. */
+#ifndef OFFSHOOT_COMPARE_REDACT_INT_H
+#define OFFSHOOT_COMPARE_REDACT_INT_H
+
+#include "lib/compare/redact.h"
+
+/* "[redacted:1a2b3c4d]" of the bytes in place of them. */
+void redact_mark(const struct redact *r, struct str secret, struct text *out);
+/* Text with what looks like a secret taken out; also where it is percent-encoded or escaped as in
+ * JSON. True: there was something. */
+bool redact_text(const struct redact *r, struct str value, struct text *out);
+/* Whether redact_text would take something out. */
+bool redact_finds(const struct redact *r, struct str value);
+
+/* By media type. False: the body is not made like that (nothing was written to out). *ret_any:
+ * something was taken out. */
+bool redact_json(const struct redact *r, struct str body, struct text *out, bool *ret_any);
+bool redact_form(const struct redact *r, struct str body, struct text *out, bool *ret_any);
+bool redact_multipart(
+    const struct redact *r, struct str type, struct str body, struct text *out, bool *ret_any);
+/* Framed messages; strings in which a pattern is found are replaced, lengths made right again. */
+bool grpc_body_redact(const struct redact *r, struct str body, struct text *out, bool *ret_any);
+
+#endif
