@@ -34,9 +34,14 @@ struct command {
 };
 /* Of `options`: those that only a running program understands. */
 #define LIVE_OPTIONS (OPTION_BIT(OPT_AT) | OPTION_BIT(OPT_FROM) | OPTION_BIT(OPT_TO))
+/* Beside the bits of `options`: `offline` needs no graph, but keys, saved replies, numbers. */
+#define COMMAND_ALONE (UINT64_C(1) << 63)
+_Static_assert(OPT_COUNT <= 63, "options and COMMAND_ALONE fit a bit set");
 
-extern const struct command commands[];
-extern const size_t commands_count;
+/* All commands, one after the other; NULL behind the last. */
+const struct command *command_at(size_t i);
+/* The rows of `shadow`, up to one without a name. */
+extern const struct command shadow_commands[];
 
 /* The command that the words begin with, and how many words its name has. NULL with e: unknown,
  * with the nearest one. */
@@ -46,10 +51,9 @@ bool command_is_group(const char *word);
 /* Whether the words of the command are graph files ("graph check"). */
 bool command_takes_paths(const struct command *c);
 
-/* Whether the command needs no graph at all: those that take keys ("token show"). */
 static inline bool command_is_alone(const struct command *c)
 {
-    return c->options & OPTION_BIT(OPT_KEYS);
+    return c->options & COMMAND_ALONE;
 }
 
 /* The functions of the table. */

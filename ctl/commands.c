@@ -16,7 +16,7 @@
 #define DECISION                                                                                   \
     "0 a provider; 2 refused; 3 refused because there is no such environment or service"
 
-const struct command commands[] = {
+static const struct command commands[] = {
     {"resolve", "ENVIRONMENT SERVICE", "Which provider a service has in an environment, and why.",
         DECISION "; with --batch: 0 every line was answered", 0, 2, BIT(JSON) | BIT(NOW) | BIT(AT),
         BIT(BATCH), offline_resolve, live_resolve},
@@ -74,11 +74,12 @@ const struct command commands[] = {
     {"token issue", "ENVIRONMENT --for DURATION --keys FILE",
         "Make an edge token: what lets people and CI into an environment.", "0", 1, 1,
         BIT(JSON) | BIT(NOW) | BIT(FOR) | BIT(KEYS) | BIT(TRUST_DOMAIN) | BIT(EXPLAIN) | BIT(URL) |
-            BIT(PARAM),
+            BIT(PARAM) | COMMAND_ALONE,
         0, token_issue_command, NULL},
     {"token show", "TOKEN", "What a token says, and whether its signature is good.",
         "0 valid; 2 not, or not verified", 1, 1,
-        BIT(JSON) | BIT(NOW) | BIT(KEYS) | BIT(TRUST_DOMAIN), 0, token_show_command, NULL},
+        BIT(JSON) | BIT(NOW) | BIT(KEYS) | BIT(TRUST_DOMAIN) | COMMAND_ALONE, 0, token_show_command,
+        NULL},
     {"status", "", "What a proxy serves, since when, and whether its files are valid.", "0", 0, 0,
         BIT(JSON), 0, NULL, live_status},
     {"check", "", "Findings of a proxy's last reading of its graph files.",
@@ -108,7 +109,14 @@ const struct command commands[] = {
     {"log-level", "LEVEL", "How much a proxy logs: error, warn, info or debug.", "0", 1, 1,
         BIT(JSON), 0, NULL, live_log_level},
 };
-const size_t commands_count = sizeof(commands) / sizeof(commands[0]);
+
+const struct command *command_at(size_t i)
+{
+    const size_t n = sizeof(commands) / sizeof(commands[0]);
+    if (i < n)
+        return &commands[i];
+    return shadow_commands[i - n].name ? &shadow_commands[i - n] : NULL;
+}
 
 /* The first word of a name of two; empty for a name of one. */
 static struct str group_of(const struct command *c)
@@ -127,8 +135,9 @@ static struct str last_word(const struct command *c)
 
 bool command_is_group(const char *word)
 {
-    for (size_t i = 0; i < commands_count; i++)
-        if (group_of(&commands[i]).n && str_eq(group_of(&commands[i]), str_c(word)))
+    const struct command *c;
+    for (size_t i = 0; (c = command_at(i)); i++)
+        if (group_of(c).n && str_eq(group_of(c), str_c(word)))
             return true;
     return false;
 }
@@ -141,9 +150,10 @@ bool command_takes_paths(const struct command *c)
 static int unknown_command(const char *word, struct err *e)
 {
     struct hint h = hint_for(str_c(word));
-    for (size_t i = 0; i < commands_count; i++) {
-        struct str group = group_of(&commands[i]);
-        hint_offer(&h, group.n ? group : str_c(commands[i].name));
+    const struct command *c;
+    for (size_t i = 0; (c = command_at(i)); i++) {
+        struct str group = group_of(c);
+        hint_offer(&h, group.n ? group : str_c(c->name));
     }
     if (h.best.n)
         return err_set(e, -EINVAL, "unknown command '%.*s', did you mean '%.*s'?",
@@ -154,9 +164,10 @@ static int unknown_command(const char *word, struct err *e)
 static int unknown_in_group(const char *group, const char *word, struct err *e)
 {
     struct hint h = hint_for(str_c(word));
-    for (size_t i = 0; i < commands_count; i++)
-        if (str_eq(group_of(&commands[i]), str_c(group)))
-            hint_offer(&h, last_word(&commands[i]));
+    const struct command *c;
+    for (size_t i = 0; (c = command_at(i)); i++)
+        if (str_eq(group_of(c), str_c(group)))
+            hint_offer(&h, last_word(c));
     if (!word)
         return err_set(e, -EINVAL, "'%s' wants one word more: see %s --help", group, group);
     if (h.best.n)
@@ -170,8 +181,8 @@ const struct command *command_find(const struct values *words, size_t *ret_nword
 {
     bool is_group = command_is_group(words->item[0]);
     const char *second = is_group && words->n > 1 ? words->item[1] : NULL;
-    for (size_t i = 0; i < commands_count; i++) {
-        const struct command *c = &commands[i];
+    const struct command *c;
+    for (size_t i = 0; (c = command_at(i)); i++) {
         if (is_group ? second && str_eq(group_of(c), str_c(words->item[0])) &&
                            str_eq(last_word(c), str_c(second))
                      : str_eq(str_c(c->name), str_c(words->item[0]))) {

@@ -21,8 +21,8 @@ static void option_lines(struct text *out, uint64_t which)
 
 static void command_lines(struct text *out, const char *group)
 {
-    for (size_t i = 0; i < commands_count; i++) {
-        const struct command *c = &commands[i];
+    const struct command *c;
+    for (size_t i = 0; (c = command_at(i)); i++) {
         size_t n = group ? strlen(group) : 0;
         if (n && (strncmp(c->name, group, n) != 0 || c->name[n] != ' '))
             continue;
