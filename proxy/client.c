@@ -106,6 +106,7 @@ void client_linger(struct client *c, enum client_close why)
     c->lingering = true;
     c->close_reason = (uint8_t)why;
     c->since_ms = c->conn.w->now_ms;
+    c->untaken = conn_in_kernel(&c->conn);
     worker_timer(c->conn.w, &c->timer, c->since_ms + c->conn.w->set->timeout_linger);
     client_on_ready(&c->conn);
 }
@@ -249,7 +250,10 @@ static void on_timer(struct timer *t)
     assert(c->conn.magic == CLIENT_MAGIC);
     struct worker *w = c->conn.w;
     if (c->lingering) {
-        client_close(c, c->close_reason, false);
+        if (minrate_lingers(c))
+            worker_timer(w, t, w->now_ms + w->set->timeout_linger);
+        else
+            client_close(c, c->close_reason, false);
         return;
     }
     if (c->phase == CLIENT_HTTP2) {

@@ -33,7 +33,10 @@ struct client {
         struct client *parent; /* CLIENT_STREAM: the connection; NULL once that is closed */
     };
     uint64_t since_ms;      /* of idling, of the head's first byte, or of lingering */
-    uint64_t head_received; /* bytes before the head that has begun */
+    union {
+        uint64_t head_received; /* bytes before the head that has begun */
+        uint64_t untaken;       /* while lingering: bytes that the peer's kernel had not acknowledged */
+    };
     uint32_t dropped;       /* bytes read and dropped while lingering */
     uint32_t tls_us;        /* from the accept to the end of the TLS handshake; 0: there was none */
     const struct tls_subjects *subjects; /* of its verified certificate, or NULL */
@@ -64,7 +67,8 @@ static inline bool client_is_idle(const struct client *c)
 struct client *client_new(struct worker *w, struct listener *l, int fd, const struct addr *peer);
 /* Closes at once. reset: with RST, where a FIN would look like a whole reply. */
 void client_close(struct client *c, enum client_close why, bool reset);
-/* Everything is sent: stops sending, drops what still comes, closes at EOF or after a while. */
+/* Everything is sent: stops sending, drops what still comes, closes at EOF or
+ * after timeouts.linger, later when the peer still takes what was sent (minrate_lingers). */
 void client_linger(struct client *c, enum client_close why);
 /* The request (already released) is over and its reply sent: next request or close. */
 void client_next(struct client *c, bool keep, enum client_close why);

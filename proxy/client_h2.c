@@ -54,7 +54,12 @@ static void broken(struct h2link *l, enum io io)
         why = end_reason(of_link(l));
     if (*reason)
         log_debug("HTTP/2 connection of a client closed: %s", reason);
-    client_close(c, why, false);
+    if (io != IO_OK) {
+        client_close(c, why, false);
+        return;
+    }
+    client_h2_close(c, why);
+    client_linger(c, why); /* a WINDOW_UPDATE behind the last frame would destroy what is unread */
 }
 
 static struct h2strm *opened(struct h2link *l)

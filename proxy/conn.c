@@ -2,6 +2,8 @@
 #include "proxy/worker.h"
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -98,6 +100,12 @@ void conn_close(struct conn *c, bool reset)
     list_remove(&c->ready);
     buf_drop(&c->in, &c->w->bufs);
     buf_drop(&c->out, &c->w->bufs);
+}
+
+uint64_t conn_in_kernel(const struct conn *c)
+{
+    int n = 0;
+    return ioctl(c->fd, SIOCOUTQ, &n) == 0 && n > 0 ? (uint64_t)n : 0;
 }
 
 enum io conn_recv(struct conn *c, struct buf *b, uint32_t room)

@@ -97,6 +97,8 @@ enum io conn_read(struct conn *c);
 /* Sends c->out, then *span (may be NULL), in as few calls as possible; *span shrinks to what is
  * left. */
 enum io conn_write(struct conn *c, struct str *span);
+/* Bytes sent on the socket that the kernel still holds, or that its peer has not acknowledged. */
+uint64_t conn_in_kernel(const struct conn *c);
 /* For transports on the socket: one recv of at most room bytes into b, which has them; IO_EOF,
  * IO_AGAIN and IO_ERROR as conn_read. */
 enum io conn_recv(struct conn *c, struct buf *b, uint32_t room);

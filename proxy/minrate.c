@@ -1,8 +1,6 @@
 #include "proxy/minrate.h"
 #include "proxy/request.h"
 #include "proxy/worker.h"
-#include <linux/sockios.h>
-#include <sys/ioctl.h>
 
 /* Whom a request waits for: pace_side. */
 enum side { NOBODY, REQUEST, REPLY };
@@ -34,11 +32,12 @@ bool minrate_head(struct client *c)
     return true;
 }
 
-/* Not sent by the kernel, or not acknowledged by the peer. */
-static uint64_t in_kernel(const struct conn *c)
+bool minrate_lingers(struct client *c)
 {
-    int n = 0;
-    return ioctl(c->fd, SIOCOUTQ, &n) == 0 && n > 0 ? (uint64_t)n : 0;
+    const struct worker *w = c->conn.w;
+    uint64_t before = c->untaken, now = conn_in_kernel(&c->conn);
+    c->untaken = now;
+    return now > 0 && now < before && !too_few(w, before - now, w->set->timeout_linger);
 }
 
 static enum side side_of(const struct request *r)
@@ -59,14 +58,14 @@ static uint64_t moved(const struct request *r, enum side side)
         return conn_is_stream(c) ? r->up.taken + buf_len(&c->in) : c->received;
     if (conn_is_stream(c))
         return r->down.sent - r->down.span.n - buf_len(&c->out);
-    return c->sent - in_kernel(c);
+    return c->sent - conn_in_kernel(c);
 }
 
 /* Bytes that the client could take now. */
 static uint64_t offered(const struct request *r)
 {
     const struct conn *c = &r->client->conn;
-    return r->down.span.n + buf_len(&c->out) + (conn_is_stream(c) ? 0 : in_kernel(c));
+    return r->down.span.n + buf_len(&c->out) + (conn_is_stream(c) ? 0 : conn_in_kernel(c));
 }
 
 static void begin(struct request *r, enum side side)

@@ -25,6 +25,9 @@ struct worker;
 uint64_t minrate_wait(const struct worker *w, uint64_t timeout_ms);
 /* A head is incomplete, and since_ms is when it began; true: counted, to be cut. */
 bool minrate_head(struct client *c);
+/* It lingers, and the kernel still holds some of what was sent, but less than when this was asked
+ * last, by at least the rate: the last reply is being taken. */
+bool minrate_lingers(struct client *c);
 /* A body begins that has not come whole. */
 void minrate_begin(struct request *r);
 /* The timer of a request whose bodies flow. True: counted, to be cut. *ret_look_ms: when to look

@@ -193,7 +193,7 @@ const struct conf_key settings_keys[] = {
     { "timeouts.providerIdle", NULL, NULL, CONF_MS, AT(timeout_provider_idle), "60s", 1, 24 * HOUR, NULL,
       "How long an unused provider connection is kept." },
     { "timeouts.linger", NULL, NULL, CONF_MS, AT(timeout_linger), "1s", 1, 60 * SECOND, NULL,
-      "How long a closing connection is still read, so that the reply arrives." },
+      "How long a closing connection is still read, so that the reply arrives. Begins anew while the client takes what is left of it." },
     { "timeouts.minRateWindow", NULL, NULL, CONF_MS, AT(timeout_min_rate), "10s", 100, HOUR, NULL,
       "Time over which limits.minRate is measured." },
     { "timeouts.proxyHeader", NULL, NULL, CONF_MS, AT(timeout_proxy_header), "5s", 1, HOUR, NULL,

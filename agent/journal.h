@@ -1,0 +1,99 @@
+/* A session on disk, first of all: STATE/shadow/NAME/journal, a record log of JournalRecord
+ * (proto/offshoot/v1/journal.proto, docs/internals/journal.md).
+ *
+ * Every segment begins with the sums so far, so that old segments may be dropped. fdatasync once a
+ * second and at the end: kill -9 loses nothing that was appended, a power loss at most a second.
+ * A full disk: the sample counts in memory and as dropped "journal"; what is on disk stays sound.
+ */
+#ifndef OFFSHOOT_AGENT_JOURNAL_H
+#define OFFSHOOT_AGENT_JOURNAL_H
+
+#include "agent/exchange.h"
+#include "lib/compare/tally.h"
+
+struct redact;
+struct journal;
+
+struct journal_options {
+    const char *dir;        /* STATE/shadow; made when it is not there */
+    uint64_t segment_bytes; /* default 64 MiB */
+    uint32_t segments;      /* kept besides the newest; default 15 */
+    uint64_t message_bytes; /* a body above is left out of the record; default 64 KiB */
+    bool messages;          /* false: no requests and replies, only differences and sums */
+};
+
+/* What a journal says when it is opened. Owned by the journal. */
+struct journal_state {
+    bool found; /* there was one */
+    const char *spec_json;
+    uint64_t id;
+    uint32_t run;
+    int64_t started_unix;
+    unsigned char decisions[32];
+    uint64_t next_sample;
+    bool ended;
+    const char *end_verdict, *end_why;
+    int64_t ended_unix;
+    uint64_t lost; /* begun and never done: already counted as dropped "restart" */
+};
+
+/* Opens or creates the journal of one session; fills tally (new, empty) and drops with its sums.
+ * NULL with e. */
+struct shadow_drops;
+struct journal *journal_open(const struct journal_options *o, const char *session,
+    struct tally *tally, struct shadow_drops *drops, struct err *e);
+const struct journal_state *journal_state(const struct journal *j);
+void journal_close(struct journal *j); /* syncs */
+
+/* Records. Each 0 or negative errno with e; after a failure the log is as before. */
+struct journal_session {
+    const char *name, *spec_json, *why;
+    uint64_t id;
+    int64_t started_unix;
+    unsigned char decisions[32];
+    uint32_t run;
+};
+int journal_session(struct journal *j, const struct journal_session *s, struct err *e);
+int journal_begun(struct journal *j, uint64_t sample, struct err *e);
+struct journal_sample {
+    uint64_t sample;
+    int64_t time_unix_us;
+    struct str endpoint;
+    const struct exchange *exchange;
+    const struct reply *secondary, *candidate;
+    const unsigned char *secondary_trace, *candidate_trace;
+    bool candidate_first;
+    const struct differences *secondary_differs, *candidate_differs; /* NULL: not compared */
+    const struct tally_added *added;
+    const struct redact *redact; /* everything is redacted by it on its way to the disk */
+};
+int journal_sample(struct journal *j, const struct journal_sample *s, struct err *e);
+int journal_dropped(
+    struct journal *j, const char *reason, uint64_t n, uint64_t sample, struct err *e);
+int journal_end(
+    struct journal *j, const char *verdict, const char *why, int64_t now, struct err *e);
+/* Once a second: writes what has not been synced. */
+int journal_tick(struct journal *j, struct err *e);
+uint64_t journal_bytes(const struct journal *j);
+
+/* Drops by reason, of one session. */
+#define SHADOW_REASONS 24
+struct shadow_drops {
+    const char *reason[SHADOW_REASONS]; /* static words, see journal_reason */
+    uint64_t count[SHADOW_REASONS];
+    unsigned n;
+};
+/* The static word equal to s, NULL: none that is known. */
+const char *journal_reason(struct str s);
+void shadow_drops_add(struct shadow_drops *d, const char *reason, uint64_t n);
+
+/* Samples again, from `from` on, without opening it for writing: for the recorder, for replay, for
+ * examples. fn gets whole JournalRecords, packed; its first non-zero stops and is returned. Reads
+ * beside an agent that writes. */
+typedef int journal_fn(void *arg, struct str record);
+int journal_read(const char *dir, const char *session, journal_fn *fn, void *arg, struct err *e);
+/* Names of sessions that have a journal in dir: fn each. */
+int journal_sessions(
+    const char *dir, void (*fn)(void *arg, const char *session), void *arg, struct err *e);
+
+#endif

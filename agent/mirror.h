@@ -1,0 +1,74 @@
+/* Dark requests: secondary and candidate of one exchange, sent together through a proxy's trusted
+ * listener, in random order, with one deadline and no retries.
+ *
+ * Each carries a mesh token with the dark flag and its role's, no pin, and a trace-id of its own
+ * that proxies know as dark (CaptureRules.dark_key). Authority and path stay as they were.
+ * Hop-by-hop fields, our carriers, traceparent and tracestate of the user go; `authorization` and
+ * `cookie` go to the secondary always, to the candidate only with credentials: forward;
+ * `idempotency-key` gets "-secondary" or "-candidate". One thread. */
+#ifndef OFFSHOOT_AGENT_MIRROR_H
+#define OFFSHOOT_AGENT_MIRROR_H
+
+#include "agent/exchange.h"
+#include "lib/base/counters.h"
+
+struct event_base;
+struct dns;
+struct signer;
+struct mirror;
+
+struct mirror_options {
+    struct event_base *base;
+    struct dns *dns;
+    const char *target;    /* of the trusted listener */
+    struct signer *signer; /* borrowed; may be NULL: unsigned tokens */
+    unsigned char dark_key[16];
+    uint32_t in_flight;  /* exchanges at a time; default 64 */
+    uint64_t bytes;      /* held by them, replies included; default 64 MiB */
+    uint32_t body_bytes; /* of a reply; default 1 MiB */
+    uint32_t timeout_ms; /* default 10 s */
+};
+
+/* One role's reply. Views into memory of the mirror, valid during the callback. */
+struct mirrored {
+    struct reply reply;
+    unsigned char trace_id[TRACE_BYTES];
+    struct str refusal; /* x-offshoot-error of a reply that a proxy made itself; empty */
+};
+struct mirror_result {
+    /* NULL: both are here, in one of enum reply_outcome. Else the whole sample is of no use; a word
+     * for mirror_dropped: "connection" (ours broke), "memory", "too-large", "stopped". */
+    const char *dropped;
+    struct mirrored secondary, candidate;
+    bool candidate_first;
+};
+typedef void mirror_fn(void *arg, struct exchange *x, const struct mirror_result *r);
+
+struct mirror_roles {
+    struct str secondary_env, candidate_env;
+    bool forward_credentials;
+    bool candidate_last; /* tests only: the unfair order */
+    bool only_secondary; /* the canary: candidate is not sent, result.candidate is empty */
+    /* Fields that are set instead of what the user sent (credentials of the session). */
+    const struct reply_field *set;
+    size_t nset;
+};
+
+struct mirror *mirror_new(const struct mirror_options *o, struct err *e);
+/* 0: fn is called once, later. Else a word why not: "in-flight", "memory", "connection" (down). */
+const char *mirror_send(struct mirror *m, struct exchange *x, const struct mirror_roles *roles,
+    mirror_fn *fn, void *arg);
+/* Whether proxies take this trace-id for a dark one. */
+bool mirror_is_dark(const struct mirror *m, const unsigned char trace_id[TRACE_BYTES]);
+bool mirror_up(const struct mirror *m);
+const char *mirror_why(const struct mirror *m);
+uint32_t mirror_in_flight(const struct mirror *m);
+/* What is on its way ends as dropped "stopped", within this call. */
+void mirror_free(struct mirror *m);
+
+/* Pure: a dark trace-id out of 8 random bytes, and its test. Shared with nobody: the proxy has its
+ * own, by the rule in control.proto. */
+void dark_trace_id(
+    const unsigned char key[16], const unsigned char random[8], unsigned char ret[TRACE_BYTES]);
+
+#endif
