@@ -8,6 +8,7 @@
 #ifndef OFFSHOOT_COMPARE_TALLY_H
 #define OFFSHOOT_COMPARE_TALLY_H
 
+#include "lib/base/counters.h"
 #include "lib/compare/compare.h"
 #include "lib/compare/evidence.h"
 
