@@ -26,8 +26,13 @@ enum verdict { VERDICT_PASS, VERDICT_FAIL, VERDICT_INCONCLUSIVE };
 const char *verdict_word(enum verdict v); /* "pass" "fail" "inconclusive" */
 enum verdict evidence_verdict(
     uint64_t n, uint64_t b, uint64_t c, double epsilon, enum evidence_slot s);
-/* How many pairs more until PASS or FAIL, if things go on at the present rates (with Laplace's
- * correction): the smaller of the two; 0: decided; UINT64_MAX: not within EVIDENCE_PAIRS_MAX. */
+/* How many pairs more, if things go on at the present rates: b and c of n, two clean pairs added
+ * (Laplace's correction towards "the same"), so that a single early difference is not the rate 1
+ * and no pair at all gives the figure for planning: what a clean run takes. 0: reached; UINT64_MAX:
+ * never, or not within EVIDENCE_PAIRS_MAX. */
+uint64_t evidence_needed_fail(uint64_t n, uint64_t b, uint64_t c, enum evidence_slot s);
+uint64_t evidence_needed_pass(uint64_t n, uint64_t b, uint64_t c, double epsilon);
+/* The smaller of the two. */
 uint64_t evidence_needed(uint64_t n, uint64_t b, uint64_t c, double epsilon, enum evidence_slot s);
 
 #endif

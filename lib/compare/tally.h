@@ -1,10 +1,14 @@
-/* The sums of one session, and what they say: 8 headlines pooled over its endpoints, up to 4,096
- * fields in order of first difference, the rest in one overflow slot. Pure.
+/* The sums of one run of a session, and what they say: 8 headlines pooled over its endpoints, up to
+ * 4,096 fields in order of first difference, the rest in one overflow slot. Pure.
  *
- *   sample (P, S, C and their differences) → tally_add → what it added → journal
- *   journal                                → tally_restore / tally_again
+ *   sample (P, S, C and their differences) -> tally_add -> what it added -> journal
+ *   journal                                -> tally_restore / tally_again
  *   tally_verdict: FAIL when a headline has E >= 320 or a field E >= 163,840; PASS when every
- *   headline's PASS evidence is >= 20 and nothing fails; else INCONCLUSIVE. */
+ *   headline's PASS evidence is >= 20 and nothing fails; else INCONCLUSIVE.
+ *
+ * FAIL stays for the run: each slot keeps the most evidence that it ever had. PASS is what holds
+ * now; whoever waits for a decision takes the first one (docs/internals/statistics.md).
+ * Not thread-safe. Bounded: TALLY_FIELDS paths, TALLY_ENDPOINTS names, and as many of others. */
 #ifndef OFFSHOOT_COMPARE_TALLY_H
 #define OFFSHOOT_COMPARE_TALLY_H
 
@@ -15,16 +19,22 @@
 #define TALLY_FIELDS      4096
 #define TALLY_ENDPOINTS   256 /* further ones are "other" */
 #define TALLY_CALIBRATION 200 /* secondary latencies that fix p90 and p99, not used again */
-#define TALLY_NOISY_MIN                                                                            \
-    50 /* a field that differs in S in >= 20 % of >= 50 pairs of its endpoint                      \
-        * is compared by shape from then on */
+/* A field that differs in S in >= 20 % of >= 50 pairs of its endpoint is compared by shape from the
+ * next pair on. */
+#define TALLY_NOISY_MIN     50
+#define TALLY_NOISY_PERCENT 20
 
+/* What each one counts a pair of, and when one of the two "differs":
+ *   STATUS GRPC FIELD  P, S and C whole: from P
+ *   TRANSPORT TIMEOUT  every sample: it has one (only C has it, only S has it); P does not matter
+ *   LATENCY            S and C whole: it took more than 1.2 times as long as the other
+ *   SLOW               S and C whole, after calibration: it took longer than the frozen p90, p99 */
 enum headline {
     HEADLINE_STATUS,    /* class of the status */
-    HEADLINE_GRPC,      /* grpc-status */
+    HEADLINE_GRPC,      /* grpc-status; none is a value too */
     HEADLINE_TRANSPORT, /* transport error */
     HEADLINE_TIMEOUT,
-    HEADLINE_FIELD,   /* any field that is not masked, by its present test */
+    HEADLINE_FIELD,   /* any field, by its present test */
     HEADLINE_LATENCY, /* ratio 1.2 */
     HEADLINE_SLOW_P90,
     HEADLINE_SLOW_P99,
@@ -33,11 +43,12 @@ enum headline {
 const char *headline_word(enum headline h); /* "status" "grpc-status" ... */
 
 struct tally_count {
-    uint64_t pairs, candidate_only, secondary_only, both;
+    uint64_t pairs, candidate_only, secondary_only;
+    uint64_t both;         /* of fields and of the overflow slot; headlines: 0 */
+    double fail_log10_max; /* the most FAIL evidence that there ever was, others' sums included */
 };
 
-/* One compared sample. d_*: differences from the primary; NULL where one of the two is not whole.
- */
+/* One compared sample. *_differs: from the primary; NULL where one of the two is not whole. */
 struct tally_sample {
     struct str endpoint;
     const struct reply *primary, *secondary, *candidate;
@@ -58,9 +69,13 @@ struct tally_added {
 struct tally;
 struct tally *tally_new(double epsilon); /* (0, 0.5]; NULL when memory is out */
 void tally_free(struct tally *t);
-int tally_add(struct tally *t, const struct tally_sample *s, struct tally_added *ret); /* -ENOMEM */
+/* 0 or -ENOMEM (nothing was added, nothing to release). Differences that do not count by the
+ * field's present test are not told. */
+int tally_add(struct tally *t, const struct tally_sample *s, struct tally_added *ret);
 
-/* As it was written down: what tally_add told of one sample. Latencies count for calibration. */
+/* As it was written down: what tally_add told of one sample; gives the same sums. The latency of
+ * the secondary counts for calibration where LATENCY counted a pair. 0, -EINVAL (bits that cannot
+ * be), or -ENOMEM (nothing was added). */
 struct tally_again_difference {
     struct str path;
     enum diff_kind kind;
@@ -75,17 +90,22 @@ struct tally_field {
     struct str endpoint, path;
     enum diff_kind kind;
     bool shape;
-    struct tally_count count;
-    double fail_log10;
+    struct tally_count count; /* pairs: of its endpoint */
+    double fail_log10;        /* now, of ours and others' together; not read by restore */
 };
 uint64_t tally_samples(const struct tally *t);
 struct tally_count tally_headline(const struct tally *t, enum headline h);
 size_t tally_fields(const struct tally *t); /* the overflow slot not counted */
+/* Borrowed texts, until the next change. From tally_fields to tally_fields_all: those that only
+ * others have; their counts here are 0. */
 struct tally_field tally_field(const struct tally *t, size_t i);
+size_t tally_fields_all(const struct tally *t);
 struct tally_count tally_overflow(const struct tally *t);
 size_t tally_endpoints(const struct tally *t);
+/* ret_pairs: of FIELD. The last one of TALLY_ENDPOINTS + 1 is "other". */
 struct str tally_endpoint(const struct tally *t, size_t i, uint64_t *ret_pairs);
-/* Calibration: how many latencies there are, and what they fixed (0: not yet). */
+/* Calibration: how many latencies there are (they are kept once p90 and p99 are fixed), and what
+ * they fixed (0: not yet). Microseconds. */
 size_t tally_calibration(
     const struct tally *t, const uint64_t **ret_us, uint64_t *ret_p90, uint64_t *ret_p99);
 
@@ -101,31 +121,43 @@ struct tally_totals {
     size_t ncalibration;
     uint64_t p90_us, p99_us;
 };
-/* Into a new tally. -EINVAL: sums that cannot be (more differences than pairs). */
+/* Into a new tally. Texts are copied. -EINVAL: sums that cannot be (more differences than pairs, a
+ * field twice, too many of them); -ENOMEM. The tally is good for tally_free only then. */
 int tally_restore(struct tally *t, const struct tally_totals *from);
 
-/* Sums that other agents have of the same session, replaced by each call: the verdict is about all
- * together, the sums above stay our own. */
+/* Sums that other agents have of the same run, replaced by each call: the verdict is about all
+ * together, the sums above stay our own. headline, overflow and samples: added up; fields of
+ * several agents may follow each other, the same one adds up. Endpoints, calibration and
+ * fail_log10_max are not read. -EINVAL, -ENOMEM: the ones before stay. */
 int tally_set_others(struct tally *t, const struct tally_totals *others);
 
 struct tally_verdict {
     enum verdict verdict;
     uint64_t samples;        /* ours and others' */
-    uint64_t samples_needed; /* INCONCLUSIVE: estimated; UINT64_MAX: cannot be told */
-    int headline; /* FAIL: the one with the most evidence, or -1; INCONCLUSIVE: what it waits for */
-    size_t field; /* FAIL by a field: its index; else SIZE_MAX */
+    uint64_t samples_needed; /* INCONCLUSIVE: estimated; UINT64_MAX: cannot be told; else 0 */
+    int headline;  /* FAIL: the one with the most evidence, or -1; INCONCLUSIVE: what it waits for;
+                    * PASS: -1 */
+    size_t field;  /* FAIL by a field: the one with the most evidence; else SIZE_MAX */
     bool overflow; /* FAIL by the overflow slot */
+    /* FAIL: the most there ever was; PASS: now. */
     double fail_log10[HEADLINE_COUNT], pass_log10[HEADLINE_COUNT];
 };
+/* Some 100 us to 1 ms while INCONCLUSIVE: for answers to people. */
 void tally_verdict(const struct tally *t, struct tally_verdict *ret);
-/* Fields by evidence, the worst first: up to n indices; returns how many. */
+/* The verdict alone, a few us: to be looked at after every sample. */
+enum verdict tally_decision(const struct tally *t);
+/* Fields by the most evidence they ever had, the worst first (ties: the earlier one): up to n
+ * indices, fields of others included; returns how many. */
 size_t tally_worst(const struct tally *t, size_t *ret, size_t n);
-/* Patterns that would ignore what is noise, a line each, ready to paste: fields that differ in the
- * secondary too and in the candidate no more than that. */
+/* Patterns that would ignore what is noise, a line each, ready to paste, sorted: fields that differ
+ * in the secondary in >= 5 % of >= 20 pairs, and have no evidence against the candidate (E < 10)
+ * at any endpoint. */
 void tally_suggest(const struct tally *t, struct text *out);
 
-/* "GET /items/{}": path without query, segments that are ids (digits, uuid, long hex, long mixed)
- * as {}. gRPC: the path as it is. Into out. */
+/* "cart GET /items/{}": the path without query, segments that are ids (numbers and dates, uuid,
+ * long hex, long mixed) as {}. gRPC: the path as it is. An empty service is left out. Above
+ * TALLY_ENDPOINT_MAX bytes: cut, with "~" and 16 hex digits of the hash of all at the end. */
+#define TALLY_ENDPOINT_MAX 256
 void endpoint_of(
     struct str service, struct str method, struct str path, bool grpc, struct text *out);
 
