@@ -1,26 +1,23 @@
 /* A client: one connection, made again and again.
  *
- *   WAITING → on_timer → look_up → on_names → try_next → on_connected → greet → on_secure
- *     → on_fed: the server has spoken → UP → on_up
- *   on_gone, or whatever failed before: try_next while there are addresses, else go_down → WAITING,
- *     on_down
+ *   WAITING → on_timer → reach_start → on_reached → on_secure → on_fed: the server has spoken → UP
+ *     → on_up
+ *   on_gone, or whatever failed before: reach_next while there are addresses, else go_down →
+ *     WAITING, on_down
  *
  * It is up when the server has spoken and not earlier: with TLS 1.3 a server's refusal of our
  * certificate comes after the handshake. on_up and on_down run last in a callback of the loop, so
  * that they may free the client. */
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
-#include "lib/net/dns.h"
 #include "lib/net/grpc_impl.h"
-#include "lib/net/sock.h"
+#include "lib/net/reach.h"
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #define CLIENT_MAGIC   0x67436c01u
-#define ADDRS_MAX      16    /* of a name that are tried */
 #define LIVED_MS       10000 /* a connection that was up so long resets the wait */
 #define CONNECT_MS     10000 /* defaults */
 #define BACKOFF_MS     200
@@ -28,35 +25,27 @@
 
 enum client_state {
     CLIENT_WAITING,
-    CLIENT_RESOLVING,
-    CLIENT_CONNECTING, /* TCP */
-    CLIENT_GREETING,   /* TLS, and until the server's first bytes */
+    CLIENT_REACHING, /* its name, TCP */
+    CLIENT_GREETING, /* TLS, and until the server's first bytes */
     CLIENT_UP,
 };
 
 struct grpc_client {
     uint32_t magic;
     struct event_base *base;
-    struct dns *dns; /* borrowed */
     struct grpc_client_options o;
     struct grpc_client_events events;
     void *arg;
-    char *target;   /* owned */
     char *tls_name; /* owned; NULL: plain */
-    struct addr at; /* of the target; name points into it */
+    struct reach reach;
+    struct backoff backoff;
     enum client_state state;
     bool releasing;     /* calls are told their end */
     bool again;         /* asked for meanwhile */
     struct event timer; /* WAITING: the end of it; UP: there is something to write; else:
                          * connect_ms are over */
-    struct event connected;
-    int fd;             /* CONNECTING; else -1 */
     struct grpc_conn c; /* GREETING and UP */
-    uint32_t backoff_ms;
     uint64_t up_ms;
-    struct addr addrs[ADDRS_MAX];
-    unsigned naddrs, next;
-    struct err why; /* of the last failure */
 };
 
 static struct grpc_client *client_of(void *arg)
@@ -103,18 +92,13 @@ static void set_timer(struct grpc_client *c, uint32_t ms)
     event_add(&c->timer, &tv);
 }
 
-/* From half of the wait to all of it: clients that lost one server do not come back as one. */
 static uint32_t next_wait(struct grpc_client *c)
 {
-    uint32_t random = 0, all = c->backoff_ms, half = all / 2;
-    c->backoff_ms = all < c->o.backoff_max_ms / 2 ? all * 2 : c->o.backoff_max_ms;
-    if (c->again) {
-        c->again = false;
-        return 0;
-    }
-    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != (ssize_t)sizeof(random))
-        return all;
-    return all - random % (half + 1);
+    uint32_t wait = backoff_next(&c->backoff);
+    if (!c->again)
+        return wait;
+    c->again = false;
+    return 0;
 }
 
 static void drop_conn(struct grpc_client *c)
@@ -131,7 +115,7 @@ static void drop(struct grpc_client *c);
 /* Runs last in whatever calls it: on_down may free c. */
 static void go_down(struct grpc_client *c)
 {
-    struct err why = c->why;
+    struct err why = c->reach.why;
     drop(c);
     uint32_t wait = next_wait(c);
     set_timer(c, wait);
@@ -139,8 +123,6 @@ static void go_down(struct grpc_client *c)
 }
 
 /* ---- the connection ---- */
-
-static void try_next(struct grpc_client *c);
 
 static struct grpc_session *on_secure(struct grpc_conn *conn, struct err *e)
 {
@@ -167,138 +149,67 @@ static void on_gone(struct grpc_conn *conn, enum grpc_gone how, const char *why)
 {
     struct grpc_client *c = client_of_conn(conn);
     (void)how;
-    err_set(&c->why, -ECONNABORTED, "%s", why);
+    err_set(&c->reach.why, -ECONNABORTED, "%s", why);
     if (c->state == CLIENT_GREETING) {
         drop_conn(c);
-        try_next(c);
+        c->state = CLIENT_REACHING;
+        reach_next(&c->reach);
         return;
     }
     if (clock_mono_ms() - c->up_ms >= LIVED_MS)
-        c->backoff_ms = c->o.backoff_ms;
+        backoff_reset(&c->backoff);
     go_down(c);
 }
 
 static const struct grpc_conn_ops conn_ops = {
     .on_secure = on_secure, .on_fed = on_fed, .on_gone = on_gone};
 
-/* Takes fd. */
-static int greet(struct grpc_client *c, int fd)
+/* ---- reaching the server ---- */
+
+static int on_reached(void *arg, int fd, struct err *e)
 {
-    SSL *ssl = c->o.tls ? grpc_tls_open(c->o.tls, c->tls_name, &c->why) : NULL;
+    struct grpc_client *c = client_of(arg);
+    SSL *ssl = c->o.tls ? grpc_tls_open(c->o.tls, c->tls_name, e) : NULL;
     if (c->o.tls && !ssl) {
         close(fd);
         return -ENOMEM;
     }
     if (grpc_conn_init(&c->c, c->base, fd, ssl, &conn_ops, c->o.ping_ms))
-        return err_set(&c->why, -ENOMEM, "out of memory");
+        return err_set(e, -ENOMEM, "out of memory");
     c->state = CLIENT_GREETING;
     return 0;
 }
 
-/* ---- reaching the server ---- */
-
-static void cannot_connect(struct grpc_client *c, const struct addr *a, int error)
+static int refuse_plain(void *arg, const struct addr *a, struct err *e)
 {
+    const struct grpc_client *c = client_of(arg);
     char text[ADDR_TEXT_MAX];
-    addr_format(a, text);
-    err_set(&c->why, error, "cannot connect to '%s': %s", text, strerror(-error));
-}
-
-static void on_connected(evutil_socket_t fd, short what, void *arg)
-{
-    struct grpc_client *c = client_of(arg);
-    (void)what;
-    int error = sock_error(fd);
-    c->fd = -1;
-    c->state = CLIENT_WAITING;
-    if (error) {
-        close(fd);
-        cannot_connect(c, &c->addrs[c->next - 1], error);
-        try_next(c);
-    } else if (greet(c, fd)) {
-        try_next(c);
-    }
-}
-
-static int refuse_plain(const struct addr *a, const struct grpc_client_options *o, struct err *e)
-{
-    char text[ADDR_TEXT_MAX];
-    if (o->tls || o->insecure || addr_is_loopback(a))
+    if (c->o.tls || c->o.insecure || addr_is_loopback(a))
         return 0;
     addr_format(a, text);
     return err_set(e, -EPERM,
         "refused to connect to '%s' without TLS: give certificates, or say insecure", text);
 }
 
-static int start_connect(struct grpc_client *c, const struct addr *a)
+static void on_failed(void *arg)
 {
-    bool pending;
-    if (refuse_plain(a, &c->o, &c->why))
-        return -EPERM;
-    int fd = sock_connect(a, &pending);
-    if (fd < 0) {
-        cannot_connect(c, a, fd);
-        return fd;
-    }
-    /* A socket that is connected already is writable at once. */
-    event_assign(&c->connected, c->base, fd, EV_WRITE, on_connected, c);
-    if (event_add(&c->connected, NULL)) {
-        close(fd);
-        return err_set(&c->why, -ENOMEM, "out of memory");
-    }
-    c->fd = fd;
-    c->state = CLIENT_CONNECTING;
-    return 0;
+    go_down(client_of(arg));
 }
 
-/* Runs last in whatever calls it. */
-static void try_next(struct grpc_client *c)
-{
-    while (c->next < c->naddrs) {
-        if (start_connect(c, &c->addrs[c->next++]) == 0)
-            return;
-    }
-    go_down(c);
-}
-
-static void on_names(void *arg, const struct dns_answer *a)
-{
-    struct grpc_client *c = client_of(arg);
-    c->state = CLIENT_WAITING;
-    if (a->error)
-        err_set(&c->why, a->error, "%s", a->text);
-    for (c->naddrs = 0; c->naddrs < a->naddrs && c->naddrs < ADDRS_MAX; c->naddrs++) {
-        c->addrs[c->naddrs] = a->addrs[c->naddrs];
-        c->addrs[c->naddrs].port = c->at.port;
-    }
-    try_next(c);
-}
+static const struct reach_events reach_events = {
+    .may = refuse_plain, .reached = on_reached, .failed = on_failed};
 
 static void attempt(struct grpc_client *c)
 {
     set_timer(c, c->o.connect_ms);
-    c->next = c->naddrs = 0;
-    if (c->at.kind != ADDR_DNS) {
-        c->addrs[c->naddrs++] = c->at;
-        try_next(c);
-    } else if (dns_resolve(c->dns, c->at.name, on_names, c)) {
-        err_set(&c->why, -ENOMEM, "out of memory");
-        go_down(c);
-    } else {
-        c->state = CLIENT_RESOLVING;
-    }
+    c->state = CLIENT_REACHING;
+    reach_start(&c->reach);
 }
 
 static void drop(struct grpc_client *c)
 {
     event_del(&c->timer);
-    if (c->state == CLIENT_RESOLVING)
-        dns_forget(c->dns, on_names, c);
-    if (c->state == CLIENT_CONNECTING) {
-        event_del(&c->connected);
-        close(c->fd);
-        c->fd = -1;
-    }
+    reach_stop(&c->reach);
     if (c->state == CLIENT_GREETING || c->state == CLIENT_UP)
         drop_conn(c);
     c->state = CLIENT_WAITING;
@@ -306,9 +217,6 @@ static void drop(struct grpc_client *c)
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
-    static const char *const waited_for[] = {[CLIENT_RESOLVING] = "the name's address",
-        [CLIENT_CONNECTING] = "the connection",
-        [CLIENT_GREETING] = "the server's first bytes"};
     struct grpc_client *c = client_of(arg);
     (void)fd;
     (void)what;
@@ -317,24 +225,21 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     } else if (c->state == CLIENT_UP) {
         grpc_conn_pump(&c->c);
     } else {
-        err_set(&c->why, -ETIMEDOUT, "waited %u ms for %s of '%s'", c->o.connect_ms,
-            waited_for[c->state], c->target);
+        err_set(&c->reach.why, -ETIMEDOUT, "waited %u ms for %s of '%s'", c->o.connect_ms,
+            c->state == CLIENT_GREETING ? "the server's first bytes" : reach_waits_for(&c->reach),
+            c->reach.target);
         go_down(c);
     }
 }
 
 /* ---- the client ---- */
 
-static int check(const struct grpc_client *c, struct err *e)
+static int check(struct grpc_client *c, struct err *e)
 {
-    const struct addr *a = &c->at;
-    if (a->kind == ADDR_TUNNEL)
-        return err_set(e, -EINVAL, "a gRPC server cannot be reached by '%s'", c->target);
-    if (a->kind == ADDR_DNS && !c->dns)
-        return err_set(e, -EINVAL, "a gRPC server's name needs a resolver: '%s'", c->target);
+    const struct addr *a = &c->reach.at;
     if (c->o.tls && a->kind == ADDR_UNIX && !c->o.tls_name)
-        return err_set(e, -EINVAL, "TLS over '%s' needs the name to expect", c->target);
-    return a->kind == ADDR_DNS ? 0 : refuse_plain(a, &c->o, e);
+        return err_set(e, -EINVAL, "TLS over '%s' needs the name to expect", c->reach.target);
+    return a->kind == ADDR_DNS ? 0 : refuse_plain(c, a, e);
 }
 
 /* The name that the certificate must have: as told, or the host. */
@@ -344,13 +249,13 @@ static int set_tls_name(struct grpc_client *c)
     if (!c->o.tls)
         return 0;
     struct str name = str_c(c->o.tls_name);
-    if (!c->o.tls_name && c->at.kind == ADDR_DNS) {
-        name = c->at.name;
+    if (!c->o.tls_name && c->reach.at.kind == ADDR_DNS) {
+        name = c->reach.at.name;
     } else if (!c->o.tls_name) {
-        size_t n = addr_format(&c->at, text);
+        size_t n = addr_format(&c->reach.at, text);
         while (text[n] != ':')
             n--;
-        name = c->at.kind == ADDR_IP6 ? str_of(text + 1, n - 2) : str_of(text, n);
+        name = c->reach.at.kind == ADDR_IP6 ? str_of(text + 1, n - 2) : str_of(text, n);
     }
     c->tls_name = mem_dup(name.p, name.n);
     return c->tls_name ? 0 : -ENOMEM;
@@ -367,16 +272,11 @@ static void set_defaults(struct grpc_client_options *o)
         o->backoff_ms = BACKOFF_MS;
     if (o->backoff_max_ms == 0)
         o->backoff_max_ms = BACKOFF_MAX_MS;
-    if (o->backoff_max_ms < o->backoff_ms)
-        o->backoff_max_ms = o->backoff_ms;
 }
 
-static int set_up(struct grpc_client *c, const char *target, struct err *e)
+static int set_up(struct grpc_client *c, struct dns *dns, const char *target, struct err *e)
 {
-    c->target = mem_dup(target, strlen(target));
-    if (!c->target)
-        return err_set(e, -ENOMEM, "out of memory for a gRPC client");
-    int rc = addr_parse(str_c(c->target), false, &c->at, e);
+    int rc = reach_init(&c->reach, c->base, dns, target, "a gRPC server", &reach_events, c, e);
     if (!rc)
         rc = check(c, e);
     if (!rc && set_tls_name(c))
@@ -396,15 +296,13 @@ struct grpc_client *grpc_client_new(struct event_base *base, struct dns *dns, co
     assert(!o->tls || !grpc_tls_is_server(o->tls));
     c->magic = CLIENT_MAGIC;
     c->base = base;
-    c->dns = dns;
     c->o = *o;
     c->events = *events;
     c->arg = arg;
-    c->fd = -1;
     set_defaults(&c->o);
-    c->backoff_ms = c->o.backoff_ms;
+    backoff_init(&c->backoff, c->o.backoff_ms, c->o.backoff_max_ms);
     evtimer_assign(&c->timer, base, on_timer, c);
-    if (set_up(c, target, e)) {
+    if (set_up(c, dns, target, e)) {
         grpc_client_free(c);
         return NULL;
     }
@@ -442,7 +340,7 @@ void grpc_client_free(struct grpc_client *c)
         return;
     assert(c->magic == CLIENT_MAGIC && !c->releasing);
     drop(c);
-    mem_free(c->target);
+    reach_release(&c->reach);
     mem_free(c->tls_name);
     c->magic = 0;
     mem_free(c);
