@@ -57,6 +57,8 @@ struct settings {
     uint64_t timeout_proxy_header, timeout_client_hello, timeout_tunnel;
     uint64_t timeout_agent_connect, timeout_agent_ping;
     uint64_t agent_backoff, agent_backoff_max, snapshot_ttl;
+    uint32_t capture_in_flight; /* of one worker, like bytes */
+    uint64_t capture_bytes, capture_body_bytes, capture_grace;
 
     const char *tls_ciphers;
     uint64_t tls_ticket_rotation, timeout_handshake;

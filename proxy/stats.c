@@ -95,6 +95,18 @@ static const char *nack_label(unsigned i)
     return words[i];
 }
 
+static const char *capture_drop_label(unsigned i)
+{
+    static const char *const words[CAPTURE_REASONS] = {
+        "in-flight", "memory", "body", "aborted", "retried", "tunnel", "head", "disconnected"};
+    return words[i];
+}
+static const char *hop_label(unsigned i)
+{
+    static const char *const words[CAPTURE_HOP_KINDS] = {"sampled", "dark", "lost", "blocked"};
+    return words[i];
+}
+
 static const char *proxy_header_label(unsigned i)
 {
     return i ? proxyproto_error_word(i) : "ok";
@@ -196,6 +208,10 @@ static const struct counter_family families[] = {
         "Tunnels begun, by what they came from."},
     {STAT_TUNNEL_ENDS, TUNNEL_END_COUNT, "offshoot_tunnel_ends_total", "reason", tunnel_end_label,
         "Tunnels ended, by reason."},
+    {STAT_CAPTURE_DROPPED, CAPTURE_REASONS, "offshoot_capture_dropped_total", "reason",
+        capture_drop_label, "Sampled requests that the agent was not told of whole, by reason."},
+    {STAT_CAPTURE_HOPS, CAPTURE_HOP_KINDS, "offshoot_capture_hops_total", "kind", hop_label,
+        "Requests of sampled and of dark traces told to the agent, by kind."},
 };
 
 static const struct counter_family histograms[] = {
@@ -426,6 +442,24 @@ static const struct counter_single singles[] = {
             "Tries to save the last good graph that failed; each is made again.", 0}},
     {STAT_UPGRADES_FAILED, {"offshoot_upgrades_failed_total", "",
                                "Upgrades that came to nothing: this process went on.", 0}},
+    {STAT_CAPTURE_EXCHANGES,
+        {"offshoot_capture_exchanges_total", "",
+            "Sampled requests told to the agent whole, with their replies.", 0}},
+    {STAT_CAPTURE_CHUNKS,
+        {"offshoot_capture_chunks_total", "",
+            "Chunks of captured traffic that workers handed on for the agent.", 0}},
+    {STAT_CAPTURE_CHUNKS_DROPPED,
+        {"offshoot_capture_chunks_dropped_total", "",
+            "Chunks of captured traffic thrown away: their stream to the agent had ended.", 0}},
+    {STAT_CAPTURE_RULES_REFUSED,
+        {"offshoot_capture_rules_refused_total", "",
+            "Capture rules of the agent that were refused; those before stayed in use.", 0}},
+    {STAT_CAPTURE_LOSSES,
+        {"offshoot_capture_losses_total", "",
+            "Streams and connections for captured traffic that ended or could not be made.", 0}},
+    {STAT_DARK_REQUESTS, {"offshoot_dark_requests_total", "", "Requests with a dark token.", 0}},
+    {STAT_CONTEXT_LOST, {"offshoot_context_lost_total", "",
+                            "Requests of a dark trace whose token was lost on the way.", 0}},
     {STAT_AGENT_CONNECTED,
         {"offshoot_agent_connected", "", "1 while there is a stream to the agent.", 1}},
     {STAT_SNAPSHOT_STALE,
@@ -434,6 +468,12 @@ static const struct counter_single singles[] = {
     {STAT_SNAPSHOT_UNSAVED,
         {"offshoot_snapshot_unsaved", "",
             "1 while the active graph could not be saved, so that it is not acknowledged.", 1}},
+    {STAT_CAPTURE_SESSIONS,
+        {"offshoot_capture_sessions", "", "Sessions in the capture rules in use.", 1}},
+    {STAT_CAPTURE_UP, {"offshoot_capture_up", "",
+                          "Workers that have a stream to the agent for captured traffic.", 1}},
+    {STAT_CAPTURE_QUEUED, {"offshoot_capture_queued_bytes", "",
+                              "Bytes of captured traffic that wait for the agent.", 1}},
     {STAT_CLIENTS, {"offshoot_clients", "", "Client connections now.", 1}},
     {STAT_H2_CLIENTS,
         {"offshoot_http2_clients", "", "Client connections that speak HTTP/2 now.", 1}},

@@ -14,7 +14,9 @@
 #include "lib/wire/proxyproto.h"
 #include "proxy/reasons.h"
 
-#define NACK_REASONS 6 /* of control.proto, without NACK_UNKNOWN */
+#define NACK_REASONS      6 /* of control.proto, without NACK_UNKNOWN */
+#define CAPTURE_REASONS   8 /* of capture.proto: CaptureDrop without KEPT */
+#define CAPTURE_HOP_KINDS 4 /* HopKind */
 
 enum proxy_stat {
     STAT_REQUESTS, /* by decision class: STAT_REQUESTS + enum decision_class (NONE: refused) */
@@ -44,7 +46,9 @@ enum proxy_stat {
     STAT_SERVER_NAMES = STAT_PROXY_HEADERS + PROXYPROTO_ERROR_COUNT, /* + enum clienthello_error */
     STAT_TUNNELS = STAT_SERVER_NAMES + CLIENTHELLO_ERROR_COUNT,      /* + enum tunnel - 1 */
     STAT_TUNNEL_ENDS = STAT_TUNNELS + TUNNEL_KINDS,                  /* + enum tunnel_end */
-    STAT_CONTEXT_FOREIGN = STAT_TUNNEL_ENDS + TUNNEL_END_COUNT,
+    STAT_CAPTURE_DROPPED = STAT_TUNNEL_ENDS + TUNNEL_END_COUNT, /* + reason of capture.proto - 1 */
+    STAT_CAPTURE_HOPS = STAT_CAPTURE_DROPPED + CAPTURE_REASONS, /* + kind of capture.proto */
+    STAT_CONTEXT_FOREIGN = STAT_CAPTURE_HOPS + CAPTURE_HOP_KINDS,
     STAT_STREAMS,
     STAT_PINS_IGNORED,
     STAT_PINS_FOLLOWED, /* decided in a held epoch that is not the active one */
@@ -123,6 +127,13 @@ enum proxy_stat {
     STAT_SAVES,
     STAT_SAVES_FAILED,
     STAT_UPGRADES_FAILED,
+    STAT_CAPTURE_EXCHANGES, /* of workers, like the next */
+    STAT_CAPTURE_CHUNKS,
+    STAT_CAPTURE_CHUNKS_DROPPED,
+    STAT_CAPTURE_RULES_REFUSED,
+    STAT_CAPTURE_LOSSES,
+    STAT_DARK_REQUESTS,
+    STAT_CONTEXT_LOST,
     STAT_TLS_FAILURES,                                               /* + enum tls_failure */
     STAT_PROVIDER_TLS_FAILURES = STAT_TLS_FAILURES + TLS_FAIL_COUNT, /* + enum tls_failure */
     STAT_TLS_HANDSHAKES = STAT_PROVIDER_TLS_FAILURES + TLS_FAIL_COUNT,
@@ -137,6 +148,9 @@ enum proxy_stat {
     STAT_AGENT_CONNECTED,
     STAT_SNAPSHOT_STALE,
     STAT_SNAPSHOT_UNSAVED,
+    STAT_CAPTURE_SESSIONS,
+    STAT_CAPTURE_UP,
+    STAT_CAPTURE_QUEUED,
     STAT_CLIENTS,
     STAT_H2_CLIENTS,
     STAT_REQUESTS_NOW,

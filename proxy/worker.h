@@ -10,6 +10,7 @@
 #include "lib/base/list.h"
 #include "lib/base/wheel.h"
 #include "proxy/accesslog.h"
+#include "proxy/capture.h"
 #include "proxy/live.h"
 #include "proxy/mailbox.h"
 #include "proxy/names.h"
@@ -89,7 +90,9 @@ struct worker {
     uint64_t hungry_ms;   /* when they were looked at last */
     struct names names;
     struct accesslog log;
-    struct live_walk live;    /* listings */
+    struct live_walk live; /* listings */
+    struct capture capture;
+    bool refuse_missing;      /* by the settings, or by a session of capture */
     struct signer *signer;    /* NULL: no keys; replaced by keys.c */
     struct tls_worker *tls;   /* NULL in tests without TLS; tls_conn.h */
     struct provider_cas *cas; /* of provider_tls.c */
