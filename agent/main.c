@@ -1,6 +1,7 @@
 #include "agent/control.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/graph/keyring.h"
 #include "lib/net/sock.h"
 #include <errno.h>
 #include <event2/event.h>
@@ -38,6 +39,10 @@ static void print_config(const struct conf *c)
  * locked. */
 static int check(const struct settings *set, struct err *e)
 {
+    struct keyring *keys = set->keys ? keyring_read(set->keys, set->trust_domain, e) : NULL;
+    if (set->keys && !keys)
+        return -EINVAL;
+    keyring_unref(keys);
     struct graphsrc_options o = settings_graph(set);
     struct graphsrc *g = graphsrc_new(&o, e);
     if (!g)

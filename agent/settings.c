@@ -3,6 +3,8 @@
 #include "lib/base/parse.h"
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #define AT(member) offsetof(struct settings, member)
 
@@ -73,6 +75,42 @@ const struct conf_key settings_keys[] = {
       "Begin a new history at this start. It follows the one in the state folder, which is kept beside it. For one start only: take it away again." },
     { "follows", "follows", "HISTORY:EPOCH", CONF_TEXT, AT(follows), NULL, 0, 0, NULL,
       "With newHistory, when the state folder was lost: the history that proxies hold and the highest epoch of it that they may leave behind, as their /status tells." },
+    { "node", "node", "NAME", CONF_TEXT, AT(node), NULL, 0, 0, NULL,
+      "Name of this agent beside others that write into one Redis: 1 to 64 of letters, digits and . _ -. Empty: the host's name." },
+    { "keys", "keys", "FILE", CONF_TEXT, AT(keys), NULL, 0, 0, NULL,
+      "Keys that sign the contexts of dark requests: the same file as the proxies have, one `KID SECRET` a line, the signing one first. Others must not be able to read it; read again on SIGHUP. Empty: contexts are unsigned." },
+    { "trustDomain", "trust-domain", "NAME", CONF_TEXT, AT(trust_domain), "offshoot", 0, 0, NULL,
+      "What the proxies that trust each other's contexts have in common; part of every signature. 1 to 63 of a-z 0-9 . _ -" },
+    { "shadow.through", "shadow-through", "ADDRESS", CONF_TEXT, AT(shadow_through), NULL, 0, 0, NULL,
+      "Trusted listener of a proxy that dark requests enter by: IP:port, name:port or unix:/path. A session may name another one. Empty: every session must name one." },
+    { "shadow.sessions", NULL, NULL, CONF_U32, AT(shadow_sessions), "16", 0, 16, NULL,
+      "Sessions of mirroring that run at a time. 0: none may be started." },
+    { "shadow.inFlight", NULL, NULL, CONF_U32, AT(shadow_in_flight), "64", 1, 100000, NULL,
+      "Samples on their way at a time through one listener. Above: dropped and counted." },
+    { "shadow.bytes", NULL, NULL, CONF_BYTES, AT(shadow_bytes), "64MiB", 1 * MIB, 16 * GIB, NULL,
+      "Memory of samples on their way through one listener, replies included; as much again for captured exchanges that are not whole yet. Above: dropped and counted." },
+    { "shadow.bodyBytes", NULL, NULL, CONF_BYTES, AT(shadow_body), "1MiB", 1024, 64 * MIB, NULL,
+      "Largest body of a captured request or of a reply. Above: dropped and counted." },
+    { "shadow.timeout", NULL, NULL, CONF_MS, AT(shadow_timeout), "10s", 10, HOUR, NULL,
+      "Deadline of a dark request." },
+    { "shadow.segmentBytes", NULL, NULL, CONF_BYTES, AT(shadow_segment_bytes), "64MiB", 1 * MIB, 16 * GIB, NULL,
+      "Size at which a session's journal goes on in a new segment." },
+    { "shadow.segments", NULL, NULL, CONF_U32, AT(shadow_segments), "15", 1, 10000, NULL,
+      "Segments of a session's journal that are kept besides the newest. Sums survive the older ones." },
+    { "shadow.messageBytes", NULL, NULL, CONF_BYTES, AT(shadow_message), "64KiB", 0, 16 * MIB, NULL,
+      "A body above this is left out of the journal; it is compared all the same." },
+    { "shadow.messages", NULL, NULL, CONF_BOOL, AT(shadow_messages), "true", 0, 0, NULL,
+      "Whether journals hold requests and replies. Without: differences and sums only, and no replay." },
+    { "redis", "redis", "URL", CONF_TEXT, AT(redis), NULL, 0, 0, NULL,
+      "Where sums, examples and verdicts are recorded besides the journals: redis://HOST:PORT[/DB] or unix:/path. Never with a password in it. Empty: nowhere." },
+    { "redisUser", "redis-user", "NAME", CONF_TEXT, AT(redis_user), NULL, 0, 0, NULL,
+      "User of Redis (ACL). Empty: the default one." },
+    { "redisPasswordFile", "redis-password-file", "FILE", CONF_TEXT, AT(redis_password_file), NULL, 0, 0, NULL,
+      "File whose first line is that user's password. Others than its owner must not be able to read it; read again at each connect." },
+    { "redisConnectTimeout", NULL, NULL, CONF_MS, AT(redis_connect), "2s", 10, 60 * SECOND, NULL,
+      "To reach Redis: name look-up, connect and log-in together." },
+    { "redisCommandTimeout", NULL, NULL, CONF_MS, AT(redis_command), "1s", 10, 60 * SECOND, NULL,
+      "How long a command of Redis may stay without an answer. Then the connection is made anew; nothing is lost." },
     { "log.level", "log-level", "LEVEL", CONF_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug",
       "The program's log on standard error: how much of it." },
     { "log.format", "log-format", "WHAT", CONF_CHOICE, AT(log_format), "text", 0, 0, "text|json",
@@ -118,11 +156,77 @@ static int finish_allow(const struct settings *s, const struct conf *c, struct e
     return 0;
 }
 
+static bool node_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c && strchr("._-", c));
+}
+
+static int finish_node(const struct settings *s, const struct conf *c, struct err *e)
+{
+    size_t n = s->node ? strlen(s->node) : 1, i = 0;
+    while (s->node && i < n && node_char(s->node[i]))
+        i++;
+    if (n > 0 && n < SETTINGS_NODE_MAX && (!s->node || i == n))
+        return 0;
+    return err_set(e, -EINVAL, "%s: node: not 1 to %d of letters, digits and . _ - '%s'",
+        conf_origin(c, "node"), SETTINGS_NODE_MAX - 1, s->node);
+}
+
+static int finish_shadow(const struct settings *s, const struct conf *c, struct err *e)
+{
+    struct addr at;
+    if (s->shadow_through && addr_parse(str_c(s->shadow_through), false, &at, e) != 0)
+        return err_prefix(e, "%s: shadow.through", conf_origin(c, "shadow.through"));
+    if (s->shadow_through && at.kind == ADDR_TUNNEL)
+        return err_set(e, -EINVAL, "%s: shadow.through: not an address to connect to '%s'",
+            conf_origin(c, "shadow.through"), s->shadow_through);
+    if (s->shadow_bytes < 2 * s->shadow_body)
+        return err_set(e, -EINVAL, "%s: shadow.bytes is below two bodies of shadow.bodyBytes",
+            conf_origin(c, "shadow.bytes"));
+    return 0;
+}
+
+/* A password would be seen in the list of processes, in the log and in the configuration. */
+static int finish_redis(const struct settings *s, const struct conf *c, struct err *e)
+{
+    struct str url = str_c(s->redis ? s->redis : "");
+    bool tcp = str_starts(url, STR("redis://")) && url.n > 8;
+    bool unix_path = str_starts(url, STR("unix:/"));
+    struct str who = tcp ? str_from(url, 8) : STR("");
+    who.n = str_find(who, '@') < who.n ? str_find(who, '@') : 0;
+    if (s->redis && !tcp && !unix_path)
+        return err_set(e, -EINVAL, "%s: redis: want redis://HOST:PORT[/DB] or unix:/path, not '%s'",
+            conf_origin(c, "redis"), s->redis);
+    if (str_find(who, ':') < who.n)
+        return err_set(e, -EINVAL,
+            "%s: redis: a password does not belong into the URL: say --redis-password-file FILE",
+            conf_origin(c, "redis"));
+    if (!s->redis && (s->redis_user || s->redis_password_file))
+        return err_set(e, -EINVAL, "%s: %s: there is no redis",
+            conf_origin(c, s->redis_user ? "redisUser" : "redisPasswordFile"),
+            s->redis_user ? "redisUser" : "redisPasswordFile");
+    return 0;
+}
+
+void settings_node(const struct settings *set, char out[SETTINGS_NODE_MAX])
+{
+    char host[SETTINGS_NODE_MAX] = "";
+    if (!set->node && gethostname(host, sizeof host - 1) != 0)
+        snprintf(host, sizeof host, "agent");
+    snprintf(out, SETTINGS_NODE_MAX, "%s", set->node ? set->node : *host ? host : "agent");
+    for (char *at = out; *at; at++)
+        if (!node_char(*at))
+            *at = '-';
+}
+
 int settings_finish(struct settings *s, const struct conf *c, struct err *e)
 {
     int rc = finish_allow(s, c, e);
-    if (rc == 0)
-        rc = finish_follows(s, c, e);
+    rc = rc ? rc : finish_follows(s, c, e);
+    rc = rc ? rc : finish_node(s, c, e);
+    rc = rc ? rc : finish_shadow(s, c, e);
+    rc = rc ? rc : finish_redis(s, c, e);
     return rc ? rc : conf_rules(c, &s->endpoints_allow, &s->endpoints_unix, &s->endpoint_rules, e);
 }
 

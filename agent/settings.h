@@ -25,6 +25,14 @@ struct settings {
     bool new_history;
     const char *follows;
     uint32_t log_level, log_format;
+    const char *node;                /* NULL: see settings_node */
+    const char *keys, *trust_domain; /* keys NULL: contexts are unsigned */
+    const char *shadow_through;      /* NULL: sessions name it */
+    uint32_t shadow_sessions, shadow_in_flight, shadow_segments;
+    uint64_t shadow_bytes, shadow_body, shadow_timeout, shadow_segment_bytes, shadow_message;
+    bool shadow_messages;
+    const char *redis, *redis_user, *redis_password_file; /* redis NULL: journals only */
+    uint64_t redis_connect, redis_command;
 
     /* Made from the above by settings_finish. */
     struct endpoint_rules endpoint_rules; /* without `own`: the control adds those */
@@ -42,6 +50,11 @@ int settings_finish(struct settings *s, const struct conf *c, struct err *e);
 void settings_release(struct settings *s);
 /* What serving needs besides: where to listen, where to keep the history. -EINVAL with e. */
 int settings_needed(const struct settings *s, struct err *e);
+
+/* The name this agent has beside others: `node`, or the host's name, with what cannot stand in it as
+ * '-'. Up to SETTINGS_NODE_MAX bytes with the NUL. */
+#define SETTINGS_NODE_MAX 65
+void settings_node(const struct settings *set, char out[SETTINGS_NODE_MAX]);
 
 /* Where the graph comes from; borrows the settings. */
 struct graphsrc_options settings_graph(const struct settings *set);

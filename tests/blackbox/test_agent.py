@@ -76,6 +76,16 @@ class TestStart(Case):
             ("32 hexadecimal", self.good("--new-history", "--follows", "ab:1")),
             ("32 hexadecimal", self.good("--new-history", "--follows", "0" * 32 + ":0")),
             ("retain.epochs", ["-c", self.write("a.yaml", "retain: {epochs: 0}\n")]),
+            ("flag --node: node: not 1 to 64", self.good("--node", "a b")),
+            ("flag --shadow-through: shadow.through: ", self.good("--shadow-through", "nowhere")),
+            ("not an address to connect to", self.good("--shadow-through", "tunnel:x")),
+            ("flag --redis: redis: want redis://", self.good("--redis", "http://127.0.0.1:6379")),
+            ("--redis-password-file", self.good("--redis", "redis://me:secret@127.0.0.1:6379")),
+            ("redisUser: there is no redis", self.good("--redis-user", "me")),
+            ("b.yaml:1:17: shadow.bytes is below", ["-c", self.write(
+                "b.yaml", "shadow: {bytes: 1MiB, bodyBytes: 1MiB}\n")]),
+            ("cannot open key file", ["--check-config", "--keys", self.folder / "none",
+                                      *self.good("--listen", "127.0.0.1:0")]),
         ):
             with self.subTest(args=args):
                 self.refused(text, *args)
