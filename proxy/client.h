@@ -32,13 +32,13 @@ struct client {
         struct h2client *h2;   /* CLIENT_HTTP2 */
         struct client *parent; /* CLIENT_STREAM: the connection; NULL once that is closed */
     };
-    uint64_t since_ms;      /* of idling, of the head's first byte, or of lingering */
+    uint64_t since_ms; /* of idling, of the head's first byte, or of lingering */
     union {
         uint64_t head_received; /* bytes before the head that has begun */
-        uint64_t untaken;       /* while lingering: bytes that the peer's kernel had not acknowledged */
+        uint64_t untaken; /* while lingering: bytes that the peer's kernel had not acknowledged */
     };
-    uint32_t dropped;       /* bytes read and dropped while lingering */
-    uint32_t tls_us;        /* from the accept to the end of the TLS handshake; 0: there was none */
+    uint32_t dropped; /* bytes read and dropped while lingering */
+    uint32_t tls_us;  /* from the accept to the end of the TLS handshake; 0: there was none */
     const struct tls_subjects *subjects; /* of its verified certificate, or NULL */
     uint16_t peer_port;                  /* of whom a PROXY header names, like peer_ip */
     uint16_t local_port;                 /* that it connected to; 0: a unix socket */

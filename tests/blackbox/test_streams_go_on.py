@@ -2,6 +2,8 @@
 away, a provider gets other endpoints, a client says that it will ask no more."""
 
 import signal
+import socket
+import time
 import unittest
 
 import http2
@@ -163,6 +165,28 @@ class Goodbye(GoesOn):
             x = peer.reply(n)
             self.assertEqual((True, None, len(large)), (x.whole, x.reset, len(x.body)))
         self.assertEqual([], [g for g in peer.goaways if g.code()])
+
+    def test_of_a_client_that_takes_its_last_reply_slowly(self):
+        """All is sent, and the kernel holds most of it. What the client says meanwhile, a
+        WINDOW_UPDATE for each frame, may not destroy that; nor does `timeouts.linger` (1 s) cut it
+        off while it is being taken."""
+        large = b"x" * 300_000
+        self.begin(1, self.provider(fixed(large)).address)
+        peer = self.http2()
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        n = peer.request()
+        self.assertEqual(200, peer.head(n).status)
+        peer.send(http2.goaway(0))
+        for x in (peer, peer.exchange(n)):
+            x.window += 1 << 20
+        peer.send(http2.window_update(0, 1 << 20), http2.window_update(n, 1 << 20))
+        eventually(lambda: self.proxy.counters().get("offshoot_http2_clients") == 0)
+        x = peer.exchange(n)
+        while not x.over:
+            peer.step()
+            time.sleep(0.15)
+        self.assertEqual((True, None, len(large)), (x.whole, x.reset, len(x.body)))
+        self.assertEqual("eof", peer.read_to_end())
 
 
 if __name__ == "__main__":
