@@ -11,6 +11,7 @@
 #define PATHS_MAX    64u
 #define PATH_MAX_LEN 1024u
 #define RATE_MAX     1000000u
+#define PACKED_MAX   262144u
 #define KEY_BYTES    16u
 
 typedef Offshoot__V1__CaptureRules pb_rules;
@@ -161,6 +162,10 @@ static struct capture_rules *rules_new(const pb_rules *m)
 
 struct capture_rules *capture_rules_parse(struct str packed, struct err *e)
 {
+    if (packed.n > PACKED_MAX) {
+        err_set(e, -E2BIG, "%zu bytes, %u are allowed", packed.n, PACKED_MAX);
+        return NULL;
+    }
     pb_rules *m = (pb_rules *)pb_unpack(
         &offshoot__v1__capture_rules__descriptor, packed, pb_budget(packed.n));
     if (!m) {
