@@ -47,6 +47,9 @@ struct hop {
 
 /* What the rest of the agent gets. */
 struct exchange_events {
+    /* The first chunk's node, before any of its events. Not 0, with e: the chunk is refused, and
+     * that is what assembly_feed returns. */
+    int (*on_node)(void *arg, struct str node, struct err *e);
     void (*on_exchange)(void *arg, struct exchange *x); /* take a reference to keep it */
     void (*on_hop)(void *arg, const struct hop *h);
     /* So many more exchanges were dropped at this proxy; reason: a word, as "in-flight". */
@@ -63,8 +66,30 @@ struct assembly_limits {
 struct assembly *assembly_new(
     const struct assembly_limits *l, const struct exchange_events *events, void *arg);
 void assembly_free(struct assembly *a);
-/* A whole CaptureChunk. -EBADMSG: it is none, or breaks the order (e says which event); -ENOMEM. */
+/* A whole CaptureChunk. -EBADMSG: it is none, or breaks the order (e says which event); or what
+ * on_node returned. Nothing may be fed afterwards. */
 int assembly_feed(struct assembly *a, struct str chunk, struct err *e);
 struct str assembly_node(const struct assembly *a); /* "" before the first chunk */
+uint32_t assembly_worker(const struct assembly *a);
+/* Exchanges begun and not ended, and the memory they take. */
+uint32_t assembly_open(const struct assembly *a);
+uint64_t assembly_bytes(const struct assembly *a);
+/* Another bound on that memory; what is open above it goes with its next event. */
+void assembly_limit(struct assembly *a, uint64_t bytes);
+
+/* What a worker said it dropped until now, by CaptureDrop. To be kept when its stream ends and
+ * given to the next one, so that what is dropped in between counts. Without them the first report
+ * of a stream counts nothing: it is what the next ones are compared with. */
+#define ASSEMBLY_DROPS 16u
+struct assembly_sums {
+    bool known;
+    uint64_t dropped[ASSEMBLY_DROPS];
+};
+struct assembly_sums assembly_sums(const struct assembly *a);
+void assembly_set_sums(struct assembly *a, const struct assembly_sums *s);
+/* "in-flight" "memory" ... of a CaptureDrop, below EXCHANGE_DROPS; else "unknown". */
+#define EXCHANGE_DROPS 9u
+const char *exchange_drop_word(unsigned drop);
+unsigned exchange_drop_number(const char *word); /* EXCHANGE_DROPS: none of them */
 
 #endif

@@ -1,10 +1,14 @@
 #include "agent/stats.h"
+#include "agent/exchange.h"
 
 static const char *const refusal_words[SYNC_REFUSAL_COUNT] = {"malformed", "no-hello",
     "hello-twice", "bad-hello", "certificate", "not-allowed", "limit", "replaced", "silent",
     "stuck"};
 static const char *const nack_words[NACK_REASONS] = {
     "unknown", "bad-digest", "base-unknown", "invalid-graph", "too-big", "stale", "unsupported"};
+
+static const char *const capture_words[CAPTURE_REFUSAL_COUNT] = {"malformed", "not-known", "limit"};
+static const char *const hop_words[CAPTURE_HOPS] = {"sampled", "dark", "lost", "blocked"};
 
 static const char *kind_label(unsigned i)
 {
@@ -19,6 +23,15 @@ static const char *nack_label(unsigned i)
     return nack_words[i];
 }
 
+static const char *capture_label(unsigned i)
+{
+    return capture_words[i];
+}
+static const char *hop_label(unsigned i)
+{
+    return hop_words[i];
+}
+
 static const struct counter_family families[] = {
     {STAT_COMMITS, CHANGE_KINDS, "offshoot_agent_commits_total", "kind", kind_label,
         "Epochs made, by what made them."},
@@ -26,6 +39,15 @@ static const struct counter_family families[] = {
         refusal_label, "Streams of proxies that were refused or ended by the agent, by reason."},
     {STAT_NACKS, NACK_REASONS, "offshoot_agent_nacks_total", "reason", nack_label,
         "Epochs that a proxy refused, by its reason."},
+    {STAT_CAPTURE_REFUSALS, CAPTURE_REFUSAL_COUNT, "offshoot_capture_streams_refused_total",
+        "reason", capture_label,
+        "Streams of captured traffic that were refused or ended by the agent, by reason."},
+    {STAT_CAPTURE_DROPPED, CAPTURE_DROPS, "offshoot_capture_dropped_total", "reason",
+        exchange_drop_word,
+        "Sampled exchanges that did not arrive whole, dropped by a proxy or here, by reason."},
+    {STAT_CAPTURE_HOPS, CAPTURE_HOPS, "offshoot_capture_hops_total", "kind", hop_label,
+        "Requests of sampled or dark traces that proxies told of, by what became of their "
+        "context."},
 };
 
 static const struct counter_single singles[] = {
@@ -58,6 +80,17 @@ static const struct counter_single singles[] = {
         {"offshoot_agent_connections_timed_out_total", "",
             "Connections closed because no call came in time, or a ping had no answer.", 0}},
     {STAT_CALLS, {"offshoot_agent_calls_total", "", "gRPC calls taken.", 0}},
+    {STAT_CAPTURE_EXCHANGES,
+        {"offshoot_capture_exchanges_total", "", "Sampled exchanges that arrived whole.", 0}},
+    {STAT_SHADOW_SAMPLES, {"offshoot_shadow_samples_total", "", "Samples compared.", 0}},
+    {STAT_SHADOW_DROPPED, {"offshoot_shadow_dropped_total", "",
+                              "Samples of sessions that were dropped; each session tells the "
+                              "reasons.",
+                              0}},
+    {STAT_SHADOW_CONTEXT_LOST, {"offshoot_shadow_context_lost_total", "",
+                                   "Sessions that ended because a hop lost the context.", 0}},
+    {STAT_SHADOW_JOURNAL_ERRORS, {"offshoot_shadow_journal_errors_total", "",
+                                     "Records that could not be written to a journal.", 0}},
     {STAT_ADMIN_SHED, {"offshoot_agent_admin_shed_total", "",
                           "Admin connections shut down to make room for others.", 0}},
     {STAT_WAITS_REFUSED, {"offshoot_agent_waits_refused_total", "",
@@ -89,6 +122,19 @@ static const struct counter_single singles[] = {
             "Expired environments that cannot be taken away, since others stand on them.", 1}},
     {STAT_HISTORY_EPOCHS, {"offshoot_agent_history_epochs", "", "Epochs kept.", 1}},
     {STAT_HISTORY_BYTES, {"offshoot_agent_history_bytes", "", "Size of the history on disk.", 1}},
+    {STAT_CAPTURE_STREAMS, {"offshoot_capture_streams", "", "Streams of captured traffic now.", 1}},
+    {STAT_CAPTURE_BYTES,
+        {"offshoot_capture_bytes", "", "Memory of captured exchanges that are not whole yet.", 1}},
+    {STAT_SHADOW_SESSIONS, {"offshoot_shadow_sessions", "", "Sessions that have not ended.", 1}},
+    {STAT_SHADOW_IN_FLIGHT,
+        {"offshoot_shadow_in_flight", "", "Samples whose dark requests are on their way.", 1}},
+    {STAT_SHADOW_MIRRORS_DOWN,
+        {"offshoot_shadow_mirrors_down", "",
+            "Listeners for dark requests of running sessions that cannot be reached.", 1}},
+    {STAT_SHADOW_REDIS_UP,
+        {"offshoot_shadow_redis_up", "", "1 while Redis is configured and answers.", 1}},
+    {STAT_SHADOW_REDIS_BEHIND, {"offshoot_shadow_redis_behind", "",
+                                   "Differing samples in journals that Redis does not have.", 1}},
 };
 
 const struct counter_desc *stats_table(void)

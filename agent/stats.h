@@ -20,13 +20,31 @@ enum sync_refusal {
     SYNC_REFUSAL_COUNT
 };
 
+/* Why a stream of Capture was refused or ended by us. */
+enum capture_refusal {
+    CAPTURE_MALFORMED, /* bytes that are no chunk, or break the order */
+    CAPTURE_NOT_KNOWN, /* its proxy is not connected, not allowed, or another than it says */
+    CAPTURE_LIMIT,     /* too many streams */
+    CAPTURE_REFUSAL_COUNT
+};
+#define CAPTURE_DROPS 10u /* CaptureDrop, and one for those of a later version */
+#define CAPTURE_HOPS  4u  /* HopKind */
+
 #define NACK_REASONS 7 /* NackReason: 0 is one that we do not know */
 
 enum agent_stat {
-    STAT_COMMITS,                                    /* + enum change_kind */
-    STAT_REFUSALS = STAT_COMMITS + CHANGE_KINDS,     /* + enum sync_refusal */
-    STAT_NACKS = STAT_REFUSALS + SYNC_REFUSAL_COUNT, /* + NackReason */
-    STAT_GRAPH_REFUSED = STAT_NACKS + NACK_REASONS,
+    STAT_COMMITS,                                      /* + enum change_kind */
+    STAT_REFUSALS = STAT_COMMITS + CHANGE_KINDS,       /* + enum sync_refusal */
+    STAT_NACKS = STAT_REFUSALS + SYNC_REFUSAL_COUNT,   /* + NackReason */
+    STAT_CAPTURE_REFUSALS = STAT_NACKS + NACK_REASONS, /* + enum capture_refusal */
+    STAT_CAPTURE_DROPPED = STAT_CAPTURE_REFUSALS + CAPTURE_REFUSAL_COUNT, /* + CaptureDrop */
+    STAT_CAPTURE_HOPS = STAT_CAPTURE_DROPPED + CAPTURE_DROPS,             /* + enum hop_kind */
+    STAT_GRAPH_REFUSED = STAT_CAPTURE_HOPS + CAPTURE_HOPS,
+    STAT_CAPTURE_EXCHANGES,
+    STAT_SHADOW_SAMPLES,
+    STAT_SHADOW_DROPPED,
+    STAT_SHADOW_CONTEXT_LOST,
+    STAT_SHADOW_JOURNAL_ERRORS,
     STAT_CHANGES_REFUSED,
     STAT_HELLOS,
     STAT_ACKS,
@@ -61,6 +79,13 @@ enum agent_stat {
     STAT_OWN_STUCK,
     STAT_HISTORY_EPOCHS,
     STAT_HISTORY_BYTES,
+    STAT_CAPTURE_STREAMS,
+    STAT_CAPTURE_BYTES,
+    STAT_SHADOW_SESSIONS,
+    STAT_SHADOW_IN_FLIGHT,
+    STAT_SHADOW_MIRRORS_DOWN,
+    STAT_SHADOW_REDIS_UP,
+    STAT_SHADOW_REDIS_BEHIND,
     STAT_COUNT
 };
 

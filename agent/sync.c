@@ -8,6 +8,7 @@
 #include <event2/event.h>
 
 #define HANDSHAKE_MS 10000
+#define SYNC_CALLS   272   /* of one connection: Sync, and one of Capture for each worker */
 #define STUCK_MS     30000 /* a stream whose queue does not move */
 
 static struct sync *sync_of(void *arg)
@@ -189,6 +190,11 @@ static void on_message(struct grpc_stream *call, struct str bytes, void *arg)
     assert(t->magic == SYNC_STREAM_MAGIC);
     if (t->finished)
         return;
+    if (bytes.n > t->sync->o.message_bytes) {
+        sync_refuse(
+            t, SYNC_MALFORMED, GRPC_RESOURCE_EXHAUSTED, "the message is larger than the limit");
+        return;
+    }
     t->heard_ms = clock_mono_ms();
     ProtobufCMessage *base =
         pb_unpack(&offshoot__v1__proxy_message__descriptor, bytes, pb_budget(bytes.n));
@@ -260,16 +266,24 @@ static int make_server(struct sync *s, struct err *e)
         .on_half_close = on_half_close,
         .on_end = on_end,
         .on_drained = on_drained};
-    static const struct grpc_method methods[] = {{"/offshoot.v1.Control/Sync", &events}};
-    static const char *const services[] = {"offshoot.v1.Control", NULL};
+    static const char *const services[] = {"offshoot.v1.Control", "offshoot.v1.Capture", NULL};
+    size_t n = s->o.nmethods;
+    s->methods = mem_array(n + 1, sizeof *s->methods);
+    if (!s->methods)
+        return err_set(e, -12, "out of memory");
+    for (size_t i = 0; i < n; i++)
+        s->methods[i] = s->o.methods[i];
+    s->methods[n] = (struct grpc_method){"/offshoot.v1.Control/Sync", &events, NULL};
     struct grpc_server_options o = {.limits = GRPC_LIMITS_DEFAULT,
         .connections = s->o.connections,
         .handshake_ms = HANDSHAKE_MS,
         .ping_ms = SYNC_BEATS_MISSED * s->o.heartbeat_ms,
         .services = services};
-    o.limits.message_bytes = s->o.message_bytes;
+    o.limits.streams = SYNC_CALLS;
+    o.limits.message_bytes =
+        s->o.methods_bytes > s->o.message_bytes ? s->o.methods_bytes : s->o.message_bytes;
     o.limits.queue_bytes = SYNC_QUEUE;
-    s->server = grpc_server_new(s->o.base, &o, methods, 1, s, e);
+    s->server = grpc_server_new(s->o.base, &o, s->methods, n + 1, s, e);
     return s->server ? 0 : -1;
 }
 
@@ -369,6 +383,8 @@ void sync_free(struct sync *s)
     for (unsigned i = 0; i < 3; i++)
         if (events[i])
             event_free(events[i]);
+    mem_free(s->methods);
+    mem_free(s->rules);
     mem_free(s->scratch);
     mem_free(s);
 }

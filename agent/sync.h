@@ -17,6 +17,8 @@
 #include "lib/base/conf.h"
 
 struct event_base;
+struct grpc_method;
+struct grpc_stream;
 struct grpc_tls;
 struct sync;
 
@@ -27,6 +29,10 @@ struct sync_options {
     uint32_t proxies, connections, message_bytes;
     const struct conf_list *allow; /* names; borrowed */
     counter_cell *stats;           /* STAT_COUNT of them, borrowed */
+    /* Of other services on the same listeners, each with its own arg and limits; borrowed. */
+    const struct grpc_method *methods;
+    size_t nmethods;
+    uint32_t methods_bytes; /* largest message that they take */
     void *arg;
     /* At the end of a turn in which proxies came, went or answered. */
     void (*progress)(void *arg);
@@ -49,6 +55,14 @@ struct sync_times {
 /* False: it was not committed by this process, or is not among the newest SYNC_WAYS. */
 #define SYNC_WAYS 64
 bool sync_times(const struct sync *s, uint64_t epoch, struct sync_times *ret);
+/* A call on another service by a proxy that says it is `node`: 0 when its name is allowed, its
+ * certificate (with TLS) has it, and a proxy of that name said Hello and is connected. Else -EPERM
+ * or -ENOENT with e. */
+int sync_known(
+    const struct sync *s, const struct grpc_stream *call, struct str node, struct err *e);
+/* A packed AgentMessage with CaptureRules: for every proxy with the feature that is connected, and
+ * for each that comes. Empty: those that come are told nothing. Copied. 0 or -ENOMEM. */
+int sync_capture_rules(struct sync *s, struct str message);
 /* Copies what push and the server count into the cells. */
 void sync_count(struct sync *s);
 /* Ends every stream, closes all. */

@@ -3,6 +3,7 @@
 #include "agent/sync_int.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include <errno.h>
 #include <stdio.h>
 
 #define NODE_MAX    253
@@ -95,27 +96,58 @@ static void say_names(const struct grpc_peer *peer, char *out, size_t size)
         n += (size_t)snprintf(out + n, size - n, "%s%s", i ? ", " : "", peer->names[i]);
 }
 
+/* Whether whoever is on the other side may be that node: 0, or a refusal with text. */
+static int judge_node(const struct sync *s, const struct grpc_peer *peer, const char *node,
+    enum sync_refusal *ret, char text[REFUSAL_MAX])
+{
+    char names[200] = "";
+    if (peer->tls && !in_certificate(peer, node)) {
+        say_names(peer, names, sizeof names);
+        snprintf(text, REFUSAL_MAX, "node '%s' is none of the names of the certificate (%s)", node,
+            names);
+        *ret = SYNC_CERTIFICATE;
+        return -EPERM;
+    }
+    if (!allowed(s->o.allow, node)) {
+        snprintf(text, REFUSAL_MAX, "node '%s' is not in proxies.allow of the agent", node);
+        *ret = SYNC_NOT_ALLOWED;
+        return -EPERM;
+    }
+    return 0;
+}
+
+int sync_known(const struct sync *s, const struct grpc_stream *call, struct str node, struct err *e)
+{
+    char name[NODE_MAX + 1], text[REFUSAL_MAX];
+    enum sync_refusal reason;
+    if (node.n == 0 || node.n > NODE_MAX || memchr(node.p, 0, node.n))
+        return err_set(e, -EPERM, "node: want 1 to %d bytes", NODE_MAX);
+    memcpy(name, node.p, node.n);
+    name[node.n] = 0;
+    if (judge_node(s, grpc_peer(call), name, &reason, text) != 0)
+        return err_set(e, -EPERM, "%s", text);
+    list_for_each (it, &s->streams) {
+        const struct sync_stream *t = list_entry(it, struct sync_stream, link);
+        if (t->proxy && str_eq(str_c(push_node(t->proxy)), node))
+            return 0;
+    }
+    return err_set(e, -ENOENT, "node '%s' did not say Hello on a Sync stream", name);
+}
+
 /* 0, or refused. */
 static int judge(struct sync_stream *t, const Offshoot__V1__Hello *h)
 {
     const struct grpc_peer *peer = grpc_peer(t->call);
     const char *fault = fault_of(h);
-    char text[REFUSAL_MAX], names[200] = "";
+    enum sync_refusal reason;
+    char text[REFUSAL_MAX];
     if (fault) {
         snprintf(text, sizeof text, "Hello: %s", fault);
         sync_refuse(t, SYNC_BAD_HELLO, GRPC_INVALID_ARGUMENT, text);
         return -1;
     }
-    if (peer->tls && !in_certificate(peer, h->node)) {
-        say_names(peer, names, sizeof names);
-        snprintf(text, sizeof text, "node '%s' is none of the names of the certificate (%s)",
-            h->node, names);
-        sync_refuse(t, SYNC_CERTIFICATE, GRPC_PERMISSION_DENIED, text);
-        return -1;
-    }
-    if (!allowed(t->sync->o.allow, h->node)) {
-        snprintf(text, sizeof text, "node '%s' is not in proxies.allow of the agent", h->node);
-        sync_refuse(t, SYNC_NOT_ALLOWED, GRPC_PERMISSION_DENIED, text);
+    if (judge_node(t->sync, peer, h->node, &reason, text) != 0) {
+        sync_refuse(t, reason, GRPC_PERMISSION_DENIED, text);
         return -1;
     }
     return 0;
@@ -153,6 +185,9 @@ void sync_hello(struct sync_stream *t, const Offshoot__V1__Hello *h)
             "the agent serves as many proxies as limits.proxies allows");
         return;
     }
+    for (size_t i = 0; i < h->n_features; i++)
+        t->captures = t->captures || strcmp(h->features[i], SYNC_FEATURE_CAPTURE) == 0;
+    sync_send_rules(t);
     counter_inc(&s->o.stats[STAT_HELLOS]);
     log_info("proxy '%s' connected from %s, active on epoch %llu", h->node, peer,
         (unsigned long long)h->active_epoch);

@@ -9,13 +9,14 @@
 #include "lib/net/grpc.h"
 #include "proto/offshoot/v1/control.pb-c.h"
 
-#define SYNC_MAGIC        0x53594e43u
-#define SYNC_STREAM_MAGIC 0x53594e53u
-#define SYNC_CHUNK        (32u << 10) /* bytes of payload in a Stage; the contract allows 256 KiB */
-#define SYNC_QUEUE        (96u << 10) /* bytes waiting on a stream; chunks fill it to half and one */
-#define SYNC_FEATURE      "graph.1"   /* what our graphs need of a proxy */
-#define SYNC_FEATURE_MORE "routes.1"  /* and those that say more of routes and services */
-#define SYNC_BEATS_MISSED 3           /* heartbeats */
+#define SYNC_MAGIC           0x53594e43u
+#define SYNC_STREAM_MAGIC    0x53594e53u
+#define SYNC_CHUNK           (32u << 10) /* bytes of payload in a Stage; the contract allows 256 KiB */
+#define SYNC_QUEUE           (96u << 10) /* bytes waiting on a stream; chunks fill it to half and one */
+#define SYNC_FEATURE         "graph.1"   /* what our graphs need of a proxy */
+#define SYNC_FEATURE_MORE    "routes.1"  /* and those that say more of routes and services */
+#define SYNC_FEATURE_CAPTURE "capture.1" /* of a proxy: it takes CaptureRules */
+#define SYNC_BEATS_MISSED    3           /* heartbeats */
 
 struct event;
 
@@ -27,6 +28,7 @@ struct sync_stream {
     struct grpc_stream *call;
     struct push_proxy *proxy; /* NULL before Hello, and once it was finished */
     bool finished;
+    bool captures;                /* its Hello has SYNC_FEATURE_CAPTURE */
     uint64_t opened_ms, heard_ms; /* began; last message */
     uint64_t moved_ms;            /* the queue took something, or had nothing to take */
     /* The epoch on its way. */
@@ -48,10 +50,13 @@ struct sync {
     struct sync_options o;
     struct push *push;
     struct grpc_server *server;
+    struct grpc_method *methods; /* all that it serves */
     struct list streams, dirty;
     struct event *turn, *timer, *heart;
     uint8_t *scratch; /* a message being encoded */
     size_t scratch_size;
+    char *rules; /* packed AgentMessage of the capture rules, or NULL */
+    size_t rules_size;
     struct sync_way ways[SYNC_WAYS]; /* by epoch % SYNC_WAYS */
 };
 
@@ -77,6 +82,8 @@ void sync_stage(void *arg, void *stream, uint64_t nonce, uint64_t base, uint64_t
 void sync_activate(void *arg, void *stream, uint64_t nonce, uint64_t epoch);
 void sync_retire(void *arg, void *stream, uint64_t nonce, uint64_t epoch);
 void sync_heartbeat(struct sync_stream *t, uint64_t epoch);
+/* The capture rules, when there are any and it takes them. */
+void sync_send_rules(struct sync_stream *t);
 /* Queues chunks while there is room. */
 void sync_pump(struct sync_stream *t);
 void sync_drop_bytes(struct sync_stream *t);

@@ -40,14 +40,18 @@ static int send_message(struct sync_stream *t, const Offshoot__V1__AgentMessage 
     return rc;
 }
 
-/* A message that cannot be left out. */
-static void must_send(struct sync_stream *t, const Offshoot__V1__AgentMessage *m)
+/* What became of a message that cannot be left out. */
+static void told(struct sync_stream *t, int rc)
 {
-    int rc = send_message(t, m);
     if (rc == -ENOBUFS)
         sync_refuse(t, SYNC_STUCK, GRPC_RESOURCE_EXHAUSTED, "the proxy does not read its stream");
     else if (rc != 0 && rc != -EPIPE)
         sync_refuse(t, SYNC_STUCK, GRPC_UNAVAILABLE, "out of memory");
+}
+
+static void must_send(struct sync_stream *t, const Offshoot__V1__AgentMessage *m)
+{
+    told(t, send_message(t, m));
 }
 
 /* ---- an epoch ---- */
@@ -160,6 +164,29 @@ void sync_retire(void *arg, void *stream, uint64_t nonce, uint64_t epoch)
     m.message_case = OFFSHOOT__V1__AGENT_MESSAGE__MESSAGE_RETIRE;
     m.retire = &r;
     must_send(stream_of(stream), &m);
+}
+
+void sync_send_rules(struct sync_stream *t)
+{
+    const struct sync *s = t->sync;
+    if (!t->proxy || !t->captures || !s->rules)
+        return;
+    int rc = grpc_send(t->call, str_of(s->rules, s->rules_size));
+    sync_touch(t);
+    told(t, rc);
+}
+
+int sync_capture_rules(struct sync *s, struct str message)
+{
+    char *copy = message.n ? mem_dup(message.p, message.n) : NULL;
+    if (message.n && !copy)
+        return -ENOMEM;
+    mem_free(s->rules);
+    s->rules = copy;
+    s->rules_size = message.n;
+    list_for_each (it, &s->streams)
+        sync_send_rules(list_entry(it, struct sync_stream, link));
+    return 0;
 }
 
 /* May be left out: what waits in a queue tells as well that we live. */

@@ -42,6 +42,7 @@ const struct grpc_peer *grpc_peer(const struct grpc_stream *st); /* of a server'
 struct grpc_method {
     const char *path;
     const struct grpc_events *events;
+    void *arg; /* of its events; NULL: the server's */
 };
 struct grpc_server_options {
     struct grpc_limits limits;

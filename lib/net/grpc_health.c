@@ -158,7 +158,7 @@ static const struct grpc_events watch_events = {.on_message = on_watch,
     .on_drained = on_watch_drained};
 
 const struct grpc_method grpc_health_methods[] = {
-    {"/grpc.health.v1.Health/Check", &check_events},
-    {"/grpc.health.v1.Health/Watch", &watch_events},
+    {"/grpc.health.v1.Health/Check", &check_events, NULL},
+    {"/grpc.health.v1.Health/Watch", &watch_events, NULL},
 };
 const size_t grpc_nhealth_methods = sizeof(grpc_health_methods) / sizeof(grpc_health_methods[0]);

@@ -303,7 +303,7 @@ static const struct grpc_events events = {
     .on_message = on_message, .on_half_close = on_half_close, .on_end = on_end};
 
 const struct grpc_method grpc_reflect_methods[] = {
-    {"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &events},
-    {"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", &events},
+    {"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &events, NULL},
+    {"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", &events, NULL},
 };
 const size_t grpc_nreflect_methods = sizeof(grpc_reflect_methods) / sizeof(grpc_reflect_methods[0]);

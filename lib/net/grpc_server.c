@@ -85,7 +85,7 @@ static const struct grpc_method *find_in(const struct grpc_method *m, size_t n, 
 static const struct grpc_method *find_method(struct grpc_server *s, struct str path, void **ret_arg)
 {
     const struct grpc_method *m = find_in(s->methods, s->nmethods, path);
-    *ret_arg = m ? s->arg : s;
+    *ret_arg = !m ? s : m->arg ? m->arg : s->arg;
     if (!m)
         m = find_in(grpc_health_methods, grpc_nhealth_methods, path);
     if (!m)

@@ -63,7 +63,7 @@ static void server_end(struct grpc_stream *st, unsigned status, struct str text,
 
 static const struct grpc_events echo_events = {
     .on_message = echo, .on_half_close = finish, .on_end = server_end};
-static const struct grpc_method methods[] = {{"/test.Echo/Each", &echo_events}};
+static const struct grpc_method methods[] = {{"/test.Echo/Each", &echo_events, NULL}};
 static const char *const services[] = {"offshoot.v1.Control", NULL};
 
 static void on_turn(evutil_socket_t number, short what, void *arg)
