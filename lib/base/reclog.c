@@ -143,19 +143,6 @@ static int by_number(const void *a, const void *b)
     return (x->number > y->number) - (x->number < y->number);
 }
 
-/* The number in "NAME.000012", 0 when it is another file. */
-static uint32_t number_of(const struct reclog *l, const char *file)
-{
-    size_t n = strlen(l->name);
-    if (strncmp(file, l->name, n) != 0 || file[n] != '.')
-        return 0;
-    const char *digits = file + n + 1;
-    size_t len = strspn(digits, "0123456789");
-    if (len < 6 || len > 9 || digits[len] || (len > 6 && digits[0] == '0'))
-        return 0;
-    return (uint32_t)strtoul(digits, NULL, 10);
-}
-
 static int add_segment(struct reclog *l, uint32_t number, uint64_t bytes)
 {
     struct segment *more = mem_realloc(l->segments, (l->nsegments + 1) * sizeof(*more));
@@ -186,7 +173,7 @@ static int list_segments(struct reclog *l)
             rc = -errno;
             break;
         }
-        uint32_t number = number_of(l, entry->d_name);
+        uint32_t number = reclog_segment_number(l->name, entry->d_name);
         struct stat st;
         if (number && fstatat(l->dirfd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
             S_ISREG(st.st_mode))
@@ -396,8 +383,45 @@ static int swap_in(struct reclog *l, uint32_t number)
     return rc;
 }
 
-static int rotate(struct reclog *l, struct err *e)
+/* What the new segment begins with: written by `write` into fresh, whose descriptor it is. */
+static int fill_first(struct reclog *l, struct reclog *fresh,
+    int (*write)(void *arg, struct reclog *fresh), void *arg, struct err *e)
 {
+    int rc = write ? write(arg, fresh) : 0;
+    if (rc)
+        return rc;
+    if (fresh->append_failed)
+        return err_set(e, -EIO, "cannot rotate '%s': an append to the new log failed", l->path);
+    return write && fdatasync(fresh->fd) < 0 ? fail(l, -errno, "rotate", e) : 0;
+}
+
+/* Makes the new segment and puts it in the place of the full one, whose entry is the last. */
+static int replace_full(struct reclog *l, struct reclog *fresh,
+    int (*write)(void *arg, struct reclog *fresh), void *arg, struct err *e)
+{
+    fresh->fd = create_new(l);
+    if (fresh->fd < 0)
+        return fail(l, fresh->fd, "rotate", e);
+    int rc = fill_first(l, fresh, write, arg, e);
+    if (!rc) {
+        rc = swap_in(l, l->last_number);
+        if (rc)
+            fail(l, rc, "rotate", e);
+    }
+    if (rc) {
+        close(fresh->fd);
+        discard_new(l);
+    }
+    return rc;
+}
+
+/* write: what the new segment begins with; NULL: nothing. */
+static int rotate(
+    struct reclog *l, int (*write)(void *arg, struct reclog *fresh), void *arg, struct err *e)
+{
+    struct reclog fresh = {.path = l->path, .name = l->name, .dirfd = l->dirfd, .fd = -1};
+    fresh.o.kind = l->o.kind;
+    fresh.size = RECLOG_HEADER;
     int rc = remove_segments(l, l->nstale);
     if (rc)
         return fail(l, rc, "remove a replaced segment of", e);
@@ -409,21 +433,15 @@ static int rotate(struct reclog *l, struct err *e)
     rc = add_segment(l, l->last_number + 1, l->size);
     if (rc)
         return fail(l, rc, "rotate", e);
-    int fd = create_new(l);
-    if (fd >= 0) {
-        rc = swap_in(l, l->last_number);
-        if (rc) {
-            close(fd);
-            discard_new(l);
-        }
-    }
-    if (fd < 0 || rc) {
+    rc = replace_full(l, &fresh, write, arg, e);
+    if (rc) {
         l->nsegments--;
-        return fail(l, fd < 0 ? fd : rc, "rotate", e);
+        return rc;
     }
     close(l->fd);
-    l->fd = fd;
-    l->size = RECLOG_HEADER;
+    l->fd = fresh.fd;
+    l->size = fresh.size;
+    l->torn = fresh.torn;
     /* A segment that cannot be dropped now is tried again at the next rotation. */
     if (l->o.keep_segments && l->nsegments > l->o.keep_segments)
         (void)remove_segments(l, l->nsegments - l->o.keep_segments);
@@ -443,7 +461,7 @@ static int append(struct reclog *l, uint32_t type, struct str payload, struct er
             return fail(l, rc, "cut the torn end of", e);
     }
     if (l->o.rotate_bytes && l->size > RECLOG_HEADER && l->size + bytes > l->o.rotate_bytes) {
-        rc = rotate(l, e);
+        rc = rotate(l, NULL, NULL, e);
         if (rc)
             return rc;
     }
@@ -472,6 +490,24 @@ int reclog_append(struct reclog *l, uint32_t type, struct str payload, struct er
     if (rc)
         l->append_failed = true;
     return rc;
+}
+
+int reclog_rotate(
+    struct reclog *l, int (*write)(void *arg, struct reclog *fresh), void *arg, struct err *e)
+{
+    int rc = l->torn ? cut(l) : 0;
+    return rc ? fail(l, rc, "cut the torn end of", e) : rotate(l, write, arg, e);
+}
+
+uint64_t reclog_newest_bytes(const struct reclog *l)
+{
+    return l->size;
+}
+
+int reclog_sync_fd(const struct reclog *l)
+{
+    int fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+    return fd < 0 ? -errno : fd;
 }
 
 int reclog_sync(struct reclog *l, struct err *e)

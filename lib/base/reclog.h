@@ -56,8 +56,17 @@ int reclog_read(struct reclog *l, reclog_fn *fn, void *arg, struct err *e);
  * returned and e is its own to fill. */
 int reclog_compact(
     struct reclog *l, int (*write)(void *arg, struct reclog *fresh), void *arg, struct err *e);
-/* Bytes of all segments. */
+/* Puts the newest segment aside now, whatever its size. The new one begins with what `write`
+ * appends to the log given to it: it is on the disk before the new segment is in its place, so that
+ * none is ever without it. Failures leave everything as it was. write may be NULL. */
+int reclog_rotate(
+    struct reclog *l, int (*write)(void *arg, struct reclog *fresh), void *arg, struct err *e);
+/* Bytes of all segments, and of the newest alone. */
 uint64_t reclog_bytes(const struct reclog *l);
+uint64_t reclog_newest_bytes(const struct reclog *l);
+/* A descriptor of the newest segment, for an fdatasync in another thread; the caller closes it. Or
+ * negative errno. */
+int reclog_sync_fd(const struct reclog *l);
 /* CRC32C (Castagnoli, RFC 3720 appendix B.4) of p, continuing from crc (0 to start). */
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
 
@@ -73,6 +82,20 @@ struct reclog_peek {
  * errno with e (-ENOENT: there is none). */
 int reclog_peek(const char *dir, const char *name, uint32_t kind, uint32_t types, reclog_fn *fn,
     void *arg, struct reclog_peek *ret, struct err *e);
+
+/* Follows a log that another writes, from its oldest record on, without locking or changing it. It
+ * survives rotation; segments that were dropped before they were read are passed over. */
+struct reclog_cursor;
+/* Returns new; NULL with e (memory, a path too long). The log need not be there yet. */
+struct reclog_cursor *reclog_cursor_new(
+    const char *dir, const char *name, uint32_t kind, struct err *e);
+void reclog_cursor_free(struct reclog_cursor *c);
+/* The next records, until about `bytes` of them were read. When fn returns non-zero it stops and
+ * returns that; the next call goes on behind that record. Else 1: there may be more now; 0: all
+ * that is whole was read (none there counts as that); negative errno with e: -EBADMSG for a damaged
+ * full segment, which the next call passes over. */
+int reclog_cursor_read(
+    struct reclog_cursor *c, uint64_t bytes, reclog_fn *fn, void *arg, struct err *e);
 
 /* Pure decoder for fuzzing and recovery: the records in one segment's bytes after the header.
  * Returns the offset just past the last whole record, or past the one at which fn returned

@@ -3,6 +3,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/reclog_impl.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -112,6 +113,18 @@ int reclog_check_header(
     return 0;
 }
 
+uint32_t reclog_segment_number(const char *name, const char *file)
+{
+    size_t n = strlen(name);
+    if (strncmp(file, name, n) != 0 || file[n] != '.')
+        return 0;
+    const char *digits = file + n + 1;
+    size_t len = strspn(digits, "0123456789");
+    if (len < 6 || len > 9 || digits[len] || (len > 6 && digits[0] == '0'))
+        return 0;
+    return (uint32_t)strtoul(digits, NULL, 10);
+}
+
 /* ---- reading ------------------------------------------------------------------------------- */
 
 /* Length of the whole record at the start of bytes; 0: torn, damaged or not all there. */
@@ -206,9 +219,10 @@ static int window_grow(struct window *w)
     return 1;
 }
 
-int reclog_scan_file(int fd, uint64_t size, reclog_fn *fn, void *arg, uint64_t *ret_end)
+int reclog_scan_from(
+    int fd, uint64_t from, uint64_t size, reclog_fn *fn, void *arg, uint64_t *ret_end)
 {
-    struct window w = {.fd = fd, .size = 64u << 10, .at = RECLOG_HEADER, .end = size};
+    struct window w = {.fd = fd, .size = 64u << 10, .at = from, .end = size};
     struct stoppable s = {fn, arg, 0};
     int rc = 1;
     w.p = mem_alloc(w.size);
@@ -225,9 +239,15 @@ int reclog_scan_file(int fd, uint64_t size, reclog_fn *fn, void *arg, uint64_t *
         rc = used ? 1 : window_grow(&w);
     }
     mem_free(w.p);
-    if (s.rc)
-        return s.rc;
+    *ret_end = w.at;
+    return s.rc ? s.rc : rc;
+}
+
+int reclog_scan_file(int fd, uint64_t size, reclog_fn *fn, void *arg, uint64_t *ret_end)
+{
+    uint64_t end;
+    int rc = reclog_scan_from(fd, RECLOG_HEADER, size, fn, arg, &end);
     if (rc == 0)
-        *ret_end = w.at;
+        *ret_end = end;
     return rc;
 }
