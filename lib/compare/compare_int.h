@@ -13,11 +13,19 @@
 #ifndef OFFSHOOT_COMPARE_COMPARE_INT_H
 #define OFFSHOOT_COMPARE_COMPARE_INT_H
 
+#include "lib/base/counters.h"
 #include "lib/base/pool.h"
 #include "lib/compare/compare.h"
 #include <stdint.h>
 
 struct differ_seen; /* a path and kind that was met: table of differ.c */
+
+/* A body as the comparison takes it. */
+struct body_side {
+    struct str type, coding, raw;
+    struct str body; /* plain, or raw when its coding cannot be undone */
+    int undone;      /* 0, or why not */
+};
 
 struct differ {
     const struct compare_rules *rules;
@@ -26,8 +34,12 @@ struct differ {
     size_t n, room;
     bool cut;
     int failed; /* 0 or -ENOMEM */
-    struct differ_seen **seen;
+    struct body_side a, b;
+    bool bodiless; /* neither has a body: content-length tells how long it would be */
+    bool decoded;  /* content codings were undone, or there is none */
+    struct differ_seen *seen;
     size_t nseen, nslots; /* slots: a power of two */
+    struct text scratch;
     char path[COMPARE_PATH_MAX];
     size_t path_n;
     uint64_t over; /* hash of the pieces that did not fit; 0: all did */
@@ -60,6 +72,10 @@ struct difference *differ_new(struct differ *d, enum diff_kind kind, bool shape)
 /* A copy of raw bytes, redacted as the value of this path (by the names in it and by patterns),
  * then cut to COMPARE_TEXT_MAX; bytes that are no UTF-8 as \xNN. */
 struct str differ_text(struct differ *d, struct str raw);
+/* Without regard to names: only patterns are taken out. */
+struct str differ_plain(struct differ *d, struct str raw);
+/* A copy of a text that is redacted already, cut in the same way. */
+struct str differ_shown(struct differ *d, struct str redacted);
 /* Both in one: raw texts; pass an empty one for what is missing. */
 void differ_add(struct differ *d, enum diff_kind kind, bool shape, struct str a, struct str b);
 /* The same with numbers as texts: lengths, counts. */
@@ -75,15 +91,39 @@ bool differ_is_secret(const struct differ *d);
 bool shape_same_text(struct str a, struct str b);
 /* The same for numbers as JSON spells them: whole or not, epoch seconds, milliseconds. */
 bool shape_same_number(struct str a, struct str b);
+/* Lengths have the same power of two. */
+bool shape_same_length(size_t a, size_t b);
+
+/* ---- values that have names ---- */
+
+struct pair {
+    struct str name, value;
+    size_t at; /* its position: values of one name keep their order */
+};
+/* Names that only one of them has are missing or extra; values of one name are an ordered list:
+ * value, order (the same ones) or length. Sorts both. push: where a name is. add: how a difference
+ * is told; its texts are raw. */
+struct pair_rules {
+    struct path_mark (*push)(struct differ *d, struct str name);
+    void (*add)(struct differ *d, struct str name, enum diff_kind kind, bool shape, struct str a,
+        struct str b);
+};
+void pairs_compare(struct differ *d, const struct pair_rules *rules, struct pair *a, size_t na,
+    struct pair *b, size_t nb);
+void pairs_sort(struct pair *p, size_t n);
 
 /* ---- the parts: each compares below the present path and adds what differs ---- */
 
 void headers_compare(struct differ *d, const struct reply *a, const struct reply *b);
-/* The whole bodies, by media type, after their content coding was undone. */
-void body_compare(struct differ *d, const struct reply *a, const struct reply *b);
-/* False: one of them is no JSON within the limits; nothing was added. */
-bool json_compare(struct differ *d, struct str a, struct str b);
-void form_compare(struct differ *d, struct str a, struct str b);
+/* Undoes the content codings; before all others. */
+void body_open(struct differ *d, const struct reply *a, const struct reply *b);
+/* The whole bodies, by media type. */
+void body_compare(struct differ *d);
+/* 0; else nothing was added: -EBADMSG: neither is JSON; -EPROTOTYPE: only one of them is; -E2BIG:
+ * one of them is above the limits; -ENOMEM. */
+int json_compare(struct differ *d, struct str a, struct str b);
+/* False: above the limits; nothing was added. */
+bool form_compare(struct differ *d, struct str a, struct str b);
 /* False: one of them is not made like that; nothing was added. */
 bool multipart_compare(
     struct differ *d, struct str type_a, struct str type_b, struct str a, struct str b);

@@ -6,11 +6,21 @@
 
 /* "[redacted:1a2b3c4d]" of the bytes in place of them. */
 void redact_mark(const struct redact *r, struct str secret, struct text *out);
-/* Text with what looks like a secret taken out; also where it is percent-encoded or escaped as in
- * JSON. True: there was something. */
+/* Nothing is taken out: r is NULL, or by configuration. */
+bool redact_is_off(const struct redact *r);
+/* Text with what looks like a secret taken out, and values of secret names that stand in it
+ * ("password=x", "\"token\": \"x\""); also where it is percent-encoded or escaped as in JSON.
+ * True: there was something. */
 bool redact_text(const struct redact *r, struct str value, struct text *out);
 /* Whether redact_text would take something out. */
 bool redact_finds(const struct redact *r, struct str value);
+
+/* A secret that begins at text.p[at]: where it starts (not before from, not behind at) and how long
+ * it is. False: none. What is before `at` is known to be none. */
+struct secret {
+    size_t start, n;
+};
+bool pattern_at(struct str text, size_t from, size_t at, struct secret *ret);
 
 /* By media type. False: the body is not made like that (nothing was written to out). *ret_any:
  * something was taken out. */
