@@ -125,8 +125,9 @@ class UnderLoad(UpgradeCase):
         return f"127.0.0.1:{port}"
 
     def configure(self, workers):
+        # No connection that this process comes to late, since the machine is busy, is idle by then.
         self.write("conf.yaml", f"workers: {workers}\n"
-                   "timeouts: {providerIdle: 1s, drain: 10m, upgrade: 60s}\n")
+                   "timeouts: {providerIdle: 1s, drain: 10m, drainIdle: 60s, upgrade: 60s}\n")
 
     def begin_shop(self):
         """A shop behind nginx, a chat of WebSockets, and a gRPC service."""
