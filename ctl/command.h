@@ -60,6 +60,7 @@ static inline bool command_is_alone(const struct command *c)
 command_fn offline_resolve, offline_explain, offline_env_list, offline_env_show, offline_env_tree;
 command_fn graph_check_command, graph_diff_command, graph_root_command;
 command_fn token_issue_command, token_show_command;
+command_fn shadow_evidence_command;
 command_fn live_resolve, live_explain, live_env_list, live_env_show, live_env_tree, live_status,
     live_check, live_trace, live_metrics, live_counters, live_config, live_reload, live_drain,
     live_log_level;

@@ -1,13 +1,14 @@
 # Completion for offshootctl in bash: commands, options, files, and the names of environments.
 
-_offshootctl_commands="resolve explain env graph token proxies proxy providers status check trace \
+_offshootctl_commands="resolve explain env graph token shadow proxies proxy providers status check trace \
 top requests connections log metrics counters config reload drain log-level"
 
 # Options that take the next word, beside those of files.
 _offshootctl_valued=" --now --host --path --header --gateway -H --at --from --to --parent --set --use \
 --remove --drop --for --owner --reason --timeout --limit \
 --env --service --state --older --side --when --format --interval \
---keys --trust-domain --url --param "
+--keys --trust-domain --url --param \
+--pairs --candidate-only --secondary-only --epsilon --slot "
 
 # Words of the command so far, without options and their values.
 _offshootctl_words()
@@ -58,6 +59,9 @@ _offshootctl_options()
         "graph "*) echo "--graph $common" ;;
         "token issue") echo "--for --keys --trust-domain --explain --url --param --now $common" ;;
         "token "*) echo "--keys --trust-domain --now $common" ;;
+        "shadow evidence")
+            echo "--pairs --candidate-only --secondary-only --epsilon --slot $common"
+            ;;
         "proxy endpoint") echo "--socket --reason $common" ;;
         "proxies "*) echo "--socket --behind $common" ;;
         " ") echo "--graph --socket --check-config --print-config $common" ;;
@@ -86,6 +90,10 @@ _offshootctl()
             mapfile -t COMPREPLY < <(compgen -W "client provider" -- "$current")
             return
             ;;
+        --slot)
+            mapfile -t COMPREPLY < <(compgen -W "headline field" -- "$current")
+            return
+            ;;
         --format)
             mapfile -t COMPREPLY < <(compgen -W "text json otel" -- "$current")
             return
@@ -108,6 +116,7 @@ _offshootctl()
             mapfile -t COMPREPLY < <(compgen -W "check diff root log rollback resume" -- "$current")
             ;;
         "1 token "*) mapfile -t COMPREPLY < <(compgen -W "issue show" -- "$current") ;;
+        "1 shadow "*) mapfile -t COMPREPLY < <(compgen -W "evidence" -- "$current") ;;
         "1 proxy "*) mapfile -t COMPREPLY < <(compgen -W "adopt endpoint drain upgrade" -- "$current") ;;
         "2 proxy endpoint")
             mapfile -t COMPREPLY < <(compgen -W "drain disable enable" -- "$current")

@@ -139,7 +139,7 @@ class Usage(CtlCase):
         "graph rollback", "graph resume", "proxies", "proxy adopt", "proxy drain",
         "proxy upgrade", "proxy endpoint", "providers",
         "token issue",
-        "token show", "status", "check", "trace",
+        "token show", "shadow evidence", "status", "check", "trace",
         "top", "requests", "connections", "log",
         "metrics", "counters", "config", "reload", "drain", "log-level",
     ]
@@ -952,7 +952,7 @@ class Completion(CtlCase):
         first = {command.split()[0] for command in Usage.COMMANDS}
         self.assertEqual(first, set(self.complete("")))
         self.assertEqual(["resolve", "requests", "reload"], self.complete("re"))
-        for group in ("env", "graph", "proxy", "token"):
+        for group in ("env", "graph", "proxy", "token", "shadow"):
             second = {c.split()[1] for c in Usage.COMMANDS if c.startswith(f"{group} ")}
             self.assertEqual(second, set(self.complete("--graph", "x", group, "")))
 

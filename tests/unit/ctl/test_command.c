@@ -55,7 +55,7 @@ static void unknown_commands_name_the_nearest(void **state)
     assert_unknown("env", "extnd", "unknown command 'env extnd', did you mean 'env extend'?");
     assert_unknown("env", "attach", "unknown command 'env attach': see env --help");
     assert_unknown("proxis", NULL, "unknown command 'proxis', did you mean 'proxies'?");
-    assert_unknown("shadow", NULL, "unknown command 'shadow': see --help");
+    assert_unknown("zebra", NULL, "unknown command 'zebra': see --help");
     assert_unknown("graph", NULL, "'graph' wants one word more: see graph --help");
     assert_unknown("list", NULL, "unknown command 'list': see --help");
 }
