@@ -104,7 +104,7 @@ class Http2Abuse(ProxyCase):
                 self.assertNotEqual("timeout", getattr(e, "reason", None))
         grown = self.proxy.resident_bytes() - resident
         asked = len(innocent.times)
-        eventually(lambda: len(innocent.times) > asked + 10)
+        eventually(lambda: innocent.failure or len(innocent.times) > asked + 10)
         innocent.close()
         self.assertIsNone(innocent.failure)
         if not sanitized():
