@@ -8,6 +8,7 @@
 #include "proxy/admin_endpoints.h"
 #include "proxy/admin_impl.h"
 #include "proxy/admin_live.h"
+#include "proxy/capture_link.h"
 #include "proxy/keys.h"
 #include "proxy/sync.h"
 #include "proxy/tls.h"
@@ -67,6 +68,8 @@ static void status_json(struct control *c, struct text *t)
     if (c->sync) {
         text_add(t, STR(","));
         sync_status(c->sync, true, t);
+        text_add(t, STR(","));
+        capture_link_status(c, true, t);
     }
     text_fmt(t, ",\"workers\":%u,\"workers_current\":%u,\"clients\":%llu,\"requests_now\":%llu,",
         c->nworkers, epochs_current(c), (unsigned long long)admin_sum(c, STAT_CLIENTS),
@@ -108,12 +111,14 @@ static void status_text(struct control *c, struct text *t)
         text_hex(t, snapshot_root(s), 32);
         text_add(t, STR("\n"));
     }
-    if (c->sync)
+    if (c->sync) {
         sync_status(c->sync, false, t);
-    else
+        capture_link_status(c, false, t);
+    } else {
         text_fmt(t, "files         %zu, active since %s, last read %s, %zu errors, %zu warnings\n",
             graphsrc_files(c->graph), loaded, tried, graphsrc_errors(c->graph),
             graphsrc_warnings(c->graph));
+    }
     text_fmt(t, "snapshots     %u of %u slots used%s\n", slots_used(&c->epochs.slots), SLOTS,
         c->delayed ? ", a newer graph waits for one" : "");
     text_fmt(t, "workers       %u, %u on this epoch; %llu client connections, %llu requests now\n",

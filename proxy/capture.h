@@ -11,8 +11,12 @@
 #define OFFSHOOT_PROXY_CAPTURE_H
 
 #include "lib/base/list.h"
-#include "lib/graph/snapshot.h"
+#include "lib/base/str.h"
+#include "lib/graph/pb.h"
 #include "proxy/mailbox.h"
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #define CAPTURE_SESSIONS 16
 #define CHUNK_BYTES      16384u
@@ -58,17 +62,54 @@ struct capture_chunk {
 struct capture {
     struct capture_rules *rules; /* NULL: nothing to do */
     bool up;                     /* there is a stream to the agent */
+    bool drops_changed;          /* the agent does not know the sums of drops */
+    uint32_t stream;             /* counts those that were lost */
+    uint32_t in_flight;          /* exchanges begun and not ended */
     struct capture_chunk *chunk; /* being filled, or NULL */
     struct event *flush;         /* 5 ms after the chunk was begun */
-    uint32_t in_flight;          /* exchanges begun and not ended */
+    struct pb_out scratch;
     uint64_t next_id;
-    _Atomic uint64_t queued; /* bytes of chunks posted and not yet sent; the control thread
-                              * takes away */
-    bool drops_changed;
+    _Atomic uint64_t queued; /* bytes of chunks posted; the control thread takes away what it gave
+                              * to the stream or dropped */
 };
 
-/* Of a request that is captured: request.captured. */
+/* As CaptureDrop of capture.proto. */
+enum capture_drop {
+    CAPTURE_KEPT,
+    CAPTURE_DROP_IN_FLIGHT,
+    CAPTURE_DROP_MEMORY,
+    CAPTURE_DROP_BODY,
+    CAPTURE_DROP_ABORTED,
+    CAPTURE_DROP_RETRIED,
+    CAPTURE_DROP_TUNNEL,
+    CAPTURE_DROP_HEAD,
+    CAPTURE_DROP_DISCONNECTED,
+    CAPTURE_DROP_COUNT
+};
+/* As HopKind. */
+enum capture_hop { CAPTURE_HOP_SAMPLED, CAPTURE_HOP_DARK, CAPTURE_HOP_LOST, CAPTURE_HOP_BLOCKED };
+
+/* ---- the request path; request.captured is not NULL where it is needed ---- */
+
 struct captured;
+struct field;
+struct worker;
+
+/* After the decision, when the worker has rules or the context is dark: tells hops, begins the
+ * exchange of a sampled request. False: a dark request that might change something outside its
+ * environment; to be refused with REFUSAL_DARK_BLOCKED. */
+bool capture_decide(struct request *r);
+/* Content of a body, once, in order. */
+void capture_piece(struct captured *x, struct worker *w, bool reply, struct str piece);
+void capture_trailers(struct captured *x, const struct field *fields, unsigned n);
+/* The final head of the provider's reply stands in r->reply, its bytes still in place. */
+void capture_reply(struct request *r);
+/* The request is sent once more, from its start. */
+void capture_again(struct request *r);
+/* It is over, replied to; */
+void capture_end(struct request *r);
+/* or it is of no use (nothing happens when it is not captured). Both set request.captured NULL. */
+void capture_dropped(struct request *r, enum capture_drop why);
 
 /* worker.c: begin and end. */
 int capture_init(struct worker *w);

@@ -6,6 +6,7 @@
 #include "lib/base/mem.h"
 #include "lib/net/sock.h"
 #include "proxy/admin_live.h"
+#include "proxy/capture_link.h"
 #include "proxy/health.h"
 #include "proxy/inherit.h"
 #include "proxy/keys.h"
@@ -193,6 +194,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
     }
     if (c->sync)
         sync_second(c->sync);
+    capture_link_second(c);
     logtail_second(c);
     give_back_memory(c);
     look_at_memory(c);
@@ -477,6 +479,7 @@ void control_release(struct control *c)
         admin_free(c->admin);
     if (c->watch)
         watch_free(c->watch);
+    capture_link_release(c);
     sync_free(c->sync);
     if (c->dns)
         dns_free(c->dns);

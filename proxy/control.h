@@ -53,8 +53,9 @@ struct control {
     struct upgrade *upgrade;   /* NULL: there cannot be one */
     uint32_t generation, from; /* upgrades that led here; number of the process before */
 
-    struct graphsrc *graph; /* NULL: an agent feeds us */
-    struct sync *sync;      /* NULL: static mode */
+    struct graphsrc *graph;       /* NULL: an agent feeds us */
+    struct sync *sync;            /* NULL: static mode */
+    struct capture_link *capture; /* NULL: the agent has asked for nothing yet */
     struct tls_control *tls;
     bool waiting; /* for the first graph of the agent */
     struct epochs epochs;

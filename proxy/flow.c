@@ -1,4 +1,5 @@
 #include "proxy/flow.h"
+#include "proxy/capture.h"
 #include "proxy/h2link.h"
 #include "proxy/worker.h"
 
@@ -70,8 +71,7 @@ static void put_stream_trailers(
     buf_drop(&b, &to->w->bufs);
 }
 
-/* The body has ended: writes what ends it on the other side. False: no room in to->out yet. */
-static bool put_end(struct flow *f, struct conn *to, const struct field *fields, uint16_t n)
+static bool write_end(struct flow *f, struct conn *to, const struct field *fields, uint16_t n)
 {
     if (f->discard)
         return true;
@@ -88,10 +88,21 @@ static bool put_end(struct flow *f, struct conn *to, const struct field *fields,
     return false;
 }
 
+/* The body has ended: writes what ends it on the other side. False: no room in to->out yet. */
+static bool put_end(struct flow *f, struct conn *to, const struct field *fields, uint16_t n)
+{
+    bool done = write_end(f, to, fields, n);
+    if (done && f->tee && f->exclusive)
+        capture_trailers(f->tee, fields, n);
+    return done;
+}
+
 /* Frames f->span into to->out if it is small, else leaves it to be sent in place. */
 static void place_span(struct flow *f, struct conn *from, struct conn *to)
 {
     f->sent += f->span.n;
+    if (f->tee)
+        capture_piece(f->tee, from->w, f->exclusive, f->span);
     if (f->discard) {
         f->span = (struct str){0};
         consume(f, from, f->used);

@@ -10,6 +10,8 @@
 #include "lib/wire/h1.h"
 #include "proxy/conn.h"
 
+struct captured;
+
 enum flow_result {
     FLOW_WAIT,       /* an event or the ready list will bring us back */
     FLOW_DONE,       /* decoded to its end and everything handed to the socket */
@@ -36,14 +38,15 @@ struct flow {
     const struct field *declaring; /* only trailers that these name pass; NULL: all */
     bool begun;                    /* some of it, or of the head before it, has left for `to` */
     bool tap_lost;
-    bool too_large;     /* there is more content than `cap` */
-    bool held;          /* `to` took nothing at some time; minrate.h begins anew then */
-    bool trailers_lost; /* memory was out: the message cannot be ended rightly */
-    struct buf *tap;    /* raw bytes are kept here too, for a retry; NULL: not */
-    uint64_t taken;     /* raw bytes dropped from `from` */
-    uint64_t sent;      /* content bytes handed to `to` */
-    uint64_t cap;       /* most of them; UINT64_MAX until somebody sets it */
-    uint64_t stamp_us;  /* last time a byte moved */
+    bool too_large;       /* there is more content than `cap` */
+    bool held;            /* `to` took nothing at some time; minrate.h begins anew then */
+    bool trailers_lost;   /* memory was out: the message cannot be ended rightly */
+    struct buf *tap;      /* raw bytes are kept here too, for a retry; NULL: not */
+    uint64_t taken;       /* raw bytes dropped from `from` */
+    uint64_t sent;        /* content bytes handed to `to` */
+    uint64_t cap;         /* most of them; UINT64_MAX until somebody sets it */
+    uint64_t stamp_us;    /* last time a byte moved */
+    struct captured *tee; /* content and trailers are copied for it too (capture.h); NULL: not */
 };
 
 /* head: of the message whose body this is; to_framing: how it is written. */

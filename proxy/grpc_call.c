@@ -4,7 +4,7 @@
 /* Below any real time to wait, but no sum with the clock overflows. */
 #define NEVER_MS (UINT32_MAX / 2)
 
-static bool is_call(struct str type)
+bool grpc_call_type(struct str type)
 {
     return str_starts(type, STR("application/grpc")) &&
            !str_starts(type, STR("application/grpc-web"));
@@ -18,7 +18,7 @@ bool grpc_call_begin(struct request *r)
         return true;
     for (struct field *f = r->fields, *end = f + r->head.nfields; f < end; f++) {
         if (f->id == FIELD_CONTENT_TYPE)
-            call = is_call(field_value(f));
+            call = grpc_call_type(field_value(f));
         else if (f->id == FIELD_OTHER && str_eq(field_name(f), STR("grpc-timeout")))
             timeout = f;
     }

@@ -5,6 +5,8 @@
 #include "lib/wire/grpc_timeout.h"
 #include "proxy/request.h"
 
+/* A content-type of gRPC. */
+bool grpc_call_type(struct str type);
 /* After the decision. Finds out whether r is a call (content-type application/grpc) and takes its
  * grpc-timeout, which is kept back from the head: what is left of it is written anew. Without one a
  * call may wait for its reply as long as it likes. False: the value cannot be read. */

@@ -21,6 +21,7 @@
 #include "lib/graph/pinned.h"
 #include "proxy/actions.h"
 #include "proxy/budget.h"
+#include "proxy/capture.h"
 #include "proxy/edge.h"
 #include "proxy/forwarded.h"
 #include "proxy/grpc_call.h"
@@ -28,12 +29,10 @@
 #include "proxy/ratelimit.h"
 #include "proxy/share.h"
 #include "proxy/stages.h"
-#include "proxy/trace.h"
 #include "proxy/tunnel.h"
 #include "proxy/worker.h"
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <sys/socket.h>
 
 #define FREE_REQUESTS_KEPT 256
@@ -234,6 +233,7 @@ void request_abandon(struct request *r)
     tunnel_abandon(r);
     if (r->pconn)
         pconn_close(r->pconn, PROVIDER_CLOSE_ABORT);
+    capture_dropped(r, CAPTURE_DROP_ABORTED);
     request_release(r);
     request_free(r);
 }
@@ -460,24 +460,6 @@ static enum step step_head(struct request *r)
 
 /* ---- decision ---- */
 
-/* The hop record of this passage, kept for `trace` and for the reply's x-offshoot-route. */
-static void record_hop(struct request *r)
-{
-    const struct answer *a = &r->answer;
-    struct str env = r->provider_env;
-    const char *word = a->refusal ? refusal_word(heads_told(r, a->refusal))
-                       : a->moved ? "redirect"
-                                  : decision_class_word(a->decision.cls);
-    int n = snprintf(r->hop, sizeof r->hop, "%.*s@%.*s;%s=%s;rule=%s;epoch=%llu%s%s",
-        STR_ARG(r->service.n ? r->service : STR("-")), STR_ARG(env.n ? env : STR("-")),
-        a->refusal ? "refused" : "class", word, context_rule_word(a->context.rule),
-        (unsigned long long)r->epoch, r->answer.skew ? ";skew=" : "", skew_word(r->answer.skew));
-    r->hop_len = (uint16_t)n;
-    r->trace_order = traces_add(r->w->shared->traces, str_of(r->trace_id, TRACE_ID_LEN),
-        str_of(r->hop, r->hop_len), r->w->now_ms);
-    counter_inc(&r->w->stats[r->trace_order ? STAT_TRACE_RECORDS : STAT_TRACE_LOST]);
-}
-
 /* A call within an explained trace that came without the token: its application dropped the
  * context. Its record is what shows the leak. */
 static bool lost_explained_context(const struct request *r)
@@ -549,7 +531,7 @@ static enum step step_decide(struct request *r)
         .trusted = r->client->listener->spec.trusted,
         .https = r->client->tls,
         .subjects = subjects_of(r->client),
-        .refuse_missing = w->set->on_missing == ON_MISSING_REFUSE,
+        .refuse_missing = w->refuse_missing,
         .connect = r->tunnel == TUNNEL_CONNECT,
         .gateway = w->slots.gateway,
         .now = w->now_s,
@@ -575,11 +557,13 @@ static enum step step_decide(struct request *r)
     heads_trace(r);
     forwarded_decide(r);
     if (r->is_explain || lost_explained_context(r))
-        record_hop(r);
+        trace_hop(r);
     if (a->moved)
         return STEP_OWN;
     if (!r->ask.trusted && r->tunnel != TUNNEL_TCP && edge_decided(r))
         return STEP_OWN;
+    if ((w->capture.rules || (a->context.flags & CONTEXT_DARK)) && !capture_decide(r))
+        return request_refuse(r, REFUSAL_DARK_BLOCKED);
     if (a->refusal)
         return request_refuse(r, a->refusal);
     if (w->slots.limits && !ratelimit_environment(r))
@@ -680,6 +664,8 @@ static enum step step_done(struct request *r)
         stages_count(w, r);
     if (w->log.wanted)
         accesslog_add(w, r);
+    if (r->captured)
+        capture_end(r);
     if (r->pconn) {
         balance_done(r);
         if (provider_reusable(r))

@@ -78,6 +78,7 @@ struct request {
     uint16_t token_len, hop_len;
     struct client *client;
     struct pconn *pconn;
+    struct captured *captured; /* its exchange is told to the agent (capture.h); NULL: not */
     struct provider *provider;
     struct list wait;
     struct timer timer; /* name, connect, reply and stream time-outs */
@@ -154,6 +155,10 @@ void requests_release(struct worker *w);
 /* Something happened on the client's socket while the request is past its head and whole: notices
  * a reset (the request and the client are then gone: false) and a half-close. */
 bool request_client_alive(struct request *r);
+
+/* The hop record of this passage, kept for `trace` and for the reply's x-offshoot-route
+ * (trace_hop.c). */
+void trace_hop(struct request *r);
 
 /* Used by the step functions' files. */
 /* The try at the provider failed so: counted, and told in the log and the refusal. */

@@ -1,5 +1,6 @@
 /* The steps back from the provider: the reply's head and its body. */
 #include "lib/base/mem.h"
+#include "proxy/capture.h"
 #include "proxy/grpc_call.h"
 #include "proxy/h2link.h"
 #include "proxy/heads.h"
@@ -47,6 +48,8 @@ static enum step stale_retry(struct request *r)
     r->send_failed = false;
     r->keep = r->head.keep_alive && !r->client->refuse;
     request_init_up(r);
+    if (r->captured)
+        capture_again(r);
     return next;
 }
 
@@ -121,6 +124,8 @@ static enum step final_reply(struct request *r)
     flow_init(&r->down, &r->reply, &w->set->h1, framing, true);
     r->down.pass_trailers = r->head.te_trailers || conn_is_stream(c);
     r->down.stamp_us = w->now_us;
+    if (r->captured)
+        capture_reply(r);
     buf_consume(&p->in, r->reply.size);
     request_drop_snapshot(r);
     request_deadline(r, w->now_ms + minrate_wait(w, r->stream_timeout_ms));

@@ -11,11 +11,12 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/pballoc.h"
+#include "proxy/agent_call.h"
+#include "proxy/capture_link.h"
 #include "proxy/sync_impl.h"
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
-#include <event2/util.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -25,6 +26,9 @@
 #define BEAT_MS        5000u
 #define ECHO_MS        20u /* at least between two heartbeats */
 #define COMPLAINTS_MAX 5u  /* lines a second */
+
+#define CAPTURE_FEATURE     "capture.1"
+#define CAPTURE_RULES_FIELD 5u /* of AgentMessage */
 
 typedef unsigned long long ull;
 
@@ -125,6 +129,16 @@ void sync_nack(struct sync *s, uint64_t nonce, uint64_t epoch, Offshoot__V1__Nac
     send_message(s, &m);
 }
 
+/* What graphs may need, then what else an agent may tell us. */
+static size_t hello_features(const char *out[STAGE_FEATURES_MAX])
+{
+    size_t n = 0;
+    for (; stage_features[n]; n++)
+        out[n] = stage_features[n];
+    out[n++] = CAPTURE_FEATURE;
+    return n;
+}
+
 /* What is held of s->history; the active one only when it would outlive us. */
 static void send_hello(struct sync *s)
 {
@@ -133,14 +147,14 @@ static void send_hello(struct sync *s)
     Offshoot__V1__Hello h = OFFSHOOT__V1__HELLO__INIT;
     Offshoot__V1__Held held[EPOCHS_HELD], *list[EPOCHS_HELD];
     struct snapshot *snapshots[EPOCHS_HELD];
+    const char *features[STAGE_FEATURES_MAX];
     h.node = s->node;
     h.role = OFFSHOOT__V1__ROLE__GATEWAY;
     h.version = (char *)(uintptr_t)OFFSHOOT_VERSION;
     h.region = (char *)(uintptr_t)(set->region ? set->region : "");
     h.gateway = (char *)(uintptr_t)(set->gateway ? set->gateway : "");
-    h.features = (char **)(uintptr_t)stage_features;
-    while (stage_features[h.n_features])
-        h.n_features++;
+    h.features = (char **)(uintptr_t)features;
+    h.n_features = hello_features(features);
     if (s->has_history)
         h.history = (ProtobufCBinaryData){HISTORY_ID, s->history};
     h.n_held = epochs_held(s->control, snapshots);
@@ -180,6 +194,28 @@ static void heard(struct sync *s)
     sync_gauge(s, STAT_SNAPSHOT_STALE, 0);
 }
 
+/* The bytes of the message's capture_rules, which it has. */
+static struct str packed_rules(struct str message)
+{
+    struct pb_in in = pb_in_of(message);
+    struct pb_field f;
+    struct str last = {0};
+    while (pb_next(&in, &f) > 0)
+        if (f.number == CAPTURE_RULES_FIELD && f.wire == PB_BYTES)
+            last = f.bytes;
+    return last;
+}
+
+static void on_rules(struct sync *s, struct str packed)
+{
+    struct err e = {0};
+    if (capture_link_rules(s->control, packed, &e) == 0)
+        return;
+    sync_count(s, STAT_CAPTURE_RULES_REFUSED);
+    if (sync_may_complain(s))
+        log_warn("refused the agent's capture rules, those before stay: %s", e.text);
+}
+
 static void on_message(struct grpc_stream *st, struct str bytes, void *arg)
 {
     struct sync *s = sync_of(arg);
@@ -204,6 +240,10 @@ static void on_message(struct grpc_stream *st, struct str bytes, void *arg)
         if (sync_now_ms() - s->beat_ms >= ECHO_MS) /* an agent may ask more often than we tell */
             send_heartbeat(s);
         break;
+    case OFFSHOOT__V1__AGENT_MESSAGE__MESSAGE_CAPTURE_RULES:
+        heard(s);
+        on_rules(s, packed_rules(bytes));
+        break;
     default: /* of a newer agent, or unreadable: then the stream cannot be trusted */
         sync_count(s, STAT_AGENT_UNREADABLE);
         if (!m)
@@ -217,14 +257,12 @@ static void on_message(struct grpc_stream *st, struct str bytes, void *arg)
 
 static void lost(struct sync *s, const char *why)
 {
-    snprintf(s->why, sizeof s->why, "%s", why);
-    for (char *c = s->why; *c; c++)
-        if (*c < 0x20 || *c > 0x7e)
-            *c = '?';
+    agent_why(why, s->why, sizeof s->why);
     sync_count(s, STAT_AGENT_LOSSES);
     sync_gauge(s, STAT_AGENT_CONNECTED, 0);
     s->since_s = clock_wall_s();
     sync_forget_stream(s);
+    capture_link_lost(s->control);
 }
 
 static void open_stream(struct sync *s)
@@ -233,10 +271,7 @@ static void open_stream(struct sync *s)
     const struct settings *set = s->control->set;
     if (!session || s->stream || s->freeing)
         return;
-    struct str authority = str_c(set->agent_name ? set->agent_name : set->agent);
-    if (str_starts(authority, STR("unix:")))
-        authority = STR("localhost");
-    s->stream = grpc_call(session, authority, STR(SYNC_PATH));
+    s->stream = grpc_call(session, agent_authority(set), STR(SYNC_PATH));
     if (!s->stream) {
         grpc_client_again(s->client);
         return;
@@ -265,8 +300,7 @@ static void on_end(struct grpc_stream *st, unsigned status, struct str text, voi
     if (st != s->stream)
         return;
     s->stream = NULL;
-    snprintf(
-        why, sizeof why, "%s%s%.*s", grpc_status_word(status), text.n ? ": " : "", STR_ARG(text));
+    agent_end_text(status, text, why, sizeof why);
     lost(s, why);
     if (s->freeing)
         return;
@@ -274,14 +308,8 @@ static void on_end(struct grpc_stream *st, unsigned status, struct str text, voi
         log_warn("the agent's stream ended (%s): the graph is served on", why);
     if (s->heard_ms && sync_now_ms() - s->heard_ms < 10000)
         s->again_ms = s->control->set->agent_backoff;
-    uint64_t ms = s->again_ms / 2;
-    uint32_t jitter;
-    evutil_secure_rng_get_bytes(&jitter, sizeof jitter);
-    ms += jitter % (ms + 1);
-    struct timeval t = clock_timeval(ms);
+    struct timeval t = clock_timeval(agent_wait(s->control->set, &s->again_ms));
     event_add(s->again, &t);
-    uint64_t most = s->control->set->agent_backoff_max;
-    s->again_ms = s->again_ms * 2 > most ? most : s->again_ms * 2;
 }
 
 static void on_again(evutil_socket_t fd, short what, void *arg)
@@ -319,15 +347,9 @@ static int dial(struct sync *s, struct err *e)
         if (!s->tls)
             return e->code ? e->code : -EINVAL;
     }
-    struct grpc_client_options o = {
-        .limits = {.streams = 1, .message_bytes = MESSAGE_MAX, .queue_bytes = QUEUE_MAX},
-        .tls = s->tls,
-        .insecure = set->agent_insecure,
-        .tls_name = set->agent_name,
-        .connect_ms = (uint32_t)set->timeout_agent_connect,
-        .backoff_ms = (uint32_t)set->agent_backoff,
-        .backoff_max_ms = (uint32_t)set->agent_backoff_max,
-        .ping_ms = (uint32_t)set->timeout_agent_ping};
+    static const struct grpc_limits limits = {
+        .streams = 1, .message_bytes = MESSAGE_MAX, .queue_bytes = QUEUE_MAX};
+    struct grpc_client_options o = agent_options(set, s->tls, limits);
     s->client = grpc_client_new(c->base, c->dns, set->agent, &o, &events, s, e);
     return s->client ? 0 : e->code ? e->code : -EINVAL;
 }
@@ -391,6 +413,16 @@ int sync_resume(struct sync *s, struct err *e)
 bool sync_has_graph(const struct sync *s)
 {
     return s->control->active != NULL;
+}
+
+struct grpc_tls *sync_tls(const struct sync *s)
+{
+    return s->tls;
+}
+
+const char *sync_node(const struct sync *s)
+{
+    return s->node;
 }
 
 int sync_reload(struct sync *s, struct err *e)

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 
 struct control;
+struct grpc_tls;
 struct sync;
 
 /* Opens the last good graph (when there is a state folder) and stages and activates it; starts to
@@ -37,6 +38,9 @@ bool sync_settled(const struct sync *s);
 void sync_let_go(struct sync *s);
 /* There was no upgrade: takes all of that back. 0 or negative errno with e. */
 int sync_resume(struct sync *s, struct err *e);
+/* For the other connections to the agent: certificates, NULL: plain; and our name. Borrowed. */
+struct grpc_tls *sync_tls(const struct sync *s);
+const char *sync_node(const struct sync *s);
 /* Each second: heartbeats, staleness. */
 void sync_second(struct sync *s);
 

@@ -81,6 +81,7 @@ int worker_init(struct worker *w, unsigned id, struct shared *shared, struct err
     w->id = id;
     w->shared = shared;
     w->set = shared->set;
+    w->refuse_missing = w->set->on_missing == ON_MISSING_REFUSE;
     w->connect = NULL;
     accesslog_init(&w->log);
     live_walk_init(&w->live);
@@ -110,7 +111,8 @@ int worker_init(struct worker *w, unsigned id, struct shared *shared, struct err
         event_config_free(cfg);
     }
     w->tick = w->base ? evtimer_new(w->base, on_tick, w) : NULL;
-    if (!w->tick || mailbox_init(&w->mailbox, w->base, w, e) != 0) {
+    if (!w->tick || capture_init(w) != 0 || mailbox_init(&w->mailbox, w->base, w, e) != 0) {
+        capture_release(w);
         if (w->tick)
             event_free(w->tick);
         if (w->base)
@@ -182,6 +184,7 @@ void worker_release(struct worker *w)
     signer_free(w->signer);
     provider_cas_release(w);
     tls_worker_free(w->tls);
+    capture_release(w);
     usage_release(&w->by_env);
     usage_release(&w->by_service);
     bufpool_release(&w->bufs);

@@ -26,6 +26,13 @@ static inline int64_t clock_wall_s(void)
     clock_gettime(CLOCK_REALTIME, &t);
     return t.tv_sec;
 }
+/* The same in microseconds. */
+static inline int64_t clock_wall_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
 static inline struct timeval clock_timeval(uint64_t ms)
 {
     return (struct timeval){(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
