@@ -270,12 +270,7 @@ class FakeAgent:
         """Again at the same address, after stop."""
         self.server = grpc.server(futures.ThreadPoolExecutor(max_workers=16),
                                   options=[("grpc.so_reuseport", 0)])  # fmt: skip
-        self.server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(
-            "offshoot.v1.Control",
-            {"Sync": grpc.stream_stream_rpc_method_handler(
-                self._sync, pb.ProxyMessage.FromString,
-                lambda m: m if isinstance(m, bytes) else m.SerializeToString())},
-        )])  # fmt: skip
+        self.server.add_generic_rpc_handlers(self.services())
         if self.credentials:
             port = self.server.add_secure_port(self.address, self.credentials)
         else:
@@ -283,6 +278,14 @@ class FakeAgent:
         if not self.address.startswith("unix:"):
             self.address = f"{self.address.rsplit(':', 1)[0]}:{port}"
         self.server.start()
+
+    def services(self):
+        return [grpc.method_handlers_generic_handler(
+            "offshoot.v1.Control",
+            {"Sync": grpc.stream_stream_rpc_method_handler(
+                self._sync, pb.ProxyMessage.FromString,
+                lambda m: m if isinstance(m, bytes) else m.SerializeToString())},
+        )]  # fmt: skip
 
     def _sync(self, messages, context):
         stream = Stream(context)

@@ -25,15 +25,16 @@ SYNC = "/offshoot.v1.Control/Sync"
 def _make_stubs():
     folder = Path(tempfile.mkdtemp(prefix="offshoot-stubs-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    files = ["proto/offshoot/v1/control.proto", "proto/offshoot/v1/graph.proto"]
+    names = ("control", "graph", "capture")
+    files = [f"proto/offshoot/v1/{name}.proto" for name in names]
     subprocess.run(["/usr/bin/protoc", f"--python_out={folder}", "-I.", *files],
                    cwd=ROOT, check=True)  # fmt: skip
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
-    return [importlib.import_module(f"proto.offshoot.v1.{n}_pb2") for n in ("control", "graph")]
+    return [importlib.import_module(f"proto.offshoot.v1.{n}_pb2") for n in names]
 
 
-pb, graph_pb = _make_stubs()
+pb, graph_pb, capture_pb = _make_stubs()
 
 
 class Ended(AssertionError):
