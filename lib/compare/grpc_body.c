@@ -289,7 +289,7 @@ static void compare_field(
 /* The values of that number from *at on, which moves on. */
 static struct run take_run(const struct pb_node *m, size_t *at, uint32_t number)
 {
-    struct run r = {m->child + *at, 0};
+    struct run r = {*at < m->nchildren ? m->child + *at : NULL, 0};
     while (*at < m->nchildren && m->child[*at].number == number) {
         ++*at;
         r.count++;

@@ -49,8 +49,7 @@ static void write_message(struct rewrite *w, struct str message, unsigned depth)
 /* What was written from `at` on, looked at as one. */
 static void replace_residue(struct rewrite *w, size_t at, struct str original)
 {
-    struct str written = str_from(pb_str(&w->out), at);
-    if (w->out.failed || !redact_finds(w->r, written))
+    if (w->out.failed || w->out.n == at || !redact_finds(w->r, str_from(pb_str(&w->out), at)))
         return;
     w->out.n = at;
     struct str mark = marked(w, original);

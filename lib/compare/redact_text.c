@@ -236,7 +236,7 @@ static bool scan(const struct redact *r, struct str s, struct text *out)
             at = x.from > at ? x.from : at + 1;
         }
     }
-    if (out)
+    if (out && x.from < s.n)
         text_add(out, str_of(s.p + x.from, s.n - x.from));
     return x.any;
 }
