@@ -79,6 +79,15 @@ const struct option_desc options[OPT_COUNT] = {
         "PASS means that the excess rate is below this one. Default: 0.01."},
     [OPT_SLOT] = {"slot", "KIND", 0,
         "What was counted: a headline (fails at 320) or a field (163,840). Default: headline."},
+    [OPT_IGNORE] = {"ignore", "PATTERN", 0,
+        "Leave out fields whose path fits: 'header.etag', 'body.**.id:value'. May be repeated."},
+    [OPT_TYPE] = {"type", "MEDIA", 0,
+        "The files are bodies of this media type, without status and headers."},
+    [OPT_GRPC_METHOD] = {"grpc-method", "METHOD", 0,
+        "/package.Service/Method: what the reply is a message of. Wants --descriptors."},
+    [OPT_DESCRIPTORS] = {"descriptors", "FILE", 0,
+        "A FileDescriptorSet, as protoc --include_imports --descriptor_set_out=FILE makes it."},
+    [OPT_NO_REDACT] = {"no-redact", NULL, 0, "Show secrets as they are."},
     [OPT_CONFIG] = {"config", "FILE", 'c',
         "Read `graph` and `socket` from the configuration file FILE; also -c FILE."},
     [OPT_CHECK_CONFIG] = {"check-config", NULL, 0, "Check the configuration file, and exit."},
@@ -138,6 +147,8 @@ struct values *args_list(struct args *a, enum option o)
         return &a->drop;
     case OPT_WHEN:
         return &a->when;
+    case OPT_IGNORE:
+        return &a->ignore;
     default:
         return NULL;
     }
@@ -147,7 +158,7 @@ struct values *args_list(struct args *a, enum option o)
 static int make_lists(struct args *a, size_t room)
 {
     struct values *lists[] = {&a->words, &a->graph, &a->header, &a->parent, &a->set, &a->use,
-        &a->remove, &a->drop, &a->when};
+        &a->remove, &a->drop, &a->when, &a->ignore};
     size_t n = sizeof(lists) / sizeof(lists[0]);
     a->room = mem_array(room, n * sizeof(*a->room));
     if (!a->room)

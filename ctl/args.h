@@ -61,6 +61,11 @@ enum option {
     OPT_SECONDARY_ONLY,
     OPT_EPSILON,
     OPT_SLOT,
+    OPT_IGNORE,
+    OPT_TYPE,
+    OPT_GRPC_METHOD,
+    OPT_DESCRIPTORS,
+    OPT_NO_REDACT,
     OPT_CONFIG,
     OPT_CHECK_CONFIG,
     OPT_PRINT_CONFIG,
@@ -68,7 +73,8 @@ enum option {
     OPT_VERSION,
     OPT_COUNT
 };
-#define OPTION_BIT(o) (UINT64_C(1) << (o))
+typedef unsigned __int128 option_set; /* bits of enum option */
+#define OPTION_BIT(o) ((option_set)1 << (o))
 
 struct option_desc {
     const char *flag; /* without "--" */
@@ -85,9 +91,9 @@ struct values {
 };
 
 struct args {
-    uint64_t given; /* OPTION_BIT of every option that was there */
+    option_set given; /* OPTION_BIT of every option that was there */
     const char *value[OPT_COUNT];
-    struct values words, graph, header, parent, set, use, remove, drop, when;
+    struct values words, graph, header, parent, set, use, remove, drop, when, ignore;
     const char **room; /* of all the lists */
 };
 

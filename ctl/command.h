@@ -27,16 +27,16 @@ struct command {
     const char *help;   /* first line: what it is for */
     const char *status; /* what its exit statuses mean, beside 1 for an error */
     unsigned min_words, max_words;
-    uint64_t options;         /* OPTION_BITs, with files and live */
-    uint64_t offline_options; /* only with graph files */
-    command_fn *offline;      /* NULL: needs a running proxy or agent */
-    command_fn *live;         /* NULL: needs graph files */
+    option_set options;         /* OPTION_BITs, with files and live */
+    option_set offline_options; /* only with graph files */
+    command_fn *offline;        /* NULL: needs a running proxy or agent */
+    command_fn *live;           /* NULL: needs graph files */
 };
 /* Of `options`: those that only a running program understands. */
 #define LIVE_OPTIONS (OPTION_BIT(OPT_AT) | OPTION_BIT(OPT_FROM) | OPTION_BIT(OPT_TO))
 /* Beside the bits of `options`: `offline` needs no graph, but keys, saved replies, numbers. */
-#define COMMAND_ALONE (UINT64_C(1) << 63)
-_Static_assert(OPT_COUNT <= 63, "options and COMMAND_ALONE fit a bit set");
+#define COMMAND_ALONE OPTION_BIT(127)
+_Static_assert(OPT_COUNT <= 127, "options and COMMAND_ALONE fit a bit set");
 
 /* All commands, one after the other; NULL behind the last. */
 const struct command *command_at(size_t i);
@@ -60,7 +60,7 @@ static inline bool command_is_alone(const struct command *c)
 command_fn offline_resolve, offline_explain, offline_env_list, offline_env_show, offline_env_tree;
 command_fn graph_check_command, graph_diff_command, graph_root_command;
 command_fn token_issue_command, token_show_command;
-command_fn shadow_evidence_command;
+command_fn shadow_evidence_command, shadow_compare_command;
 command_fn live_resolve, live_explain, live_env_list, live_env_show, live_env_tree, live_status,
     live_check, live_trace, live_metrics, live_counters, live_config, live_reload, live_drain,
     live_log_level;

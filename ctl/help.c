@@ -12,7 +12,7 @@ static void option_line(struct text *out, const struct option_desc *o)
     text_fmt(out, "  %-24s %s\n", words, o->help);
 }
 
-static void option_lines(struct text *out, uint64_t which)
+static void option_lines(struct text *out, option_set which)
 {
     for (size_t i = 0; i < OPT_COUNT; i++)
         if (which & OPTION_BIT(i))
@@ -54,14 +54,14 @@ void help_group(struct text *out, const char *word)
 
 void help_command(struct text *out, const struct command *c)
 {
-    uint64_t where = (c->offline && !command_is_alone(c) ? OPTION_BIT(OPT_GRAPH) : 0) |
-                     (c->live ? OPTION_BIT(OPT_SOCKET) : 0);
+    option_set where = (c->offline && !command_is_alone(c) ? OPTION_BIT(OPT_GRAPH) : 0) |
+                       (c->live ? OPTION_BIT(OPT_SOCKET) : 0);
     text_fmt(
         out, "Usage: offshootctl %s%s%s [OPTION]...\n", c->name, *c->takes ? " " : "", c->takes);
     if (c->offline_options & OPTION_BIT(OPT_BATCH))
         text_fmt(out, "       offshootctl %s --batch [OPTION]... <LINES\n", c->name);
     text_fmt(out, "\n%s\n\n", c->help);
-    uint64_t live = c->offline ? c->options & LIVE_OPTIONS : 0;
+    option_set live = c->offline ? c->options & LIVE_OPTIONS : 0;
     option_lines(out, where | (c->options & ~live));
     if (c->offline_options && c->live)
         text_add(out, STR("\nWith --graph also:\n"));

@@ -35,12 +35,12 @@ static enum status help(const struct args *a, struct err *e)
 
 static int check_options(const struct command *c, const struct call *call, struct err *e)
 {
-    uint64_t always = OPTION_BIT(OPT_CONFIG);
+    option_set always = OPTION_BIT(OPT_CONFIG);
     bool files = c->offline && !command_is_alone(c);
-    uint64_t offline = files ? OPTION_BIT(OPT_GRAPH) | c->offline_options : 0;
-    uint64_t live = c->live ? OPTION_BIT(OPT_SOCKET) : 0;
+    option_set offline = files ? OPTION_BIT(OPT_GRAPH) | c->offline_options : 0;
+    option_set live = c->live ? OPTION_BIT(OPT_SOCKET) : 0;
     for (size_t i = 0; i < OPT_COUNT; i++) {
-        uint64_t bit = OPTION_BIT(i);
+        option_set bit = OPTION_BIT(i);
         if (!(call->args->given & bit))
             continue;
         if (!(bit & (always | offline | live | c->options)))

@@ -8,6 +8,7 @@ _offshootctl_valued=" --now --host --path --header --gateway -H --at --from --to
 --remove --drop --for --owner --reason --timeout --limit \
 --env --service --state --older --side --when --format --interval \
 --keys --trust-domain --url --param \
+--ignore --type --grpc-method --descriptors \
 --pairs --candidate-only --secondary-only --epsilon --slot "
 
 # Words of the command so far, without options and their values.
@@ -59,6 +60,7 @@ _offshootctl_options()
         "graph "*) echo "--graph $common" ;;
         "token issue") echo "--for --keys --trust-domain --explain --url --param --now $common" ;;
         "token "*) echo "--keys --trust-domain --now $common" ;;
+        "shadow compare") echo "--ignore --type --grpc-method --descriptors --no-redact $common" ;;
         "shadow evidence")
             echo "--pairs --candidate-only --secondary-only --epsilon --slot $common"
             ;;
@@ -81,7 +83,7 @@ _offshootctl()
     local words current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     case $previous in
-        --graph | --socket | --config | -c | --keys)
+        --graph | --socket | --config | -c | --keys | --descriptors)
             compopt -o filenames 2>/dev/null
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return
@@ -116,7 +118,7 @@ _offshootctl()
             mapfile -t COMPREPLY < <(compgen -W "check diff root log rollback resume" -- "$current")
             ;;
         "1 token "*) mapfile -t COMPREPLY < <(compgen -W "issue show" -- "$current") ;;
-        "1 shadow "*) mapfile -t COMPREPLY < <(compgen -W "evidence" -- "$current") ;;
+        "1 shadow "*) mapfile -t COMPREPLY < <(compgen -W "compare evidence" -- "$current") ;;
         "1 proxy "*) mapfile -t COMPREPLY < <(compgen -W "adopt endpoint drain upgrade" -- "$current") ;;
         "2 proxy endpoint")
             mapfile -t COMPREPLY < <(compgen -W "drain disable enable" -- "$current")
@@ -127,7 +129,7 @@ _offshootctl()
         "1 resolve "* | "2 token issue" | "2 env show" | "2 env set" | "2 env extend" | "2 env delete")
             mapfile -t COMPREPLY < <(compgen -W "$(_offshootctl_environments)" -- "$current")
             ;;
-        ?*" proxy upgrade" | ?*" graph check" | ?*" graph diff" | ?*" graph root")
+        ?*" proxy upgrade" | ?*" graph check" | ?*" graph diff" | ?*" graph root" | ?*" shadow compare")
             compopt -o filenames 2>/dev/null
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             ;;

@@ -6,6 +6,7 @@
 
 #define RELATIVE     1e-9
 #define EXPONENT_MAX INT64_C(1000000000000)
+#define STEP         UINT64_C(0x9e3779b97f4a7c15) /* odd; spreads each digit over all bits above */
 #define DOUBLE_TEXT  400 /* longer spellings of numbers that are not whole are cut there */
 
 /* value = 0.d1d2d3... times 10^exponent; no digits: zero. The point may stand among the digits. */
@@ -104,9 +105,9 @@ bool json_number_equal(struct str a, struct str b)
 uint64_t json_number_hash(struct str a)
 {
     struct decimal d = take_apart(a);
-    uint64_t h = (uint64_t)d.exponent * 2 + d.negative;
+    uint64_t h = ((uint64_t)d.exponent * 2 + d.negative + 1) * STEP;
     for (size_t i = 0; i < d.digits.n; i++)
         if (d.digits.p[i] != '.')
-            h = (h ^ (unsigned char)d.digits.p[i]) * UINT64_C(0x9e3779b97f4a7c15);
+            h = (h ^ (unsigned char)d.digits.p[i]) * STEP;
     return h;
 }

@@ -139,7 +139,7 @@ class Usage(CtlCase):
         "graph rollback", "graph resume", "proxies", "proxy adopt", "proxy drain",
         "proxy upgrade", "proxy endpoint", "providers",
         "token issue",
-        "token show", "shadow evidence", "status", "check", "trace",
+        "token show", "shadow compare", "shadow evidence", "status", "check", "trace",
         "top", "requests", "connections", "log",
         "metrics", "counters", "config", "reload", "drain", "log-level",
     ]
