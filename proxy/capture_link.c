@@ -175,7 +175,8 @@ static void tell_run(struct message *m, void *worker)
     if (t->has_rules)
         capture_set_rules(w, t->rules);
     t->rules = NULL;
-    capture_set_up(w, t->up);
+    if (t->up != w->capture.up)
+        capture_set_up(w, t->up);
     m->run = tell_back;
     mailbox_post(w->shared->control, m);
 }
