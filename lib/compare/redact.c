@@ -13,7 +13,7 @@
 /* A name with only its letters and digits, in lower case, that contains one of these is secret. */
 static const char *const inside[] = {"password", "passwd", "passphrase", "passcode", "secret",
     "token", "authorization", "cookie", "apikey", "accesskey", "privatekey", "signingkey",
-    "encryptionkey", "session", "credential", "cardnumber", "cardno", "creditcard", "securitycode",
+    "encryptionkey", "session", "sessid", "credential", "cardnumber", "cardno", "creditcard", "securitycode",
     "socialsecurity", "bankaccount", "accountnumber", "connectionstring", "bearer", "csrf", "xsrf"};
 /* These only as whole words of it: "pin", "user_pin", "userPin", but not "shipping". */
 static const char *const whole[] = {"auth", "pwd", "pass", "pin", "otp", "cvv", "cvc", "cvv2",

@@ -177,9 +177,10 @@ bool redact_body(const struct redact *r, struct str media_type, struct str body,
     if (m == MEDIA_MULTIPART ? redact_multipart(r, media_type, body, out, &any)
                              : plain_body(r, m, body, out, &any))
         return any;
-    if (utf8_check(body) == body.n)
+    /* of a part that is cut nobody knows where its value ends */
+    if (m != MEDIA_MULTIPART && utf8_check(body) == body.n)
         return redact_text(r, body, out);
-    if (!redact_finds(r, body)) {
+    if (m != MEDIA_MULTIPART && !redact_finds(r, body)) {
         text_add(out, body);
         return false;
     }
