@@ -12,7 +12,7 @@ import time
 import load
 import stack as stacks
 from graph_parts import make_graph
-from measure import Row, cpu_seconds, rotated
+from measure import Row, cpu_of_all, rotated
 from push_parts import Changes
 from rig import Broken, Rig
 
@@ -77,12 +77,12 @@ def set_map(rig):
     return change
 
 
-def open_loop(rig, a, port, rate, seconds):
-    """One run: {sent, good, lost, closed, windows}."""
+def open_loop(rig, a, port, rate, seconds, request=None, body="main\n", window=WINDOW):
+    """One run, in which every reply has this body: {sent, good, lost, closed, windows}."""
     with open(rig.path("request"), "wb") as f:
-        f.write(load.head(ENVIRONMENT, HOST))
+        f.write(request or load.head(ENVIRONMENT, HOST))
     popen = subprocess.Popen([os.path.join(a.build, "bench", "open_loop"), str(port), str(rate),
-                              str(seconds), rig.path("request"), "main\n", str(int(WINDOW * 1000))],
+                              str(seconds), rig.path("request"), body, str(int(window * 1000))],
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     prefer(popen.pid)
     output, faults = popen.communicate()
@@ -115,12 +115,6 @@ def start(rig, a):
         proxy = stacks.nginx(rig, ports, "on").start()
         found["nginx"] = proxy, lambda: os.kill(proxy.pid, signal.SIGHUP)
     return found
-
-
-def cpu_of_all(pid):
-    """Of a process and, where it is a master, its workers."""
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
-        return sum(map(cpu_seconds, [pid, *f.read().split()]))
 
 
 def half_busy(rig, a, proxy):

@@ -3,10 +3,9 @@
 import re
 import shutil
 import subprocess
-import time
 
 import load
-from measure import Profile, Row, cpu_seconds, memory, ratios, rotated
+from measure import Profile, Row, cpu_seconds, memory_of_each, ratios, rotated
 from rig import Broken
 from signing import key_file, mesh_token
 from stack import OURS, PEERS, Stack, admin, agent, fed, ours
@@ -170,24 +169,11 @@ def syscalls(a):
 
 # ---- memory ----
 
-def idle_bytes(proxy, warm, n):
-    """Resident bytes that each of n idle connections adds after one request."""
-    request = load.head("feat-42")
-    held = []
-    try:
-        for _ in range(warm):
-            held.append(load.Connection(proxy.port))
-            held[-1].ask(request)
-        before = memory(proxy.pid)
-        for _ in range(n):
-            held.append(load.Connection(proxy.port))
-            held[-1].ask(request)
-        time.sleep(2)  # what is freed once a second is freed
-        after = memory(proxy.pid)
-    finally:
-        for c in held:
-            c.close()
-    return {kind: (after[kind] - before[kind]) / n for kind in after}
+def asked(port):
+    """A connection that has had one reply."""
+    connection = load.Connection(port)
+    connection.ask(load.head("feat-42"))
+    return connection
 
 
 def idle(a):
@@ -197,7 +183,7 @@ def idle(a):
     with Stack(a.build, a.keep) as stack:
         for proxy in stack.proxies:
             proxy.start().check()
-            each = idle_bytes(proxy, 200, n)
+            each = memory_of_each(proxy.pid, 200, n, lambda port=proxy.port: asked(port))
             gate = (IDLE_BUDGET,) if proxy.name == OURS else ()
             rows.append(Row(f"{proxy.name}: idle connection, resident", [each["Rss"]], "B", *gate,
                             note=f"anonymous {each['Anonymous']:.0f} B"))

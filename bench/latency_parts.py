@@ -1,12 +1,8 @@
 """Latency at a fixed rate, whatever the replies do (bench/open_loop.c)."""
 
-import json
-import os
-import subprocess
-
 import load
-from activation_parts import prefer
-from measure import Row, ratios, rotated
+from activation_parts import open_loop, prefer
+from measure import Row, with_workers, ratios, rotated
 from protocol_parts import h2load, wanted
 from protocol_stack import Bench
 from rig import Broken
@@ -14,14 +10,8 @@ from stack import OURS
 
 SHARES = (30, 70)  # percent of what the slowest can do
 WORKERS = (1, 2)
-WHOLE_MS = 1_000_000  # one window for a whole run
+WHOLE = 1000  # seconds: one window for a whole run
 PERCENTILES = ("p50", "p99", "p99.9")
-
-
-def with_workers(pid):
-    """A process, and those that it started."""
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
-        return [pid, *map(int, f.read().split())]
 
 
 def capacity(a, peer):
@@ -32,17 +22,7 @@ def capacity(a, peer):
 
 def at_rate(rig, a, port, rate):
     """(p50, p99, p99.9) in microseconds; every reply is the right one."""
-    with open(rig.path("request"), "wb") as f:
-        f.write(load.head(None))
-    popen = subprocess.Popen(
-        [os.path.join(a.build, "bench", "open_loop"), str(port), str(rate),
-         "2" if a.quick else "10", rig.path("request"), "ok\n", str(WHOLE_MS)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    prefer(popen.pid)
-    output, faults = popen.communicate()
-    if popen.returncode:
-        raise Broken(faults)
-    run = json.loads(output)
+    run = open_loop(rig, a, port, rate, 2 if a.quick else 10, load.head(None), "ok\n", WHOLE)
     if run["lost"]:
         raise Broken(f"{run['lost']} of {run['sent']} requests were lost at {rate} a second")
     return max(run["windows"], key=lambda w: w[1])[2:5]

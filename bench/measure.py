@@ -28,11 +28,42 @@ def _schedstat(pid, thread):
         return int(f.read().split()[0])
 
 
+def with_workers(pid):
+    """A process, and those that it started and that run: a master and its workers."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+        started = [int(n) for n in f.read().split()]
+    return [pid, *(n for n in started if os.path.exists(f"/proc/{n}/exe"))]
+
+
+def cpu_of_all(pid):
+    return sum(map(cpu_seconds, with_workers(pid)))
+
+
 def memory(pid):
     """{Rss, Anonymous} in bytes. Counted page by page: the numbers in statm lag behind."""
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii", errors="replace") as f:
         words = [line.split() for line in f]
     return {w[0].rstrip(":"): int(w[1]) * 1024 for w in words if w[0] in ("Rss:", "Anonymous:")}
+
+
+def memory_of_each(pid, warm, n, connect):
+    """What each of n connections adds to a process and to those that it started, as memory() has
+    it. connect() makes one, which has waited since its request when it is measured."""
+    def rests():
+        time.sleep(2)  # what is freed once a second is freed
+        every = [memory(one) for one in with_workers(pid)]
+        return {kind: sum(m[kind] for m in every) for kind in every[0]}
+
+    held = []
+    try:
+        held += [connect() for _ in range(warm)]
+        before = rests()
+        held += [connect() for _ in range(n)]
+        after = rests()
+    finally:
+        for c in held:
+            c.close()
+    return {kind: (after[kind] - before[kind]) / n for kind in after}
 
 
 def peak_memory(pid):

@@ -5,9 +5,8 @@ import shutil
 import socket
 import ssl
 import subprocess
-import time
 
-from measure import Row, cpu_seconds, memory, ratios, rotated
+from measure import Row, cpu_of_all, memory_of_each, ratios, rotated
 from protocol_stack import Bench
 from rig import Broken
 from stack import OURS
@@ -46,9 +45,9 @@ def compare(a, title, requests, budgets, run, **stack):
             run(p.port, max(requests // 10, 64))
         for n in range(a.rounds):
             for p in rotated(bench.peers, n):
-                before = cpu_seconds(p.pid)
+                before = cpu_of_all(p.pid)
                 run(p.port, requests)
-                cpu[p.name].append((cpu_seconds(p.pid) - before) / requests * 1e6)
+                cpu[p.name].append((cpu_of_all(p.pid) - before) / requests * 1e6)
     rows = [Row(f"{title}: {name}, CPU a request", values, "us") for name, values in cpu.items()]
     for name in cpu:
         if name != OURS:
@@ -150,26 +149,15 @@ def one_request_http1(sock):
 
 
 def idle_each(peer, n, secure, request):
-    held = []
     context = ssl._create_unverified_context() if secure else None
-    def more(count):
-        for _ in range(count):
-            s = socket.create_connection(("127.0.0.1", peer.port), 60)
-            s = context.wrap_socket(s) if secure else s
-            request(s)
-            held.append(s)
 
-    try:
-        more(200)
-        time.sleep(2)
-        before = memory(peer.pid)
-        more(n)
-        time.sleep(2)
-        after = memory(peer.pid)
-    finally:
-        for s in held:
-            s.close()
-    return (after["Rss"] - before["Rss"]) / n
+    def connect():
+        s = socket.create_connection(("127.0.0.1", peer.port), 60)
+        s = context.wrap_socket(s) if secure else s
+        request(s)
+        return s
+
+    return memory_of_each(peer.pid, 200, n, connect)["Rss"]
 
 
 def idle2(a):

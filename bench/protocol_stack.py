@@ -4,8 +4,9 @@ measurement asks for: plain forwarding, all connections reused."""
 import os
 import subprocess
 
-from rig import Broken, Rig, free_ports
-from stack import OURS, program
+import stack
+from rig import Rig, free_ports
+from stack import Proxy, program
 
 SIZES = {"": "ok\n", "64k": "x" * (64 << 10), "1m": "x" * (1 << 20)}
 
@@ -20,30 +21,6 @@ def certificate(rig):
         check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     os.chmod(key, 0o600)
     return cert, key
-
-
-class Peer:
-    """A running proxy. pid: of the process that works, where a master started it."""
-
-    def __init__(self, rig, name, argv, port, forks=False):
-        self.name, self.port = name, port
-        self.process = rig.spawn(name, argv)
-        if name == OURS:
-            self.process.await_line("ready ")
-        else:
-            self.process.await_port(port)
-        self.pid = self.process.pid
-        if forks:
-            self.pid = newest_child(self.pid)
-
-
-def newest_child(pid):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
-        children = [int(n) for n in f.read().split()]
-    alive = [n for n in children if os.path.exists(f"/proc/{n}/exe")]
-    if not alive:
-        raise Broken(f"process {pid} has no worker")
-    return alive[-1]
 
 
 def provider(rig):
@@ -69,10 +46,8 @@ http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 1h;
     return one, two
 
 
-def ours(rig, build, provider_port, http2, tls, more="", workers=1):
-    port, = free_ports(1)
-    name = f"{OURS}-{port}"
-    graph = rig.write(f"{name}-graph.yaml", f"""kind: Service
+def ours(rig, build, provider_port, http2, tls, workers=1):
+    graph = rig.write("graph.yaml", f"""kind: Service
 metadata: {{name: web}}
 spec: {{port: 80, providerProtocol: http{2 if http2 else 1}}}
 ---
@@ -84,16 +59,9 @@ kind: Gateway
 metadata: {{name: edge}}
 spec: {{defaultEnvironment: main, routes: [{{path: /, service: web}}]}}
 """)
+    more = "timeouts.providerIdle: 1h\nlimits: {connections: 20000}\n"
     secure = f",tls={tls[0]}+{tls[1]}" if tls else ""
-    conf = rig.write(f"{name}.yaml", f"""graph: ["{graph}"]
-listen: ["127.0.0.1:{port},trusted{secure}"]
-admin: "{rig.path(name + '.sock')}"
-workers: {workers}
-timeouts: {{idle: 1h, providerIdle: 1h}}
-limits: {{connections: 20000}}
-{more}
-""")
-    return Peer(rig, OURS, [os.path.join(build, "offshoot-proxy"), "-c", conf], port)
+    return stack.ours(rig, build, graph, more=more, options=secure, workers=workers)
 
 
 def haproxy(rig, provider_port, http2, tls, http2_clients, workers=1):
@@ -123,7 +91,7 @@ frontend in
 backend web
   server web 127.0.0.1:{provider_port}{' proto h2' if http2 else ''}
 """)
-    return Peer(rig, "haproxy", [program("haproxy"), "-db", "-f", conf], port)
+    return Proxy(rig, "haproxy", [program("haproxy"), "-db", "-f", conf], port)
 
 
 def nginx(rig, provider_port, tls, http2_clients, workers=1):
@@ -146,7 +114,7 @@ http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 1h;
     location / {{ proxy_pass http://web; proxy_http_version 1.1;
       proxy_set_header Connection ""; proxy_set_header Host $http_host; }} }} }}
 """)
-    return Peer(rig, "nginx", [program("nginx"), "-p", folder, "-c", conf], port)
+    return Proxy(rig, "nginx", [program("nginx"), "-p", folder, "-c", conf], port)
 
 
 def nghttpx(rig, provider_port, http2, tls):
@@ -160,27 +128,28 @@ def nghttpx(rig, provider_port, http2, tls):
     if tls:
         lines += [f"private-key-file={tls[1]}", f"certificate-file={tls[0]}"]
     conf = rig.write(f"nghttpx-{port}.conf", "\n".join(lines) + "\n")
-    return Peer(rig, "nghttpx", [program("nghttpx"), f"--conf={conf}"], port, forks=True)
+    return Proxy(rig, "nghttpx", [program("nghttpx"), f"--conf={conf}"], port)
 
 
 class Bench(Rig):
     """A provider, and the proxies before it: `http2` is spoken to the provider, `http2_clients` is
     what clients will speak."""
 
-    def __init__(self, build, keep, http2=False, http2_clients=False, secure=False, more="",
-                 workers=1):
+    def __init__(self, build, keep, http2=False, http2_clients=False, secure=False, workers=1):
         super().__init__(keep)
         try:
             one, two = provider(self)
             at = two if http2 else one
             tls = certificate(self) if secure else None
-            self.peers = [ours(self, build, at, http2, tls, more, workers)]
+            self.peers = [ours(self, build, at, http2, tls, workers)]
             if program("haproxy"):
                 self.peers.append(haproxy(self, at, http2, tls, http2_clients, workers))
             if not http2:
                 self.peers.append(nginx(self, at, tls, http2_clients, workers))
             if program("nghttpx") and http2_clients:
                 self.peers.append(nghttpx(self, at, http2, tls))
+            for peer in self.peers:
+                peer.start()
         except BaseException:
             self.__exit__(None, None, None)
             raise

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 
+import abuse_parts
 import activation_parts
 import body_part
 import graph_parts
@@ -40,6 +41,7 @@ PARTS = {
     "bodies": protocol_parts.bodies,
     "idle2": protocol_parts.idle2,
     "latency": latency_parts.latency,
+    "abuse": abuse_parts.abused,
     "resolve": graph_parts.resolve,
     "tokens": token_parts.tokens,
     "environments": graph_parts.environments,

@@ -8,6 +8,7 @@ import shutil
 import socket
 
 import load
+from measure import with_workers
 from rig import Broken, Rig, free_ports
 
 # What each environment answers with. feat-9 provides nothing: it stands on main.
@@ -69,8 +70,7 @@ class Proxy:
 
     def traced_pid(self):
         """Of the program, where the process that was started is a tracer."""
-        with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as f:
-            return int(f.read().split()[0])
+        return with_workers(self.pid)[1]
 
     def stop(self, target=None):
         if not self.rig.stop(self.process, target):
@@ -90,11 +90,11 @@ def program(name):
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
 
-def ours(rig, build, graph_path, name=OURS, more=""):
-    """more: further lines of its configuration."""
+def ours(rig, build, graph_path, name=OURS, more="", options="", workers=1):
+    """more: further lines of its configuration; options: of its listener."""
     port, = free_ports(1)
     conf = rig.fill("offshoot.yaml.in", f"{name}.yaml", GRAPH=graph_path, PORT=port, NAME=name,
-                    MORE=more)
+                    MORE=more, OPTIONS=options, WORKERS=workers)
     return Proxy(rig, name, [os.path.join(build, "offshoot-proxy"), "-c", conf], port)
 
 
