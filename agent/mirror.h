@@ -2,10 +2,8 @@
  * listener, in random order, with one deadline and no retries.
  *
  * Each carries a mesh token with the dark flag and its role's, no pin, and a trace-id of its own
- * that proxies know as dark (CaptureRules.dark_key). Authority and path stay as they were.
- * Hop-by-hop fields, our carriers, traceparent and tracestate of the user go; `authorization` and
- * `cookie` go to the secondary always, to the candidate only with credentials: forward;
- * `idempotency-key` gets "-secondary" or "-candidate". One thread. */
+ * that proxies know as dark (CaptureRules.dark_key). Authority and path stay as they were; which
+ * fields go and which are taken out: docs/internals/mirror.md. One thread. */
 #ifndef OFFSHOOT_AGENT_MIRROR_H
 #define OFFSHOOT_AGENT_MIRROR_H
 
@@ -33,15 +31,19 @@ struct mirror_options {
 struct mirrored {
     struct reply reply;
     unsigned char trace_id[TRACE_BYTES];
-    struct str refusal; /* x-offshoot-error of a reply that a proxy made itself; empty */
+    struct str refusal; /* x-offshoot-error of a reply that a proxy made itself; else empty. Only
+                         * such that are data: "connect", "bad-reply", "unhealthy", "timeout" */
 };
 struct mirror_result {
-    /* NULL: both are here, in one of enum reply_outcome. Else the whole sample is of no use; a word
-     * for mirror_dropped: "connection" (ours broke), "memory", "too-large", "stopped". */
+    /* NULL: both are here, in one of enum reply_outcome. Else the whole sample is of no use; a
+     * static word for mirror_dropped: "connection" (ours broke), "memory", "too-large", "stopped",
+     * "refused" (by a word unknown here), or the word of the proxy's refusal, as "dark-blocked" or
+     * "overload". What was still on its way has been given up. */
     const char *dropped;
     struct mirrored secondary, candidate;
     bool candidate_first;
 };
+/* May call everything here but mirror_free. */
 typedef void mirror_fn(void *arg, struct exchange *x, const struct mirror_result *r);
 
 struct mirror_roles {
@@ -55,12 +57,15 @@ struct mirror_roles {
 };
 
 struct mirror *mirror_new(const struct mirror_options *o, struct err *e);
-/* 0: fn is called once, later. Else a word why not: "in-flight", "memory", "connection" (down). */
+/* NULL: fn is called once, later. Else a static word why not: "in-flight", "memory", "connection"
+ * (down, until the wait after a failure is over). Takes a reference on x; roles are copied. */
 const char *mirror_send(struct mirror *m, struct exchange *x, const struct mirror_roles *roles,
     mirror_fn *fn, void *arg);
 /* Whether proxies take this trace-id for a dark one. */
 bool mirror_is_dark(const struct mirror *m, const unsigned char trace_id[TRACE_BYTES]);
+/* False while mirror_send would answer "connection". The first exchange connects. */
 bool mirror_up(const struct mirror *m);
+/* The last failure, until there is a connection; or "". */
 const char *mirror_why(const struct mirror *m);
 uint32_t mirror_in_flight(const struct mirror *m);
 /* What is on its way ends as dropped "stopped", within this call. */
