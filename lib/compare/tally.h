@@ -149,9 +149,9 @@ enum verdict tally_decision(const struct tally *t);
 /* Fields by the most evidence they ever had, the worst first (ties: the earlier one): up to n
  * indices, fields of others included; returns how many. */
 size_t tally_worst(const struct tally *t, size_t *ret, size_t n);
-/* Patterns that would ignore what is noise, a line each, ready to paste, sorted: fields that differ
- * in the secondary in >= 5 % of >= 20 pairs, and have no evidence against the candidate (E < 10)
- * at any endpoint. */
+/* Patterns that would ignore what is noise, a line each, ready to paste, sorted: fields that are
+ * compared by shape, or differ in the secondary in >= 5 % of >= 20 pairs, and have no evidence
+ * against the candidate (E < 10) at any endpoint. */
 void tally_suggest(const struct tally *t, struct text *out);
 
 /* "cart GET /items/{}": the path without query, segments that are ids (numbers and dates, uuid,

@@ -186,7 +186,7 @@ static bool is_noise(const struct tally *t, const struct slot *f)
 {
     uint64_t pairs = t->endpoint[f->at].pairs;
     uint64_t secondary = f->count.secondary_only + f->count.both;
-    return pairs >= SUGGEST_MIN && secondary * 100 >= pairs * SUGGEST_PERCENT;
+    return f->shape || (pairs >= SUGGEST_MIN && secondary * 100 >= pairs * SUGGEST_PERCENT);
 }
 
 /* The fields of one path and kind, at all endpoints. */
