@@ -28,6 +28,23 @@ struct captured {
 
 /* ---- chunks ---- */
 
+/* Of the bound of what waits for the agent, by the memory that it takes. */
+static bool is_full(const struct worker *w)
+{
+    return atomic_load_explicit(&w->capture.queued, memory_order_relaxed) > w->set->capture_bytes;
+}
+
+/* A chunk that time ended, not its size, waits in no more memory than it needs. */
+static struct capture_chunk *cut(struct capture_chunk *k)
+{
+    struct capture_chunk *less = k->n < k->size / 2 ? mem_realloc(k, sizeof *k + k->n) : NULL;
+    if (!less)
+        return k;
+    less->size = less->n;
+    list_init(&less->link);
+    return less;
+}
+
 static void flush(struct worker *w)
 {
     struct capture *c = &w->capture;
@@ -46,8 +63,9 @@ static void flush(struct worker *w)
         }
     }
     c->chunk = NULL;
+    k = cut(k);
     counter_inc(&w->stats[STAT_CAPTURE_CHUNKS]);
-    atomic_fetch_add_explicit(&c->queued, k->n, memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->queued, capture_chunk_bytes(k), memory_order_relaxed);
     k->message.run = capture_chunk_run;
     k->message.drop = message_free;
     mailbox_post(w->shared->control, &k->message);
@@ -98,7 +116,7 @@ static void count_drop(struct worker *w, enum capture_drop why)
 {
     counter_inc(&w->stats[STAT_CAPTURE_DROPPED + why - 1]);
     w->capture.drops_changed = true;
-    if (w->capture.up)
+    if (w->capture.up && !is_full(w))
         room(w, 1); /* so that the agent hears of it */
 }
 
@@ -200,7 +218,7 @@ void capture_piece(struct captured *x, struct worker *w, bool reply, struct str 
         give_up(w, x, CAPTURE_DROP_BODY);
         return;
     }
-    if (atomic_load_explicit(&c->queued, memory_order_relaxed) > w->set->capture_bytes) {
+    if (is_full(w)) {
         give_up(w, x, CAPTURE_DROP_MEMORY);
         return;
     }
@@ -278,10 +296,11 @@ static void tell_hop(
 {
     struct worker *w = r->w;
     counter_inc(&w->stats[STAT_CAPTURE_HOPS + kind]);
-    if (!w->capture.up)
-        return;
-    capture_event_hop(&w->capture.scratch, r, trace_id, kind, why);
-    put_event(w);
+    bool fits = w->capture.up && !is_full(w);
+    if (fits)
+        capture_event_hop(&w->capture.scratch, r, trace_id, kind, why);
+    if (!fits || !put_event(w))
+        counter_inc(&w->stats[STAT_CAPTURE_HOPS_DROPPED]);
 }
 
 /* Ids of the sessions that sample it, into ids; *ret_hop: its trace is one of theirs. */
@@ -310,8 +329,7 @@ static enum capture_drop no_room(const struct worker *w)
         return CAPTURE_DROP_DISCONNECTED;
     if (c->in_flight >= w->set->capture_in_flight)
         return CAPTURE_DROP_IN_FLIGHT;
-    bool full = atomic_load_explicit(&c->queued, memory_order_relaxed) > w->set->capture_bytes;
-    return full ? CAPTURE_DROP_MEMORY : CAPTURE_KEPT;
+    return is_full(w) ? CAPTURE_DROP_MEMORY : CAPTURE_KEPT;
 }
 
 static void begin(struct request *r, struct str trace_id, const uint64_t *ids, unsigned n)

@@ -58,6 +58,12 @@ struct capture_chunk {
     unsigned char data[];
 };
 
+/* The memory that it takes. */
+static inline uint64_t capture_chunk_bytes(const struct capture_chunk *k)
+{
+    return sizeof *k + k->size;
+}
+
 /* A worker's part. */
 struct capture {
     struct capture_rules *rules; /* NULL: nothing to do */

@@ -105,7 +105,8 @@ static void set_gauges(struct capture_link *l)
 
 static void take_chunk(struct capture_chunk *k)
 {
-    atomic_fetch_sub_explicit(&k->worker->capture.queued, k->n, memory_order_relaxed);
+    atomic_fetch_sub_explicit(
+        &k->worker->capture.queued, capture_chunk_bytes(k), memory_order_relaxed);
     list_remove(&k->link);
     mem_free(k);
 }

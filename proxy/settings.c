@@ -166,7 +166,7 @@ const struct conf_key settings_keys[] = {
     { "capture.inFlight", NULL, NULL, CONF_U32, AT(capture_in_flight), "64", 1, 65535, NULL,
       "Sampled requests that one worker tells the agent of at a time, for its sessions (docs/shadow.md). Above: not told, counted as `in-flight`." },
     { "capture.bytes", NULL, NULL, CONF_BYTES, AT(capture_bytes), "64MiB", 64 * KIB, 16 * GIB, NULL,
-      "Bytes of captured traffic of one worker that may wait for the agent. Above: not told, counted as `memory`." },
+      "Memory of captured traffic of one worker that may wait for the agent. Above: not told, counted as `memory`." },
     { "capture.bodyBytes", NULL, NULL, CONF_BYTES, AT(capture_body_bytes), "1MiB", 0, GIB, NULL,
       "Largest body of a sampled request, and of its reply. Above: not told, counted as `body`." },
     { "capture.grace", NULL, NULL, CONF_MS, AT(capture_grace), "30s", 10, HOUR, NULL,

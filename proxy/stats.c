@@ -211,7 +211,7 @@ static const struct counter_family families[] = {
     {STAT_CAPTURE_DROPPED, CAPTURE_REASONS, "offshoot_capture_dropped_total", "reason",
         capture_drop_label, "Sampled requests that the agent was not told of whole, by reason."},
     {STAT_CAPTURE_HOPS, CAPTURE_HOP_KINDS, "offshoot_capture_hops_total", "kind", hop_label,
-        "Requests of sampled and of dark traces told to the agent, by kind."},
+        "Requests of sampled and of dark traces that passed, by kind."},
 };
 
 static const struct counter_family histograms[] = {
@@ -451,6 +451,11 @@ static const struct counter_single singles[] = {
     {STAT_CAPTURE_CHUNKS_DROPPED,
         {"offshoot_capture_chunks_dropped_total", "",
             "Chunks of captured traffic thrown away: their stream to the agent had ended.", 0}},
+    {STAT_CAPTURE_HOPS_DROPPED,
+        {"offshoot_capture_hops_dropped_total", "",
+            "Such requests that the agent was not told of: there was no stream, or too much waits "
+            "for it.",
+            0}},
     {STAT_CAPTURE_RULES_REFUSED,
         {"offshoot_capture_rules_refused_total", "",
             "Capture rules of the agent that were refused; those before stayed in use.", 0}},
@@ -473,7 +478,7 @@ static const struct counter_single singles[] = {
     {STAT_CAPTURE_UP, {"offshoot_capture_up", "",
                           "Workers that have a stream to the agent for captured traffic.", 1}},
     {STAT_CAPTURE_QUEUED, {"offshoot_capture_queued_bytes", "",
-                              "Bytes of captured traffic that wait for the agent.", 1}},
+                              "Memory of captured traffic that waits for the agent, in bytes.", 1}},
     {STAT_CLIENTS, {"offshoot_clients", "", "Client connections now.", 1}},
     {STAT_H2_CLIENTS,
         {"offshoot_http2_clients", "", "Client connections that speak HTTP/2 now.", 1}},

@@ -129,21 +129,34 @@ class Hung(CaptureCase):
 
     def test_what_waits_for_an_agent_that_never_reads_is_bounded(self):
         self.agent.reading.clear()
-        self.begin(conf="capture: {bytes: 64k}\n")
+        self.begin(conf="capture: {bytes: 256k}\n")
         self.shop.script = fixed(BODY)
         self.ask_for(session(1))
         self.until(up=2)
         most, asked = self.fill(50)
-        self.assertGreater(most, 64 * KIB)
+        self.assertGreater(most, 256 * KIB)
         # Of two workers: what a worker judges before each piece, and the chunks of that piece.
-        self.assertLessEqual(most, 2 * (64 + 64) * KIB)
+        self.assertLessEqual(most, 2 * (256 + 64) * KIB)
         self.assertEqual(asked, self.dropped("memory") + self.gauge("exchanges_total"))
+
+        def nothing_more_waits():
+            before = self.capture()["queued"]
+            for _ in range(40):
+                self.ask(self.proxy)
+            return self.capture()["queued"] == before
+
+        eventually(nothing_more_waits)  # once both workers are there
+        self.assertLessEqual(self.capture()["queued"], 2 * (256 + 64) * KIB)
+        self.assertGreater(self.gauge("hops_dropped_total"), 0)
         self.agent.reading.set()
         told = Told(self.agent.both())
         told.until(self.gauge("exchanges_total"))
         for x in told.whole:
             self.assertEqual(BODY, x["body"])
         self.until(queued=0, up=2)
+        counters = self.proxy.counters()
+        hops = counters.get("offshoot_capture_hops_total", kind="sampled")
+        self.assertEqual(hops - self.gauge("hops_dropped_total"), len(told.hops))
         self.assertEqual(0, self.gauge("chunks_dropped_total"))
         before = len(told.whole)
         self.ask(self.proxy)
@@ -151,7 +164,7 @@ class Hung(CaptureCase):
 
     def test_a_hung_agent_that_dies_leaves_nothing_behind(self):
         self.agent.reading.clear()
-        self.begin(conf="capture: {bytes: 64k}\n")
+        self.begin(conf="capture: {bytes: 256k}\n")
         self.shop.script = fixed(BODY)
         self.ask_for(session(1))
         self.until(up=2)
@@ -169,7 +182,7 @@ class Hung(CaptureCase):
 
     def test_a_hung_agent_does_not_keep_the_proxy_from_ending(self):
         self.agent.reading.clear()
-        self.begin(conf="capture: {bytes: 64k}\n")
+        self.begin(conf="capture: {bytes: 256k}\n")
         self.shop.script = fixed(BODY)
         self.ask_for(session(1))
         self.until(up=2)
