@@ -3,10 +3,18 @@
  * itself. Never blocks; bounded; without Redis nothing else changes (docs/internals/redis.md).
  *
  * Keys, all of one session in one slot:
- *   offshoot:{NAME}:sums      hash: "AGENT|h|status|b" ...: cumulative, so that a retry is harmless
- *   offshoot:{NAME}:samples   stream of samples that differ, MAXLEN ~
- *   offshoot:{NAME}:examples  list, LTRIM
- *   offshoot:{NAME}:verdict   hash
+ *   offshoot:{NAME}:sums      hash, cumulative, so that a retry is harmless. Fields of an agent:
+ *     AGENT|id |run |samples          the session's number, its run, samples compared
+ *     AGENT|h|WORD|n |b |c            a headline: pairs, only the candidate, only the secondary
+ *     AGENT|f|ENDPOINT|PATH|KIND      a field: "PAIRS CANDIDATE SECONDARY BOTH SHAPE"; in ENDPOINT
+ *                                     and PATH "%" is %25 and "|" is %7C
+ *     AGENT|o                         the overflow slot, likewise
+ *     AGENT|e|ENDPOINT  AGENT|d|REASON   pairs of an endpoint; dropped
+ *     AGENT|sent                      number of the last sample in the stream
+ *   offshoot:{NAME}:samples   stream of samples that differ, MAXLEN ~: agent run sample time
+ *                             endpoint headlines trace differences
+ *   offshoot:{NAME}:examples  list of the same as JSON, the newest first, LTRIM
+ *   offshoot:{NAME}:verdict   hash: verdict why samples agent at
  * hiredis, asynchronous, own deadlines: connect 2 s, command 1 s. MOVED and ASK are followed. */
 #ifndef OFFSHOOT_AGENT_RECORDER_H
 #define OFFSHOOT_AGENT_RECORDER_H
@@ -32,22 +40,26 @@ struct recorder_options {
 struct recorder *recorder_new(const struct recorder_options *o, struct err *e);
 void recorder_free(struct recorder *r);
 
-/* tally and drops are borrowed until recorder_forget. on_others: sums of other agents changed; they
- * were given to tally_set_others. */
+/* The journal must be there. tally and drops are borrowed until recorder_forget. on_others: sums of
+ * other agents changed; they were given to tally_set_others; it may forget the session. NULL when
+ * memory is out. */
 struct recorded *recorder_session(struct recorder *r, const char *name, struct tally *tally,
     const struct shadow_drops *drops, void (*on_others)(void *arg), void *arg);
 /* A sample that differs was written to the journal: up to this number there is something to send.
  */
 void recorder_sample(struct recorded *s, uint64_t sample);
-/* A new run: sums begin anew; what Redis has of us is replaced. */
+/* Which run it is, if not that of the journal's first record: what Redis has of another one of ours
+ * is replaced. A new run has a new tally: the session is forgotten before, and taken up anew. */
 void recorder_run(struct recorded *s, uint32_t run);
 void recorder_verdict(struct recorded *s, const char *verdict, const char *why, uint64_t samples);
 /* What is not sent yet stays in the journal. */
 void recorder_forget(struct recorded *s);
 
 struct recorder_status {
-    const char *state; /* "up" "connecting" "down" "refused" ... */
-    const char *why;   /* the last fault, ""; no password in it */
+    /* "up" "connecting" "down" "refused" "loading"; up, but something is not taken: "full"
+     * "read-only" "wrong-type" "cluster-down" "moving" "no-master" "no-replicas" "busy" "error" */
+    const char *state;
+    const char *why; /* the last fault, ""; no password in it; until the next call into r */
     uint64_t commands, errors, timeouts, redirects, reconnects,
         behind; /* behind: samples not sent */
     int64_t since_unix;
