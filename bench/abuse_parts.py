@@ -20,8 +20,8 @@ MOST_MS, MOST_TIMES, MOST_MIB = 10, 3, 8
 
 
 def attacked(bench, a, peer, kind):
-    """(p99 in ms of somebody else, MiB that the proxy grew, connections that it cut) while kind goes
-    on; None: nothing."""
+    """(p99 in ms of somebody else, MiB that the proxy grew, connections that it cut) while kind
+    goes on; None: nothing."""
     before = memory(peer.pid)["Rss"]
     attacker = kind and subprocess.Popen(
         [sys.executable, os.path.join(HERE, "abuse.py"), str(peer.port), kind,
