@@ -208,15 +208,13 @@ static void look_for_noise(const struct tally *t, struct slot *f)
 }
 
 /* Judges each difference by its field's present test. */
-static void judge_found(struct tally *t)
+static void judge_found(const struct tally *t)
 {
     for (size_t i = 0; i < t->found_n; i++) {
         struct found *d = &t->found[i];
         if (d->slot == TALLY_FIELDS)
             continue;
-        struct slot *f = &t->fields.item[d->slot];
-        look_for_noise(t, f);
-        if (f->shape) {
+        if (t->fields.item[d->slot].shape) {
             d->candidate.value = d->candidate.shape;
             d->secondary.value = d->secondary.shape;
         }
