@@ -190,7 +190,7 @@ FUZZ_REPLAY := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(FUZZ_SRC))
 FUZZ_MAIN := $(if $(FUZZ),,$(B)/obj/tests/fuzz/replay.o)
 tests: $(FUZZ_REPLAY)
 $(addprefix $(B)/tests/fuzz/fuzz_,control handover logwhen affinity capture_rules): $(B)/libproxy.a
-$(addprefix $(B)/tests/fuzz/fuzz_,history capture): $(B)/libagent.a
+$(addprefix $(B)/tests/fuzz/fuzz_,history capture journal): $(B)/libagent.a
 $(FUZZ_REPLAY): $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(FUZZ_MAIN) $(B)/liboffshoot.a
 	@mkdir -p $(@D)
 	$(call say,LINK)

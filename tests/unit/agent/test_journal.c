@@ -490,6 +490,68 @@ static void sessions_are_found_by_their_journals(void **state)
     assert_int_equal(n, 1);
 }
 
+/* ---- a reader that shares no code ---- */
+
+static void count_text(const struct opened *o, struct text *out)
+{
+    struct text whole = {0};
+    sums_text(o->tally, &whole);
+    for (char *line = whole.p, *end; (end = strchr(line, '\n')); line = end + 1) {
+        struct str s = str_of(line, (size_t)(end - line));
+        if (str_starts(s, STR("latencies ")))
+            continue;
+        if (str_find(s, '|') < s.n) /* without the shape */
+            s.n -= 2;
+        text_add(out, s);
+        text_add(out, STR("\n"));
+    }
+    for (unsigned i = 0; i < o->drops.n; i++)
+        text_fmt(
+            out, "dropped %s %llu\n", o->drops.reason[i], (unsigned long long)o->drops.count[i]);
+    text_release(&whole);
+}
+
+static void read_outside(const char *more, struct text *out)
+{
+    char command[256], buffer[4096];
+    size_t n;
+    snprintf(command, sizeof(command),
+        "/usr/bin/python3 -B tests/blackbox/journal_reader.py %s/" NAME " %s", dir, more);
+    FILE *p = popen(command, "r");
+    assert_non_null(p);
+    while ((n = fread(buffer, 1, sizeof(buffer), p)) > 0)
+        text_add(out, str_of(buffer, n));
+    assert_int_equal(pclose(p), 0);
+}
+
+static void a_reader_that_shares_no_code_counts_the_same(void **state)
+{
+    struct opened o;
+    struct err e = {0};
+    struct text want = {0}, have = {0}, from_start = {0};
+    (void)state;
+    journal_options.segment_bytes = 16384;
+    open_journal(&o);
+    begin_session(&o, 1);
+    add_samples(&o, 1, 10);
+    begin_session(&o, 2);
+    add_samples(&o, 11, 300);
+    assert_int_equal(journal_begun(o.j, 301, &e), 0);
+    close_journal(&o);
+    open_journal(&o);
+    count_text(&o, &want);
+    close_journal(&o);
+    assert_non_null(strstr(want.p, "dropped restart 1\n"));
+    assert_int_equal(access(path_of(journal_path(".000002")), F_OK), 0);
+    read_outside("", &have);
+    read_outside("--from-start", &from_start);
+    assert_string_equal(have.p, want.p);
+    assert_string_equal(from_start.p, want.p);
+    text_release(&want);
+    text_release(&have);
+    text_release(&from_start);
+}
+
 static int plain_options(void **state)
 {
     journal_options = (struct journal_options){.messages = true};
@@ -511,6 +573,7 @@ int main(void)
         TEST(the_end_is_remembered), TEST(another_agent_is_kept_out_and_a_bad_name_is_refused),
         TEST(dropped_segments_keep_the_sums), TEST(a_rotation_that_was_cut_short_loses_no_sums),
         TEST(a_reader_beside_the_writer_sees_what_is_whole),
-        TEST(sessions_are_found_by_their_journals)};
+        TEST(sessions_are_found_by_their_journals),
+        TEST(a_reader_that_shares_no_code_counts_the_same)};
     return unit_run(tests);
 }
