@@ -1,3 +1,4 @@
+#include "lib/compare/compare.h"
 #include "lib/compare/compare_int.h"
 #include <errno.h>
 #include <stdio.h>

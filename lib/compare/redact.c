@@ -13,8 +13,9 @@
 /* A name with only its letters and digits, in lower case, that contains one of these is secret. */
 static const char *const inside[] = {"password", "passwd", "passphrase", "passcode", "secret",
     "token", "authorization", "cookie", "apikey", "accesskey", "privatekey", "signingkey",
-    "encryptionkey", "session", "sessid", "credential", "cardnumber", "cardno", "creditcard", "securitycode",
-    "socialsecurity", "bankaccount", "accountnumber", "connectionstring", "bearer", "csrf", "xsrf"};
+    "encryptionkey", "session", "sessid", "credential", "cardnumber", "cardno", "creditcard",
+    "securitycode", "socialsecurity", "bankaccount", "accountnumber", "connectionstring", "bearer",
+    "csrf", "xsrf"};
 /* These only as whole words of it: "pin", "user_pin", "userPin", but not "shipping". */
 static const char *const whole[] = {"auth", "pwd", "pass", "pin", "otp", "cvv", "cvc", "cvv2",
     "csc", "ssn", "iban", "jwt", "sid", "pan", "totp", "mfa", "signature"};

@@ -77,7 +77,8 @@ class ShadowCompare(CtlCase):
         a = self.reply("a", "{}")
         bad = self.write("bad", "HTTP/1.1 200\r\nno colon\r\n\r\n")
         worse = self.write("worse", "HTTP/1.1 999\r\n\r\n")
-        self.refused("cannot read 'none': No such file or directory", "shadow", "compare", a, "none")
+        self.refused("cannot read 'none': No such file or directory",
+                     "shadow", "compare", a, "none")
         self.refused(f"{bad}:2: no header field 'no colon'", "shadow", "compare", a, bad)
         self.refused(f"{worse}:1: no status line of a reply 'HTTP/1.1 999'",
                      "shadow", "compare", worse, a)
