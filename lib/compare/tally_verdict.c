@@ -9,6 +9,8 @@
 #define SUGGEST_MIN     20
 #define SUGGEST_PERCENT 5
 #define SUGGEST_LOG10   1.0
+/* Pairs from which the rates of SLOW are known well enough to reckon with. */
+#define FIRST_PAIRS 100
 
 static bool fails(double log10_max, enum evidence_slot s)
 {
@@ -135,13 +137,28 @@ static uint64_t field_needed(const struct tally *t)
     return samples_for(t, HEADLINE_FIELD, need);
 }
 
+/* Pairs until a headline passes. SLOW has discordant ones by its nature: of replies that are alike,
+ * one in ten is above p90 by itself. Until it has some pairs of its own, those are reckoned with.
+ */
+static uint64_t pass_needed(const struct tally *t, enum headline h)
+{
+    struct tally_count c = tally_all_of(t, h);
+    uint64_t need = evidence_needed_pass(c.pairs, c.candidate_only, c.secondary_only, t->epsilon);
+    bool slow = h == HEADLINE_SLOW_P90 || h == HEADLINE_SLOW_P99;
+    if (!slow || c.pairs >= FIRST_PAIRS || need == 0)
+        return need;
+    uint64_t alone = h == HEADLINE_SLOW_P90 ? FIRST_PAIRS * 9 / 100 : FIRST_PAIRS / 100;
+    need = evidence_needed_pass(FIRST_PAIRS, alone, alone, t->epsilon);
+    return need == UINT64_MAX ? need : need + FIRST_PAIRS - c.pairs;
+}
+
 /* PASS wants all headlines, FAIL one slot. */
 static void tell_needed(const struct tally *t, struct tally_verdict *v)
 {
     uint64_t pass = 0, fail = field_needed(t);
     for (int h = 0; h < HEADLINE_COUNT; h++) {
         struct tally_count c = tally_all_of(t, (enum headline)h);
-        uint64_t p = evidence_needed_pass(c.pairs, c.candidate_only, c.secondary_only, t->epsilon);
+        uint64_t p = pass_needed(t, (enum headline)h);
         uint64_t f =
             evidence_needed_fail(c.pairs, c.candidate_only, c.secondary_only, SLOT_HEADLINE);
         p = samples_for(t, (enum headline)h, p);

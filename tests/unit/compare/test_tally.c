@@ -259,12 +259,13 @@ static void a_clean_run_passes_when_it_was_said_to(void **state)
     (void)state;
     struct tally *t = tally_new(EPSILON);
     struct tally_verdict v;
-    tally_verdict(t, &v);
-    assert_int_equal(v.samples_needed, TALLY_CALIBRATION + 487);
+    tally_verdict(t, &v); /* nine in a hundred slow by themselves, on either side */
+    assert_in_range(v.samples_needed, 20000, 25000);
+    assert_int_equal(v.headline, HEADLINE_SLOW_P90);
     for (int i = 0; i < TALLY_CALIBRATION + 486; i++) {
         assert_int_equal(tally_decision(t), VERDICT_INCONCLUSIVE);
         add_one(t, "x", "", "");
-        if (i % 50 == 0) {
+        if (i % 50 == 0 && i >= TALLY_CALIBRATION + 100) {
             tally_verdict(t, &v);
             assert_int_equal(v.samples_needed, TALLY_CALIBRATION + 487 - i - 1);
             assert_true(v.headline >= HEADLINE_SLOW_P90);
