@@ -62,6 +62,11 @@ enum agent_stat {
     STAT_CALLS,
     STAT_ADMIN_SHED,
     STAT_WAITS_REFUSED,
+    STAT_REDIS_COMMANDS, /* of the recorder, which counts by itself */
+    STAT_REDIS_ERRORS,
+    STAT_REDIS_TIMEOUTS,
+    STAT_REDIS_REDIRECTS,
+    STAT_REDIS_RECONNECTS,
     /* gauges */
     STAT_CONNECTIONS,
     STAT_PROXIES,
