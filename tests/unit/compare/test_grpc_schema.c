@@ -1,8 +1,10 @@
 /* gRPC bodies compared with descriptors at hand. */
+#include "lib/compare/redact_int.h"
 #include "tests/unit/compare/grpc_bodies.h"
 #include "tests/unit/compare/shop.h"
 
-static void assert_shop(struct pb_out *a, struct pb_out *b, const char *want)
+static void assert_shop_under(
+    const struct redact *redact, struct pb_out *a, struct pb_out *b, const char *want)
 {
     struct pb_out set = {0};
     struct err e = {0};
@@ -10,10 +12,17 @@ static void assert_shop(struct pb_out *a, struct pb_out *b, const char *want)
     struct descriptors *d = descriptors_parse(pb_str(&set), &e);
     pb_release(&set);
     assert_non_null(d);
-    const struct compare_rules rules = {
-        .limits = COMPARE_LIMITS_DEFAULT, .descriptors = d, .grpc_method = STR("/shop.Shop/List")};
+    const struct compare_rules rules = {.limits = COMPARE_LIMITS_DEFAULT,
+        .descriptors = d,
+        .redact = redact,
+        .grpc_method = STR("/shop.Shop/List")};
     assert_under(&rules, a, b, want);
     descriptors_free(d);
+}
+
+static void assert_shop(struct pb_out *a, struct pb_out *b, const char *want)
+{
+    assert_shop_under(NULL, a, b, want);
 }
 
 static void put_money(struct pb_out *o, uint32_t field, int64_t units, int64_t cents)
@@ -217,6 +226,36 @@ static void another_method_has_no_names(void **state)
     descriptors_free(d);
 }
 
+/* The name says it, whatever the value looks like; a pattern does anywhere. */
+static void secrets_are_not_shown(void **state)
+{
+    (void)state;
+    const struct redact_options o = {.key = "0123456789abcde"};
+    struct err e = {0};
+    struct redact *r = redact_new(&o, &e);
+    struct pb_out a = {0}, b = {0};
+    struct text a_mark = {0}, b_mark = {0}, mail = {0}, want = {0};
+    assert_non_null(r);
+    redact_mark(r, STR("one"), &a_mark);
+    redact_mark(r, STR("two"), &b_mark);
+    redact_mark(r, STR("anna@example.org"), &mail);
+    pb_bytes(&a, 5, STR("one"));
+    pb_bytes(&b, 5, STR("two"));
+    pb_bytes(&a, 99, STR("anna@example.org"));
+    pb_bytes(&b, 99, STR("nobody"));
+    text_fmt(&want,
+        "body.message[].password value \"%.*s\" \"%.*s\"\n"
+        "body.message[].99 value shape \"%.*s\" \"nobody\"",
+        (int)a_mark.n, a_mark.p, (int)b_mark.n, b_mark.p, (int)mail.n, mail.p);
+    text_add(&want, str_of("", 1));
+    assert_shop_under(r, &a, &b, want.p);
+    text_release(&a_mark);
+    text_release(&b_mark);
+    text_release(&mail);
+    text_release(&want);
+    redact_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +269,7 @@ int main(void)
         cmocka_unit_test(maps_are_compared_by_key),
         cmocka_unit_test(fields_that_the_schema_lacks_go_by_number),
         cmocka_unit_test(another_method_has_no_names),
+        cmocka_unit_test(secrets_are_not_shown),
     };
     return unit_run(tests);
 }
