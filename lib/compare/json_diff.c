@@ -190,9 +190,10 @@ static void diff_objects(struct json_walk *w, const struct json_node *x, const s
     if (!make_room(w->d, &ids.a, x->n) || !make_room(w->d, &ids.b, y->n))
         return;
     for (uint32_t i = 0, k = 0; i < x->n || k < y->n;) {
-        const struct json_node *u = i < x->n ? json_child(&w->a, x, i) : NULL;
-        const struct json_node *v = k < y->n ? json_child(&w->b, y, k) : NULL;
-        int c = !u ? 1 : !v ? -1 : str_cmp(u->key, v->key);
+        bool in_x = i < x->n, in_y = k < y->n;
+        const struct json_node *u = in_x ? json_child(&w->a, x, i) : NULL;
+        const struct json_node *v = in_y ? json_child(&w->b, y, k) : NULL;
+        int c = !in_x ? 1 : !in_y ? -1 : str_cmp(u->key, v->key);
         bool id = map || json_key_is_id(c > 0 ? v->key : u->key);
         if (c == 0)
             diff_members(w, u, v, &ids, id);

@@ -68,7 +68,9 @@ static size_t quoted_end(struct str s, size_t at)
 
 struct str media_parameter(struct str value, struct str name)
 {
-    struct str rest = str_from(value, str_find(value, ';'));
+    struct str rest = value;
+    if (rest.n)
+        rest = str_from(rest, str_find(rest, ';'));
     while (rest.n) {
         size_t end = 1;
         while (end < rest.n && rest.p[end] != ';')
@@ -143,7 +145,7 @@ static size_t find_delimiter(struct str s, struct str boundary, size_t from)
 bool multipart_start(struct multipart *m, struct str type, struct str body)
 {
     m->boundary = media_parameter(type, STR("boundary"));
-    if (m->boundary.n == 0 || m->boundary.n > BOUNDARY_MAX)
+    if (body.n == 0 || m->boundary.n == 0 || m->boundary.n > BOUNDARY_MAX)
         return false;
     size_t at = find_delimiter(body, m->boundary, 0);
     m->rest = str_from(body, at);

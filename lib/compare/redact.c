@@ -173,7 +173,7 @@ bool redact_name(const struct redact *r, struct str name)
 {
     char room[NAME_MAX_LEN];
     struct str rest = name, word;
-    if (redact_is_off(r))
+    if (name.n == 0 || redact_is_off(r))
         return false;
     if (name.n > sizeof(room))
         return true;
@@ -254,7 +254,7 @@ static bool redact_authorization(const struct redact *r, struct str value, struc
 
 bool redact_field(const struct redact *r, struct str name, struct str value, struct text *out)
 {
-    if (redact_is_off(r)) {
+    if (value.n == 0 || redact_is_off(r)) {
         text_add(out, value);
         return false;
     }
@@ -269,6 +269,8 @@ bool redact_field(const struct redact *r, struct str name, struct str value, str
 
 bool redact_path(const struct redact *r, struct str path, struct text *out)
 {
+    if (path.n == 0)
+        return false;
     size_t query = str_find(path, '?');
     size_t end = str_find(path, '#');
     bool any = redact_text(r, str_of(path.p, query < end ? query : end), out), in_query = false;

@@ -62,7 +62,7 @@ static void mark_encoded(const struct redact *r, struct str s, struct text *out)
 bool redact_form(const struct redact *r, struct str body, struct text *out, bool *ret_any)
 {
     struct str name, value;
-    bool sign, any = false;
+    bool sign, any = false, open = body.n && body.p[body.n - 1] == '&';
     for (bool first = true; form_next(&body, &name, &value, &sign); first = false) {
         if (!first)
             text_add(out, STR("&"));
@@ -77,6 +77,8 @@ bool redact_form(const struct redact *r, struct str body, struct text *out, bool
             any |= redact_encoded(r, value, out);
         }
     }
+    if (open)
+        text_add(out, STR("&"));
     *ret_any = any;
     return true;
 }

@@ -243,7 +243,7 @@ static bool scan(const struct redact *r, struct str s, struct text *out)
 
 bool redact_text(const struct redact *r, struct str value, struct text *out)
 {
-    if (!redact_is_off(r))
+    if (value.n && !redact_is_off(r))
         return scan(r, value, out);
     text_add(out, value);
     return false;
@@ -251,5 +251,5 @@ bool redact_text(const struct redact *r, struct str value, struct text *out)
 
 bool redact_finds(const struct redact *r, struct str value)
 {
-    return !redact_is_off(r) && scan(r, value, NULL);
+    return value.n && !redact_is_off(r) && scan(r, value, NULL);
 }

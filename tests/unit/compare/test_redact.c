@@ -279,6 +279,7 @@ static void forms_by_their_decoded_names(void **state)
     body(r, type, "joe%40example.com=1", "#=1");
     body(r, type, "j=%7B%22token%22%3A%22canary%22%7D", "j={%22token%22:%22#%22}");
     body(r, type, "a=1&&b=&token=", NULL);
+    body(r, type, "a=1&&", NULL);
 }
 
 static void multipart_by_the_names_of_its_parts(void **state)
