@@ -1,9 +1,10 @@
 /* gRPC messages written anew without what looks like a secret.
  *
  * Nothing names the fields here, so only patterns find anything. A value that is a message by its
- * looks is walked, and looked at once more as a whole when it was written: a text that only looked
- * like a message, with a secret across two of its "fields", is replaced altogether. So nothing that
- * a pattern finds in the bytes is left. Packed messages are written unpacked. */
+ * looks is walked. A text may only look like one, with a secret across two of its "fields": so each
+ * field of the outermost message, and then that message, is looked at once more as it was written,
+ * and is replaced altogether when there is something left. (Not at each level: every byte is looked
+ * at three times, however deep it lies.) Packed messages are written unpacked. */
 #include "lib/compare/grpc_int.h"
 #include "lib/compare/redact_int.h"
 #include <errno.h>
@@ -64,7 +65,8 @@ static void write_bytes(struct rewrite *w, const struct pb_field *f, unsigned de
     }
     size_t at = pb_begin(&w->out, f->number);
     write_message(w, f->bytes, depth + 1);
-    replace_residue(w, at, f->bytes);
+    if (depth == 1)
+        replace_residue(w, at, f->bytes);
     pb_end(&w->out, at);
 }
 
