@@ -1,6 +1,6 @@
 /* What comparing replies costs. Prints one JSON object.
  *
- *     compare_bench [SECONDS]
+ *     compare_bench [MILLISECONDS]
  *
  * For JSON replies of 512 bytes, 2 KiB, 16 KiB and 128 KiB, a second of CPU time:
  * pairs       samples, each two comparisons (primary with secondary and with candidate), of replies
@@ -14,13 +14,18 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define DEFAULT_SECONDS 1.0
+#define DEFAULT_MS 1000u
 
-static double now_s(void)
+static uint64_t now_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static double a_second(unsigned long n, uint64_t start)
+{
+    return (double)n * 1e9 / (double)(now_ns() - start);
 }
 
 /* About `size` bytes: a list of articles, with what changes from reply to reply. */
@@ -55,34 +60,34 @@ static void compare(const struct reply *a, const struct reply *b, const struct c
 }
 
 static double pairs_a_second(const struct reply *p, const struct reply *s, const struct reply *c,
-    const struct compare_rules *rules, double seconds)
+    const struct compare_rules *rules, uint64_t ns)
 {
-    double start = now_s(), end = start;
+    uint64_t start = now_ns();
     unsigned long n = 0;
-    for (; end < start + seconds; end = now_s()) {
+    while (now_ns() < start + ns) {
         for (int i = 0; i < 20; i++, n++) {
             compare(p, s, rules);
             compare(p, c, rules);
         }
     }
-    return (double)n / (end - start);
+    return a_second(n, start);
 }
 
-static double redactions_a_second(const struct redact *r, const struct reply *p, double seconds)
+static double redactions_a_second(const struct redact *r, const struct reply *p, uint64_t ns)
 {
-    double start = now_s(), end = start;
+    uint64_t start = now_ns();
     unsigned long n = 0;
-    for (; end < start + seconds; end = now_s()) {
+    while (now_ns() < start + ns) {
         for (int i = 0; i < 20; i++, n++) {
             struct text out = {0};
             redact_body(r, p->fields[0].value, p->body, &out);
             text_release(&out);
         }
     }
-    return (double)n / (end - start);
+    return a_second(n, start);
 }
 
-static void measure(size_t size, const struct redact *r, double seconds, const char *before)
+static void measure(size_t size, const struct redact *r, uint64_t ns, const char *before)
 {
     struct compare_rules rules = {.limits = COMPARE_LIMITS_DEFAULT, .redact = r};
     struct reply_field type = {STR("content-type"), STR("application/json")};
@@ -92,8 +97,8 @@ static void measure(size_t size, const struct redact *r, double seconds, const c
     struct reply p = reply_of(&type, &primary), s = reply_of(&type, &secondary);
     struct reply c = reply_of(&type, &candidate), e = reply_of(&type, &same);
     printf("%s\"%zu\":{\"pairs\":%.0f,\"equal\":%.0f,\"redactions\":%.0f}", before, primary.n,
-        pairs_a_second(&p, &s, &c, &rules, seconds), pairs_a_second(&p, &e, &e, &rules, seconds),
-        redactions_a_second(r, &p, seconds));
+        pairs_a_second(&p, &s, &c, &rules, ns), pairs_a_second(&p, &e, &e, &rules, ns),
+        redactions_a_second(r, &p, ns));
     text_release(&primary);
     text_release(&secondary);
     text_release(&candidate);
@@ -102,17 +107,17 @@ static void measure(size_t size, const struct redact *r, double seconds, const c
 
 int main(int argc, char **argv)
 {
-    double seconds = argc > 1 ? atof(argv[1]) : DEFAULT_SECONDS;
+    uint64_t ns = (argc > 1 ? strtoul(argv[1], NULL, 10) : DEFAULT_MS) * UINT64_C(1000000);
     struct redact_options o = {.key = "0123456789abcde"};
     struct err e;
     struct redact *r = redact_new(&o, &e);
     if (!r)
         return 1;
     printf("{");
-    measure(512, r, seconds, "");
-    measure(2048, r, seconds, ",");
-    measure(16384, r, seconds, ",");
-    measure(131072, r, seconds, ",");
+    measure(512, r, ns, "");
+    measure(2048, r, ns, ",");
+    measure(16384, r, ns, ",");
+    measure(131072, r, ns, ",");
     printf("}\n");
     redact_free(r);
     return 0;

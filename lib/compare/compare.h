@@ -6,7 +6,7 @@
  *   header.content-type             header.set-cookie.session (.value, .path, .secure ...)
  *   trailer.x-checksum
  *   body.items[].price              JSON; keys that are no plain words: body.["a b"]
- *   body.prices{*}.amount           map-like objects (docs/shadow.md says which are)
+ *   body.prices{*}.amount           keys that are ids (json_diff.c says which are)
  *   body.message[].2.1              gRPC: message fields by number, or by name with descriptors
  *   body.form.user                  forms (urlencoded, multipart)
  *   body.text  body.bytes           anything else
@@ -33,23 +33,27 @@ struct difference {
     /* VALUE only: the two are of another type or class too (uuid, time, number ...): what is still
      * a difference once the field counts as noisy. True for the other kinds. */
     bool shape;
-    struct str a, b; /* redacted texts; empty for one that is missing */
+    /* Redacted texts; empty for one that is missing. Texts and numbers as they are; what has
+     * another type, and what only one of them has, as JSON. */
+    struct str a, b;
 };
 
 struct compare_limits {
-    uint32_t depth;          /* of JSON and of gRPC messages; default 64 */
-    uint32_t nodes;          /* values of a body; default 20,000; above: compared as bytes */
+    uint32_t depth; /* of JSON (at most 256) and of gRPC messages; default 64; above: as bytes */
+    uint32_t nodes; /* values of a body; default 20,000; above: compared as bytes */
     uint32_t differences;    /* told of one pair; default 1,000; above: `cut` */
     uint32_t inflated_bytes; /* of a body once unpacked; default 8 MiB; above: compared as bytes */
-    uint32_t lcs;            /* elements of arrays that are compared by LCS; default 256 */
+    uint32_t lcs; /* elements of arrays that are compared by LCS; default 256, at most 1,024 */
 };
 #define COMPARE_LIMITS_DEFAULT                                                                     \
     {                                                                                              \
         64, 20000, 1000, 8u << 20, 256                                                             \
     }
 
-/* What is not compared: patterns of paths. "*" stands for any text without "." and brackets, "**"
- * for any text. A pattern without kind means all kinds; "header.etag", "body.items[].id:value". */
+/* What is not compared: patterns of whole paths. "*" stands for any text without "." and brackets,
+ * "**" for any text. A pattern without kind means all kinds; "header.etag",
+ * "body.items[].id:value", "body.meta.**". Matching takes time by the length of the pattern times
+ * that of the path. */
 struct ignore;
 /* NULL with e naming the pattern. n may be 0. At most 1,000 of at most 512 bytes. */
 struct ignore *ignore_new(const char *const *patterns, size_t n, struct err *e);

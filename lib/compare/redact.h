@@ -21,7 +21,9 @@ struct redact_options {
     bool off;              /* only by explicit configuration */
     unsigned char key[16]; /* of the hash; random, one a session */
 };
-/* NULL with e (memory, or a bad word). Options are copied. */
+/* NULL with e (memory, or a bad word; at most 1,000 of 128 bytes). Options are copied. Used by one
+ * thread at a time, although it is const below: it has a context of SHA-256. NULL in place of it
+ * redacts nothing. */
 struct redact *redact_new(const struct redact_options *o, struct err *e);
 void redact_free(struct redact *r);
 
