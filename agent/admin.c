@@ -139,7 +139,9 @@ static void status_json(const struct control *c, struct text *t)
         text_json(t, str_c(at));
         text_add(t, STR("\""));
     }
-    text_add(t, STR("],\"expiring\":["));
+    text_add(t, STR("],\"shadow\":"));
+    shadow_status(c->shadow, true, t);
+    text_add(t, STR(",\"expiring\":["));
     add_expiring(t, s, true);
     text_add(t, STR("]}\n"));
 }
@@ -183,6 +185,7 @@ static void status_text(const struct control *c, struct text *t)
         addr_format(&c->bound[i], at);
         text_fmt(t, "listener      %s\n", at);
     }
+    shadow_status(c->shadow, false, t);
     add_expiring(t, core_active(c->core), false);
     if (!core_valid(c->core))
         core_findings(c->core, false, t);
@@ -340,6 +343,15 @@ const struct admin_route admin_routes[] = {
         "?epoch=N[&reason=]: its content again, and nothing else until resume"},
     {"/resume", ADMIN_POST, admin_resume, "[?reason=]: the files count again"},
     {"/reload", ADMIN_POST, admin_reload, "read the graph files again"},
+    {"/sessions", 0, admin_sessions, "sessions of mirroring, in short"},
+    {"/sessions/", ADMIN_PREFIX, admin_session, "[?fields=N] one session, its worst fields first"},
+    {"/verdicts", 0, admin_verdicts, "every session's verdict"},
+    {"/shadow/start", ADMIN_POST, admin_shadow_start,
+        "?name=S&baseline=E&candidate=E[&service=][&path=][&rate=PERCENT][&samples=N][&for=4h]"
+        "[&epsilon=][&secondary=E][&credentials=forward][&strict=1][&ignore=PATTERN][&redact=WORD]"
+        "[&redactOff=1][&header=NAME:VALUE][&through=ADDRESS][&until=decision|limit][&reason=]"},
+    {"/shadow/stop", ADMIN_POST, admin_shadow_stop, "?name=S[&reason=]"},
+    {"/shadow/restart", ADMIN_POST, admin_shadow_restart, "?name=S[&reason=]: sums begin anew"},
     {"/log-level", ADMIN_POST, on_log_level, "?level=error|warn|info|debug"},
 };
 const size_t admin_routes_count = sizeof admin_routes / sizeof admin_routes[0];

@@ -24,6 +24,14 @@ void admin_rollback(struct admin_request *r, void *arg);
 void admin_resume(struct admin_request *r, void *arg);
 void admin_reload(struct admin_request *r, void *arg);
 
+/* ---- admin_shadow.c ---- */
+void admin_shadow_start(struct admin_request *r, void *arg);
+void admin_shadow_stop(struct admin_request *r, void *arg);
+void admin_shadow_restart(struct admin_request *r, void *arg);
+void admin_sessions(struct admin_request *r, void *arg);
+void admin_session(struct admin_request *r, void *arg);
+void admin_verdicts(struct admin_request *r, void *arg);
+
 /* ---- admin_wait.c ---- */
 void admin_wait(struct admin_request *r, void *arg);
 /* Answers whom the proxies have caught up with. */

@@ -36,6 +36,7 @@ static void on_commit(void *arg, struct snapshot *s, const struct epoch_info *in
     log_info("epoch %llu: %s (%s, by %s)", (unsigned long long)info->epoch, info->what,
         change_kind_word((enum change_kind)info->kind), info->who);
     sync_commit(c->sync, s);
+    shadow_commit(c->shadow);
 }
 
 static void log_findings(struct control *c)
@@ -119,6 +120,7 @@ void control_count(struct control *c)
     const struct snapshot *s = core_active(c->core);
     counter_cell *n = c->stats;
     sync_count(c->sync);
+    shadow_count(c->shadow);
     counter_set(&n[STAT_ADMIN_SHED], admin_shed(c->admin));
     counter_set(&n[STAT_WAITS], c->nwaits);
     counter_set(&n[STAT_GRAPH_EPOCH], s ? snapshot_epoch(s) : 0);
@@ -145,6 +147,8 @@ static void on_hangup(evutil_socket_t fd, short what, void *arg)
         log_error("%s: the certificates from before stay in use", e.text);
     else if (c->tls)
         log_info("certificates were read again, for connections from now on");
+    if (shadow_reload(c->shadow, &e) != 0)
+        log_error("%s: the keys from before stay in use", e.text);
     control_reload(c, "files", &e);
 }
 
@@ -209,6 +213,34 @@ static int start_core(struct control *c, struct err *e)
     return c->core ? 0 : -EINVAL;
 }
 
+static const struct snapshot *active_of(void *arg)
+{
+    return core_active(control_of(arg)->core);
+}
+
+static int is_known(void *arg, const struct grpc_stream *call, struct str node, struct err *e)
+{
+    return sync_known(control_of(arg)->sync, call, node, e);
+}
+
+static int tell_rules(void *arg, struct str message)
+{
+    return sync_capture_rules(control_of(arg)->sync, message);
+}
+
+static int start_shadow(struct control *c, struct err *e)
+{
+    struct shadow_options o = {.base = c->base,
+        .set = c->set,
+        .stats = c->stats,
+        .arg = c,
+        .snapshot = active_of,
+        .known = is_known,
+        .rules = tell_rules};
+    c->shadow = shadow_new(&o, e);
+    return c->shadow ? 0 : -EINVAL;
+}
+
 static int start_sync(struct control *c, struct err *e)
 {
     const struct settings *set = c->set;
@@ -221,6 +253,9 @@ static int start_sync(struct control *c, struct err *e)
         .connections = set->limit_connections,
         .message_bytes = (uint32_t)set->limit_message,
         .allow = &set->proxies_allow,
+        .methods = shadow_method(c->shadow),
+        .nmethods = 1,
+        .methods_bytes = CAPTURE_MESSAGE,
         .stats = c->stats,
         .arg = c,
         .progress = on_progress};
@@ -301,6 +336,8 @@ int control_init(
     signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a full disk */
     int rc = start_core(c, e);
     if (rc == 0)
+        rc = start_shadow(c, e);
+    if (rc == 0)
         rc = start_sync(c, e);
     if (rc == 0)
         rc = start_admin(c, e);
@@ -312,6 +349,8 @@ int control_init(
         rc = first_graph(c, e);
     if (rc == 0)
         rc = watch_files(c, e);
+    if (rc == 0)
+        shadow_begin(c->shadow);
     return rc == 0 ? watch_signals(c, e) : rc;
 }
 
@@ -330,6 +369,7 @@ void control_release(struct control *c)
     if (c->watch)
         watch_free(c->watch);
     sync_free(c->sync);
+    shadow_free(c->shadow);
     grpc_tls_free(c->tls);
     core_free(c->core);
     for (unsigned i = 0; i < 3; i++)

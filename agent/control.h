@@ -2,12 +2,14 @@
  *
  *   watch, SIGHUP, POST /reload → core_reload ┐
  *   POST /env/…, /rollback, …   → core_change ┼→ on_commit → sync_commit → proxies
- *   expiry timer                → core_tick   ┘ */
+ *   expiry timer                → core_tick   ┘   └→ shadow_commit → sessions
+ *   proxies' sampled traffic    → shadow.h */
 #ifndef OFFSHOOT_AGENT_CONTROL_H
 #define OFFSHOOT_AGENT_CONTROL_H
 
 #include "agent/core.h"
 #include "agent/settings.h"
+#include "agent/shadow.h"
 #include "agent/stats.h"
 #include "agent/sync.h"
 #include "lib/base/list.h"
@@ -26,6 +28,7 @@ struct control {
     const struct conf *conf;
     struct core *core;
     struct sync *sync;
+    struct shadow *shadow;
     struct grpc_tls *tls; /* NULL: no listener with tls */
     struct watch *watch;
     struct admin_server *admin;
@@ -58,7 +61,8 @@ int control_change(struct control *c, const struct change *ch, uint64_t *ret_epo
 /* Fills the cells that are read, not counted. */
 void control_count(struct control *c);
 
-/* The routes of the admin socket: admin.c, admin_epochs.c, admin_change.c, admin_wait.c. */
+/* The routes of the admin socket: admin.c, admin_epochs.c, admin_change.c, admin_shadow.c,
+ * admin_wait.c. */
 extern const struct admin_route admin_routes[];
 extern const size_t admin_routes_count;
 
