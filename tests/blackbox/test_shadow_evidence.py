@@ -5,12 +5,13 @@ has them (docs/internals/statistics.md)."""
 import json
 import math
 import random
+import re
 import subprocess
 import unittest
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
 from fractions import Fraction
 
-from harness import BUILD
+from harness import BUILD, ROOT
 
 WIDE = Context(prec=50, Emax=MAX_EMAX, Emin=MIN_EMIN)  # the evidence is no small number
 LAMBDAS = ("0.01", "0.03", "0.1", "0.25", "0.5", "0.75", "0.9")
@@ -150,6 +151,26 @@ class Verdicts(unittest.TestCase):
         most = 10**9
         answer = ask(most, 5, 5, "--epsilon", "0.0000000001")
         self.assertEqual(("inconclusive", None), (answer["verdict"], answer["samples_needed"]))
+
+
+class Documented(unittest.TestCase):
+    """What the documentation shows is what the command prints."""
+
+    def check(self, page, least):
+        text = (ROOT / page).read_text()
+        seen = 0
+        for block in re.findall(r"(?ms)^```\n(\$ offshootctl shadow evidence.*?)^```$", text):
+            for example in re.split(r"(?m)^\$ offshootctl ", block)[1:]:
+                command, want = example.split("\n", 1)
+                done = subprocess.run([BUILD / "offshootctl", *command.split()],
+                                      stdout=subprocess.PIPE, text=True, check=True)
+                self.assertEqual(want, done.stdout, command)
+                seen += 1
+        self.assertGreaterEqual(seen, least)
+
+    def test_examples(self):
+        self.check("docs/internals/statistics.md", 5)
+        self.check("docs/offshootctl.md", 2)
 
 
 class Misuse(unittest.TestCase):
