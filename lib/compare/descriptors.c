@@ -250,7 +250,7 @@ static int value_order(const void *a, const void *b)
 
 static int read_enum(struct reading *r, struct str in, struct str scope)
 {
-    struct str name;
+    struct str name = {0};
     size_t n, i = 0;
     int rc = count_of(in, ENUM_VALUE, &n) < 0
                  ? broken(r, scope)
@@ -277,7 +277,7 @@ static int read_enum(struct reading *r, struct str in, struct str scope)
 
 static int read_message(struct reading *r, struct str in, struct str scope, unsigned depth)
 {
-    struct str name;
+    struct str name = {0};
     int rc = full_name(r, scope, ".", bytes_of(in, ANY_NAME), &name);
     if (rc < 0)
         return rc;
@@ -304,7 +304,7 @@ static int read_message(struct reading *r, struct str in, struct str scope, unsi
 static int read_method(struct reading *r, struct str in, struct str service)
 {
     struct method *m = pool_zalloc(r->d->pool, sizeof(*m));
-    struct str name;
+    struct str name = {0};
     size_t unused;
     if (!m)
         return no_memory(r);
@@ -320,7 +320,7 @@ static int read_method(struct reading *r, struct str in, struct str service)
 
 static int read_service(struct reading *r, struct str in, struct str scope)
 {
-    struct str name, path;
+    struct str name = {0}, path;
     size_t unused;
     int rc = count_of(in, 0, &unused) < 0 ? broken(r, scope)
                                           : full_name(r, scope, ".", bytes_of(in, ANY_NAME), &name);
