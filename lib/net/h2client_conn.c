@@ -308,14 +308,15 @@ static void send_body(struct h2conn *h, struct h2call *call)
     }
 }
 
-/* False: the server takes no more for now. */
-static bool send_head(struct h2conn *h, struct h2call *call)
+/* False: the server takes no more for now. now_us: one for all that leave together, so that none of
+ * them looks slower for having been written first. */
+static bool send_head(struct h2conn *h, struct h2call *call, uint64_t now_us)
 {
     struct buf head = {call->memory, 0, call->head_n, call->head_n};
     if (buf_space(&h->out) < FRAME_BYTES)
         drain(h);
     call->conn = h;
-    call->sent_us = clock_mono_us();
+    call->sent_us = now_us;
     int rc = call->refused ? -EINVAL
                            : h2_request(h->h2, &call->st, &head,
                                  call->https ? STR("https") : STR("http"), !call->has_body);
@@ -341,8 +342,9 @@ void h2conn_pump(struct h2conn *h, bool take)
     if (h->gone)
         return;
     struct list *waiting = &h->c->waiting;
+    uint64_t now_us = clock_mono_us();
     while (take && !h->gone && !list_empty(waiting) && unsent(h) < OUT_HIGH &&
-           send_head(h, list_entry(waiting->next, struct h2call, link)))
+           send_head(h, list_entry(waiting->next, struct h2call, link), now_us))
         ;
     do { /* `wake` comes out of drain */
         while (!h->gone && !list_empty(&h->sending) && unsent(h) < OUT_HIGH)
