@@ -109,9 +109,11 @@ static long double distance_from_half(uint64_t b, uint64_t c)
     long double d = ((long double)b - (long double)c) / m, square = d * d;
     if (d > 0.1L) /* b > c */
         return (long double)b * log1pl(d) + (long double)c * logl(2 * (long double)c / m);
-    long double power = square, sum = 0;
-    for (int k = 1; k <= 12; k++, power *= square)
+    long double power = 1, sum = 0;
+    for (int k = 1; k <= 12; k++) {
+        power *= square;
         sum += power / (long double)(2 * k * (2 * k - 1));
+    }
     return m * sum;
 }
 

@@ -5,6 +5,7 @@
  *   tally_again  gather what was written down → find_slots → count
  *
  * All that can fail comes before anything is counted. */
+#include "lib/compare/tally.h"
 #include "lib/base/mem.h"
 #include "lib/compare/tally_int.h"
 #include <errno.h>

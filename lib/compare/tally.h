@@ -71,7 +71,7 @@ struct tally *tally_new(double epsilon); /* (0, 0.5]; NULL when memory is out */
 void tally_free(struct tally *t);
 /* 0 or -ENOMEM (nothing was added, nothing to release). Differences that do not count by the
  * field's present test are not told. */
-int tally_add(struct tally *t, const struct tally_sample *s, struct tally_added *ret);
+int tally_add(struct tally *t, const struct tally_sample *x, struct tally_added *ret);
 
 /* As it was written down: what tally_add told of one sample; gives the same sums. The latency of
  * the secondary counts for calibration where LATENCY counted a pair. 0, -EINVAL (bits that cannot

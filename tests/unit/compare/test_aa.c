@@ -134,12 +134,12 @@ static void random_regressions_are_found_within_the_computed_samples(void **stat
     assert_int_equal(getrandom(&t.random, sizeof t.random, 0), sizeof t.random);
     for (int i = 0; i < 3; i++) {
         uint64_t seed = next_random(&t);
-        enum regression r = kind ? (enum regression)atoi(kind)
+        enum regression r = kind ? (enum regression)strtol(kind, NULL, 10)
                                  : (enum regression)(OTHER_STATUS + next_random(&t) % SLOWER);
         double least = r == SLOWER ? 0.4 : 0.01;
         double drawn = least + (1 - least) * pow(next_unit(&t), 3);
         assert_true(r > SAME && r < REGRESSIONS);
-        assert_found(r, rate ? atof(rate) : drawn, seed);
+        assert_found(r, rate ? strtod(rate, NULL) : drawn, seed);
     }
 }
 
