@@ -8,6 +8,7 @@
 #define POOL_CHUNK    8192
 #define SEEN_FIRST    64  /* slots; a power of two */
 #define KEY_PLAIN_MAX 128 /* longer keys are quoted and cut */
+#define SECRET_MIN    6   /* a@b.cd; shorter keys are no secrets */
 #define HASH_TEXT     17  /* "~" and 16 hex digits */
 #define CUT           "..."
 
@@ -68,14 +69,19 @@ static bool is_plain(struct str key)
     return key.n > 0 && key.n <= KEY_PLAIN_MAX;
 }
 
+/* The key itself is one: an address, the number of a card. */
+static bool is_secret_key(const struct differ *d, struct str key)
+{
+    return d->rules->redact && key.n >= SECRET_MIN && redact_finds(d->rules->redact, key);
+}
+
 /* Of a quoted key: long ones are cut and end in their hash. */
 static void add_quoted(struct differ *d, struct str key, struct text *t)
 {
-    const struct redact *r = d->rules->redact;
     struct str head = key;
     text_add(t, STR(".[\""));
-    if (r && redact_finds(r, key)) {
-        redact_mark(r, key, t);
+    if (is_secret_key(d, key)) {
+        redact_mark(d->rules->redact, key, t);
         head.n = 0;
     } else if (key.n > KEY_PLAIN_MAX) {
         head.n = KEY_PLAIN_MAX;
@@ -89,7 +95,7 @@ static void add_quoted(struct differ *d, struct str key, struct text *t)
 struct path_mark differ_push_key(struct differ *d, struct str key)
 {
     struct path_mark m = {d->path_n, d->over};
-    if (is_plain(key)) {
+    if (is_plain(key) && !is_secret_key(d, key)) {
         differ_push(d, STR("."));
         differ_push(d, key);
         return m;

@@ -126,6 +126,20 @@ bool redact_multipart(
 
 /* ---- all of them ---- */
 
+/* Messages are written anew, and packed ones unpacked: only where something is taken out. */
+static bool redact_messages(
+    const struct redact *r, struct str body, struct text *out, bool *ret_any)
+{
+    size_t from = out->n;
+    if (!grpc_body_redact(r, body, out, ret_any))
+        return false;
+    if (!*ret_any) {
+        out->n = from;
+        text_add(out, body);
+    }
+    return true;
+}
+
 /* What is made of no parts. False: it is not made like that. */
 static bool plain_body(
     const struct redact *r, enum media m, struct str body, struct text *out, bool *ret_any)
@@ -136,7 +150,7 @@ static bool plain_body(
     case MEDIA_FORM:
         return redact_form(r, body, out, ret_any);
     case MEDIA_GRPC:
-        return grpc_body_redact(r, body, out, ret_any);
+        return redact_messages(r, body, out, ret_any);
     default:
         return media_looks_like_json(body) && redact_json(r, body, out, ret_any);
     }

@@ -65,14 +65,17 @@ bool redact_nodes(const struct redact *r, const struct json *j, const struct jso
     size_t from = out->n;
     struct rewrite w = {
         .r = r, .out = out, .at = top->raw.p, .secret_end = secret ? end : top->raw.p};
-    for (const struct json_node *v = top; v < last && v->raw.p < end && out->n - from < max; v++) {
+    const struct json_node *v = top;
+    for (; v < last && v->raw.p < end; v++) {
+        if (out->n - from + (size_t)(v->raw.p - w.at) >= max)
+            break; /* what follows was not looked at */
         if (v != top && v->raw_key.n)
             redact_key(&w, v);
         if (v->type == JSON_STRING || v->type == JSON_NUMBER)
             redact_scalar(&w, v);
     }
-    if (out->n - from < max)
-        copy_to(&w, end);
+    bool all = v == last || v->raw.p >= end;
+    copy_to(&w, all ? end : v->raw_key.n ? v->raw_key.p : v->raw.p);
     if (w.part.failed)
         out->failed = w.part.failed;
     text_release(&w.part);

@@ -32,6 +32,11 @@ static void multipart_by_the_names_of_its_parts(void **state)
     assert_bodies_by("multipart/form-data; boundary=XX", a, a, default_rules(), "");
     assert_bodies_by("multipart/form-data; boundary=\"XX\"", a, b, default_rules(),
         "body.form.a value 1|2\nbody.form.f missing x\r\ny|\nbody.form.g extra |x\n");
+    struct made x, y;
+    make_reply(&x, 200, "content-type: multipart/form-data; boundary=XX", a, "");
+    make_reply(&y, 200, "content-type: multipart/form-data; boundary=Y",
+        STR("--Y\r\ncontent-disposition: form-data; name=a\r\n\r\n1\r\n--Y--"), "");
+    assert_replies(&x, &y, default_rules(), "body.form.f missing x\r\ny|\n");
     /* cut */
     assert_bodies_by("multipart/form-data; boundary=XX", a, str_of(a.p, a.n - 8), default_rules(),
         "body.bytes length 143|135\nbody.bytes value 143 bytes, sha256 "

@@ -224,6 +224,32 @@ static void differences_are_redacted(void **state)
     assert_int_equal(d.n, 2);
     differences_release(&d);
     text_release(&t);
+    /* long subtrees, of which only the start is shown; and keys that are secrets */
+    make_reply(&a, 200, "content-type: application/json",
+        STR("{\"a\":[{\"long\":\"..............................................................."
+            "................................................................................"
+            "................................................................................"
+            "................................................................................"
+            "................................................................................"
+            "................................................................................"
+            "..............................\"},{\"password\":\"canary\"},\"canary@x.example\"]}"),
+        "");
+    make_reply(&b, 200, "content-type: application/json", STR("{\"a\":1}"), "");
+    assert_int_equal(replies_compare(&a.reply, &b.reply, &rules, &d), 0);
+    assert_int_equal(d.n, 1);
+    describe(&d, &t);
+    assert_null(strstr(t.p, "canary"));
+    differences_release(&d);
+    text_release(&t);
+    make_reply(&a, 200, "content-type: application/x-www-form-urlencoded",
+        STR("4111111111111111=1&x=1"), "");
+    make_reply(&b, 200, "content-type: application/x-www-form-urlencoded", STR("x=1"), "");
+    assert_int_equal(replies_compare(&a.reply, &b.reply, &rules, &d), 0);
+    describe(&d, &t);
+    assert_int_equal(d.n, 1);
+    assert_null(strstr(t.p, "4111"));
+    differences_release(&d);
+    text_release(&t);
     redact_free(r);
 }
 
