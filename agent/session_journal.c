@@ -4,6 +4,12 @@
 #include "proto/offshoot/v1/journal.pb-c.h"
 #include <errno.h>
 
+/* A role that does not differ has the primary's text. */
+static struct str role_text(const char *text, bool differs, const char *primary)
+{
+    return str_c(*text || differs ? text : primary);
+}
+
 static void recall_difference(struct session *s, const Offshoot__V1__JournalSample *j,
     const Offshoot__V1__JournalDifference *d)
 {
@@ -11,8 +17,8 @@ static void recall_difference(struct session *s, const Offshoot__V1__JournalSamp
     struct example e = {.sample = j->sample,
         .candidate_only = d->candidate && !d->secondary,
         .primary = str_c(d->primary_text),
-        .secondary = str_c(d->secondary_text),
-        .candidate = str_c(d->candidate_text)};
+        .secondary = role_text(d->secondary_text, d->secondary, d->primary_text),
+        .candidate = role_text(d->candidate_text, d->candidate, d->primary_text)};
     if (j->primary_trace.len == TRACE_BYTES)
         memcpy(e.trace, j->primary_trace.data, TRACE_BYTES);
     examples_add(s->examples, &f, &e);

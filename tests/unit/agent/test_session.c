@@ -1,0 +1,290 @@
+/* States of a session, its runs, its drops, and that its journal makes it go on. */
+#include "tests/unit/agent/session_fixture.h"
+
+static void canary_sends_secondaries_of_safe_methods_one_at_a_time(void **state)
+{
+    struct session *s = START("until=limit");
+    (void)state;
+    shows(s, "\"state\":\"canary\",\"verdict\":\"inconclusive\",\"why\":\"waiting for traffic\"");
+    asked(s, "POST", "{}");
+    assert_int_equal(play.nsent, 0);
+    asked(s, "GET", "{}");
+    asked(s, "GET", "{}");
+    assert_int_equal(play.nsent, 1);
+    assert_true(play.sent[0].only_secondary);
+    assert_string_equal(play.sent[0].secondary, "main");
+    replied("{}", "", NULL);
+    shows(s, "\"dropped\":{\"method\":1,\"canary\":1}");
+    shows(s, "\"samples\":0,");
+    session_free(s);
+}
+
+static void sample_is_sent_to_both_compared_and_counted(void **state)
+{
+    struct session *s = START("until=limit");
+    (void)state;
+    prove(s);
+    asked(s, "GET", "{\"a\":1}");
+    assert_false(play.sent[0].only_secondary);
+    assert_string_equal(play.sent[0].candidate, "team");
+    replied("{\"a\":1}", "{\"a\":2}", NULL);
+    shows(s, "\"samples\":1,");
+    shows(s, "\"endpoint\":\"cart GET /items/{}\",\"path\":\"body.a\",\"kind\":\"value\"");
+    shows(s, "\"primary\":\"1\",\"secondary\":\"1\",\"candidate\":\"2\"");
+    shows(s, "\"state\":\"running\"");
+    session_free(s);
+}
+
+static void what_is_lost_is_dropped_with_its_reason(void **state)
+{
+    struct session *s = START("until=limit");
+    (void)state;
+    prove(s);
+    asked(s, "GET", "{}");
+    replied("{}", "{}", "connection");
+    play.refuse = "in-flight";
+    asked(s, "GET", "{}");
+    play.refuse = NULL;
+    asked(s, "DELETE", "{}");
+    session_dropped(s, "body", 3);
+    session_dropped(s, "a word of a later version", 2);
+    shows(s, "\"dropped\":{\"connection\":1,\"in-flight\":1,\"method\":1,\"body\":3,\"other\":2}");
+    shows(s, "\"samples\":0,");
+    shows(s, "\"in_flight\":0,");
+    session_free(s);
+}
+
+static void exchange_of_another_session_or_environment_is_not_sent(void **state)
+{
+    struct session *s = START("until=limit");
+    (void)state;
+    asked(s, "GET", "{}");
+    replied("{}", "", NULL);
+    play_exchange.sessions[0]++;
+    session_exchange(s, &play_exchange);
+    play_exchange.sessions[0]--;
+    play_exchange.environment = STR("team");
+    session_exchange(s, &play_exchange);
+    assert_int_equal(play.nsent, 0);
+    shows(s, "\"dropped\":{\"context\":1}");
+    session_free(s);
+}
+
+static void secondary_of_its_own_gets_unsafe_methods_too(void **state)
+{
+    struct session *s = START("until=limit", "secondary=team");
+    (void)state;
+    prove(s);
+    asked(s, "POST", "{}");
+    assert_int_equal(play.nsent, 1);
+    assert_string_equal(play.sent[0].secondary, "team");
+    replied("{}", "{}", NULL);
+    session_free(s);
+}
+
+static void difference_often_enough_ends_it_with_fail(void **state)
+{
+    struct session *s = START("epsilon=0.5");
+    unsigned n = 0;
+    (void)state;
+    prove(s);
+    for (; session_state(s) == SESSION_RUNNING && n < 100; n++) {
+        asked(s, "GET", "{\"a\":1}");
+        replied("{\"a\":1}", "{\"a\":\"1\"}", NULL);
+    }
+    assert_true(n >= 9 && n < 20);
+    assert_int_equal(session_verdict(s), VERDICT_FAIL);
+    shows(s, "\"ended_why\":\"decision\"");
+    shows(s, "\"why\":\"headline field: only the candidate differs in ");
+    session_free(s);
+}
+
+static void it_ends_by_samples_by_time_and_by_command_once(void **state)
+{
+    struct err e = {0};
+    (void)state;
+    struct session *s = START("samples=2", "until=limit");
+    prove(s);
+    for (unsigned i = 0; i < 2; i++) {
+        asked(s, "GET", "{}");
+        replied("{}", "{}", NULL);
+    }
+    assert_int_equal(session_state(s), SESSION_ENDED);
+    shows(s, "\"ended_why\":\"samples\"");
+    asked(s, "GET", "{}");
+    assert_int_equal(play.nsent, 0);
+    assert_int_equal(session_stop(s, "again", &e), -EALREADY);
+    assert_int_equal(session_restart(s, "", &e), 0);
+    shows(s, "\"run\":2,");
+    shows(s, "\"samples\":0,");
+    the_time += 24 * 3600 - 1;
+    session_tick(s);
+    assert_int_equal(session_state(s), SESSION_CANARY);
+    the_time++;
+    session_tick(s);
+    shows(s, "\"ended_why\":\"time\"");
+    assert_int_equal(session_restart(s, "", &e), 0);
+    assert_int_equal(session_stop(s, "enough", &e), 0);
+    shows(s, "\"ended_why\":\"stopped: enough\"");
+    session_free(s);
+}
+
+static void samples_on_their_way_at_the_end_are_dropped_as_stopped(void **state)
+{
+    struct err e = {0};
+    struct session *s = START("until=limit");
+    (void)state;
+    prove(s);
+    asked(s, "GET", "{}");
+    assert_int_equal(session_stop(s, "", &e), 0);
+    replied("{}", "{}", NULL);
+    shows(s, "\"samples\":0,");
+    shows(s, "\"dropped\":{\"stopped\":1}");
+    session_free(s);
+}
+
+static void lost_context_ends_it_inconclusive(void **state)
+{
+    struct session *s = START("until=limit");
+    (void)state;
+    prove(s);
+    asked(s, "GET", "{}");
+    struct hop h = {.node = STR("gw-1"), .service = STR("pricing"), .kind = HOP_OF_LOST};
+    memset(h.trace_id, play.traces + 100, TRACE_BYTES);
+    session_hop(s, &h); /* before anybody knows whose it is */
+    assert_int_equal(session_state(s), SESSION_RUNNING);
+    replied("{}", "{}", NULL);
+    assert_int_equal(session_state(s), SESSION_ENDED);
+    assert_int_equal(session_verdict(s), VERDICT_INCONCLUSIVE);
+    shows(s, "\"ended_why\":\"context-lost: a dark request without its context came to service "
+             "'pricing'");
+    shows(s, "\"context\":{\"state\":\"lost\"");
+    assert_int_equal(counter_get(&play.stats[STAT_SHADOW_CONTEXT_LOST]), 1);
+    session_free(s);
+}
+
+static void changed_decisions_begin_a_new_run_and_others_do_not(void **state)
+{
+    struct err e = {0};
+    struct session *s = START("until=limit");
+    (void)state;
+    prove(s);
+    asked(s, "GET", "{\"a\":1}");
+    replied("{\"a\":1}", "{\"a\":2}", NULL);
+    write_text("graph.yaml", SHOP TEAM "---\napiVersion: offshoot.dev/v1\nkind: Environment\n"
+                                       "metadata: {name: other}\nspec: {mode: overlay, parent: "
+                                       "main}\n");
+    assert_int_equal(core_reload(play.core, "test", &e), 0);
+    session_commit(s);
+    shows(s, "\"run\":1,");
+    asked(s, "GET", "{}"); /* on its way while the graph changes */
+    write_text("graph.yaml", SHOP);
+    FILE *f = fopen(path_of("graph.yaml"), "a");
+    assert_non_null(f);
+    fputs("---\napiVersion: offshoot.dev/v1\nkind: Environment\nmetadata: {name: team}\nspec:\n"
+          "  mode: overlay\n  parent: main\n"
+          "  providers: {cart: {endpoints: [\"10.1.7.9:80\"]}}\n",
+        f);
+    fclose(f);
+    assert_int_equal(core_reload(play.core, "test", &e), 0);
+    session_commit(s);
+    shows(s, "\"state\":\"canary\"");
+    shows(s, "\"run\":2,");
+    shows(s, "\"samples\":0,");
+    shows(s, "\"fields\":[],");
+    replied("{}", "{}", NULL);
+    shows(s, "\"samples\":0,");
+    shows(s, "\"dropped\":{}");
+    write_text("graph.yaml", SHOP);
+    assert_int_equal(core_reload(play.core, "test", &e), 0);
+    session_commit(s);
+    shows(s, "\"ended_why\":\"environment-gone: candidate: there is no environment 'team'\"");
+    session_free(s);
+}
+
+static void session_goes_on_from_its_journal(void **state)
+{
+    struct err e = {0};
+    struct session *s = START("until=limit", "ignore=body.b", "rate=12.5", "for=2h");
+    uint64_t id = session_id(s), seed = session_seed(s);
+    (void)state;
+    prove(s);
+    for (unsigned i = 0; i < 3; i++) {
+        asked(s, "GET", "{\"a\":1,\"b\":1}");
+        replied("{\"a\":1,\"b\":2}", "{\"a\":2,\"b\":3}", NULL);
+    }
+    session_dropped(s, "head", 4);
+    session_free(s);
+    s = session_resume(&play.host, "s", &e);
+    if (!s)
+        fail_msg("%s", e.text);
+    assert_true(session_id(s) == id && session_seed(s) == seed);
+    assert_int_equal(session_state(s), SESSION_CANARY);
+    shows(s, "\"samples\":3,");
+    shows(s, "\"candidate_only\":3,\"secondary_only\":0");
+    shows(s, "\"primary\":\"1\",\"secondary\":\"1\",\"candidate\":\"2\"");
+    shows(s, "\"dropped\":{\"head\":4}");
+    shows(s, "\"rate\":12.5,\"samples\":null,\"for\":\"2h\"");
+    prove(s);
+    asked(s, "GET", "{\"a\":1,\"b\":1}");
+    replied("{\"a\":1,\"b\":2}", "{\"a\":1,\"b\":3}", NULL);
+    shows(s, "\"samples\":4,");
+    assert_int_equal(session_stop(s, "done", &e), 0);
+    session_free(s);
+    s = session_resume(&play.host, "s", &e);
+    assert_non_null(s);
+    assert_int_equal(session_state(s), SESSION_ENDED);
+    shows(s, "\"ended_why\":\"stopped: done\"");
+    shows(s, "\"samples\":4,");
+    session_free(s);
+    assert_null(session_resume(&play.host, "none", &e));
+}
+
+static void name_with_a_journal_is_not_taken_again(void **state)
+{
+    const char *const item[] = {BASE};
+    struct session_spec spec;
+    struct err e = {0};
+    (void)state;
+    session_free(START("until=limit"));
+    assert_int_equal(parse(&spec, &e, item, 3), 0);
+    assert_null(session_start(&play.host, &spec, "start", &e));
+    assert_int_equal(e.code, -EEXIST);
+}
+
+static void values_of_headers_do_not_survive_and_end_it(void **state)
+{
+    struct err e = {0};
+    struct session *s = START("header=Authorization: Bearer secret");
+    (void)state;
+    shows(s, "\"headers\":[\"authorization\"]");
+    session_free(s);
+    s = session_resume(&play.host, "s", &e);
+    assert_non_null(s);
+    assert_int_equal(session_state(s), SESSION_ENDED);
+    shows(s, "\"ended_why\":\"headers: ");
+    assert_int_equal(session_restart(s, "", &e), -EINVAL);
+    session_free(s);
+}
+
+#define SESSION_TEST(t) cmocka_unit_test_setup_teardown(t, play_begin, play_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SESSION_TEST(canary_sends_secondaries_of_safe_methods_one_at_a_time),
+        SESSION_TEST(sample_is_sent_to_both_compared_and_counted),
+        SESSION_TEST(what_is_lost_is_dropped_with_its_reason),
+        SESSION_TEST(exchange_of_another_session_or_environment_is_not_sent),
+        SESSION_TEST(secondary_of_its_own_gets_unsafe_methods_too),
+        SESSION_TEST(difference_often_enough_ends_it_with_fail),
+        SESSION_TEST(it_ends_by_samples_by_time_and_by_command_once),
+        SESSION_TEST(samples_on_their_way_at_the_end_are_dropped_as_stopped),
+        SESSION_TEST(lost_context_ends_it_inconclusive),
+        SESSION_TEST(changed_decisions_begin_a_new_run_and_others_do_not),
+        SESSION_TEST(session_goes_on_from_its_journal),
+        SESSION_TEST(name_with_a_journal_is_not_taken_again),
+        SESSION_TEST(values_of_headers_do_not_survive_and_end_it),
+    };
+    return unit_run(tests);
+}
