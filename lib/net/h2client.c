@@ -218,7 +218,7 @@ static void look_after(struct h2client *c)
         greeted(c);
     if (c->conn && c->conn->gone)
         current_gone(c);
-    else if (c->state == H2CLIENT_UP && c->conn->goaway)
+    else if (c->conn && c->state == H2CLIENT_UP && c->conn->goaway)
         said_goaway(c);
     if (c->state == H2CLIENT_IDLE && !list_empty(&c->waiting)) {
         set_timer(c, c->o.connect_ms);

@@ -62,7 +62,7 @@ static void reset_by_path(struct server *s, struct asked *a)
     const char *path = strstr(a->fields, ":path: /") + 8;
     if (*path == 'h')
         server_head(s, a->id, ":status: 200\n", false);
-    server_numbers(s, T_RST, a->id, 1, (uint32_t)atoi(path + 1), 0);
+    server_numbers(s, T_RST, a->id, 1, (uint32_t)strtoul(path + 1, NULL, 10), 0);
 }
 
 static void a_reset_is_told_with_its_code(void **state)
@@ -195,9 +195,7 @@ static void a_server_that_goes_away_at_once_is_down(void **state)
 {
     struct server *s = server_new();
     struct got g = {0};
-    static struct raw hello;
     (void)state;
-    raw_frame(&hello, T_SETTINGS, 0, 0, STR(""));
     s->silent = true;
     server_listen(s);
     struct h2client *c = client_new(s, NULL);
