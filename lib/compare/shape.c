@@ -153,11 +153,8 @@ bool shape_same_text(struct str a, struct str b)
 {
     unsigned x = classes_of_text(a), y = classes_of_text(b);
     bool same_length = shape_same_length(a.n, b.n);
-    if (!same_length) {
-        x &= ~(unsigned)(CLASS_HEX | CLASS_BASE64);
-        y &= ~(unsigned)(CLASS_HEX | CLASS_BASE64);
-        return (x & y) != 0;
-    }
+    if (!same_length)
+        return (x & y & ~(unsigned)(CLASS_HEX | CLASS_BASE64)) != 0;
     return (x & y) != 0 || (x == 0 && y == 0);
 }
 

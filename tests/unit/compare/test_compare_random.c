@@ -253,12 +253,46 @@ static void differences_are_redacted(void **state)
     redact_free(r);
 }
 
+/* What does not fit into the path may have been the name of a secret. */
+static void values_below_paths_that_are_cut_are_redacted(void **state)
+{
+    (void)state;
+    struct redact_options o = {.key = "0123456789abcde"};
+    struct err e;
+    struct redact *r = redact_new(&o, &e);
+    struct compare_rules rules = {.limits = COMPARE_LIMITS_DEFAULT, .redact = r};
+    struct text a = {0}, b = {0}, t = {0};
+    char key[101];
+    memset(key, 'k', 100);
+    key[100] = '\0';
+    for (int i = 0; i < 6; i++) {
+        text_fmt(&a, "{\"%s\":", key);
+        text_fmt(&b, "{\"%s\":", key);
+    }
+    text_add(&a, STR("{\"password\":\"canary\"}}}}}}}"));
+    text_add(&b, STR("{\"password\":\"other\"}}}}}}}"));
+    struct made x, y;
+    struct differences d;
+    make_reply(&x, 200, "content-type: application/json", str_of(a.p, a.n), "");
+    make_reply(&y, 200, "content-type: application/json", str_of(b.p, b.n), "");
+    assert_int_equal(replies_compare(&x.reply, &y.reply, &rules, &d), 0);
+    describe(&d, &t);
+    assert_int_equal(d.n, 1);
+    assert_null(strstr(t.p, "canary"));
+    differences_release(&d);
+    text_release(&a);
+    text_release(&b);
+    text_release(&t);
+    redact_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_means_the_same_is_equal_and_a_change_is_found),
         cmocka_unit_test(memory_that_runs_out_is_told_and_nothing_stays),
         cmocka_unit_test(differences_are_redacted),
+        cmocka_unit_test(values_below_paths_that_are_cut_are_redacted),
     };
     return unit_run(tests);
 }
