@@ -84,8 +84,8 @@ class CaptureAgent(FakeAgent):
         call = Exchanges(context)
         self.all_calls.append(call)
         context.add_callback(lambda: call.finishing.put(None))
-        threading.Thread(target=call.read, daemon=True,
-                         args=[chunks, self.reading, lambda: self.calls.put(call)]).start()  # fmt: skip
+        reader = [chunks, self.reading, lambda: self.calls.put(call)]
+        threading.Thread(target=call.read, daemon=True, args=reader).start()
         end = call.finishing.get()
         call.over.set()
         if end:
