@@ -1,6 +1,6 @@
 /* A session's journal: what is written comes back, sums after a restart equal a recount, segments
  * come and go, what was lost is counted once. */
-#include "tests/unit/agent/journal.h"
+#include "tests/unit/agent/journal_sums.h"
 
 #include "lib/base/pballoc.h"
 

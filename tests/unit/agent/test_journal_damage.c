@@ -1,6 +1,6 @@
 /* The journal when the agent is killed at any byte, when the disk is full at any write, and when a
  * sync fails: what is on the disk is sound, and gets the sums of the memory as soon as it can. */
-#include "tests/unit/agent/journal.h"
+#include "tests/unit/agent/journal_sums.h"
 
 #include <signal.h>
 #include <sys/resource.h>

@@ -1,6 +1,6 @@
 /* The recorder and a cluster of three real nodes: the slot is found, and followed while it moves.
  */
-#include "tests/unit/agent/redis.h"
+#include "tests/unit/agent/recorder.h"
 
 #define NODES 3
 #define SLOTS 16384

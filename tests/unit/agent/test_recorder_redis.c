@@ -1,7 +1,7 @@
 /* The recorder against real servers that are absent, killed, flushed, full, slow, read-only,
  * locked, or hold something else: afterwards all sums and all samples are there, each once, as a
  * recount of the journal has them. */
-#include "tests/unit/agent/redis.h"
+#include "tests/unit/agent/recorder.h"
 
 static struct server server;
 static struct writer writer;
