@@ -16,7 +16,8 @@ bool redact_text(const struct redact *r, struct str value, struct text *out);
 bool redact_finds(const struct redact *r, struct str value);
 
 /* A secret that begins at text.p[at]: where it starts (not before from, not behind at) and how long
- * it is. False: none. What is before `at` is known to be none. */
+ * it is. False: none; ret->start: no JWT begins before it. What is before `at` is known to be none.
+ */
 struct secret {
     size_t start, n;
 };

@@ -54,12 +54,12 @@ static bool istarts_at(struct str s, size_t at, struct str word)
 }
 
 #define JWT_HEAD_MIN 10 /* base64url characters of {"x":1} and more */
-#define JWT_HEAD_MAX 512
 
-static size_t jwt_at(struct str s, size_t at)
+/* *ret_end: where the letters of its first part end. */
+static size_t jwt_at(struct str s, size_t at, size_t *ret_end)
 {
-    struct str head = str_of(s.p, s.n - at > JWT_HEAD_MAX ? at + JWT_HEAD_MAX : s.n);
-    size_t n = run_of(head, at, is_base64url);
+    size_t n = run_of(s, at, is_base64url);
+    *ret_end = at + n;
     if (n < JWT_HEAD_MIN || at + n >= s.n || s.p[at + n] != '.')
         return 0;
     size_t second = run_of(s, at + n + 1, is_base64url);
@@ -227,7 +227,7 @@ bool pattern_at(struct str s, size_t from, size_t at, struct secret *ret)
 {
     char c = s.p[at];
     bool is_first = at == 0 || !is_alnum(s.p[at - 1]);
-    size_t n = 0;
+    size_t n = 0, end = at;
     if (c == '@')
         return address_at(s, from, at, ret);
     if (c == '-')
@@ -239,9 +239,9 @@ bool pattern_at(struct str s, size_t from, size_t at, struct secret *ret)
     else if ((c == 'b' || c == 'B') && credentials_at(s, at, ret))
         return true;
     else if (starts_at(s, at, STR("eyJ")))
-        n = jwt_at(s, at);
+        n = jwt_at(s, at, &end);
     else if (c && strchr("AghxsrnS", c))
         n = vendor_key_at(s, at);
-    *ret = (struct secret){at, n};
+    *ret = (struct secret){n ? at : end, n};
     return n > 0;
 }

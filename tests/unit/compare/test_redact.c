@@ -174,6 +174,7 @@ static void patterns_are_found_anywhere(void **state)
 {
     const struct redact *r = *state;
     text(r, "see " JWT ", please", "see #, please");
+    text(r, "eyJ-eyJhbGciOiJ and id-" JWT " eyJ." JWT, "eyJ-eyJhbGciOiJ and id-# eyJ.#");
     text(r, "Bearer abcdef123456", "Bearer #");
     text(r, "it says bearer  AbCdEfGhIjKlMnOpQrStUv and", "it says bearer  # and");
     text(r, "Basic dXNlcjpwYXNz", "Basic #");
