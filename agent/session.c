@@ -1,4 +1,5 @@
 /* Life of a session: start, runs, end. */
+#include "agent/session.h"
 #include "agent/session_int.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"

@@ -9,8 +9,7 @@
 
 #define SENT_MAX 64
 
-/* What was sent and not answered. */
-struct sent {
+struct sent { /* and not answered */
     struct exchange *x;
     mirror_fn *fn;
     void *arg;
@@ -54,9 +53,8 @@ static const char *play_send(void *arg, const char *through, struct exchange *x,
 {
     (void)arg;
     (void)through;
-    if (play.refuse)
+    if (play.refuse || play.nsent == SENT_MAX)
         return play.refuse;
-    assert_true(play.nsent < SENT_MAX);
     struct sent *s = &play.sent[play.nsent++];
     *s = (struct sent){.x = x, .fn = fn, .arg = fn_arg, .only_secondary = roles->only_secondary};
     snprintf(s->secondary, sizeof s->secondary, "%.*s", STR_ARG(roles->secondary_env));
@@ -94,8 +92,7 @@ static inline int play_end(void **state)
     return remove_dir(state);
 }
 
-/* Parameters as "name=value" texts. */
-struct params {
+struct params { /* "name=value" */
     const char *const *item;
     size_t n;
 };
@@ -134,8 +131,7 @@ static inline struct session *play_start(const char *const *item, size_t n)
     return s;
 }
 
-/* One exchange of a user, in a trace of its own; the session gets it. */
-static struct exchange play_exchange;
+static struct exchange play_exchange; /* of a user, in a trace of its own */
 static struct reply_field play_json = {{"content-type", 12}, {"application/json", 16}};
 
 static inline void asked(struct session *s, const char *method, const char *body)
@@ -167,10 +163,8 @@ static inline struct mirrored role(const char *body, unsigned char trace)
     return m;
 }
 
-/* The oldest one sent is answered. */
 static inline void replied(const char *secondary, const char *candidate, const char *dropped)
 {
-    assert_true(play.nsent > 0);
     struct sent s = play.sent[0];
     memmove(play.sent, play.sent + 1, --play.nsent * sizeof *play.sent);
     struct mirror_result r = {.dropped = dropped,
@@ -179,7 +173,6 @@ static inline void replied(const char *secondary, const char *candidate, const c
     s.fn(s.arg, s.x, &r);
 }
 
-/* The canary is through. */
 static inline void prove(struct session *s)
 {
     for (unsigned i = 0; i < CANARY_PROOF; i++) {
@@ -193,7 +186,6 @@ static inline void prove(struct session *s)
     assert_int_equal(session_state(s), SESSION_RUNNING);
 }
 
-/* The object of the session has this text in it. */
 static inline void shows(const struct session *s, const char *want)
 {
     struct text t = {0};

@@ -117,9 +117,9 @@ static const struct grpc_events flood_events = {.on_call = echo_call,
     .on_end = echo_end,
     .on_drained = flood_more};
 static const struct grpc_method methods[] = {
-    {"/test.Echo/Each", &echo_events},
-    {"/test.Echo/Refuse", &echo_events},
-    {"/test.Echo/Flood", &flood_events},
+    {"/test.Echo/Each", &echo_events, NULL},
+    {"/test.Echo/Refuse", &echo_events, NULL},
+    {"/test.Echo/Flood", &flood_events, NULL},
 };
 #define NMETHODS (sizeof(methods) / sizeof(methods[0]))
 
