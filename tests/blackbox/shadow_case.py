@@ -81,7 +81,21 @@ def dark(request):
     return int(token.split(".")[3], 16)
 
 
-class ShadowCase(AgentCase):
+class SessionCase(AgentCase):
+    """With `self.agent`, whose sessions are stopped at the end: those that run hold descriptors."""
+
+    def tearDown(self):
+        try:
+            for session in self.agent.get("/sessions")["sessions"]:
+                if session["state"] != "ended":
+                    self.agent.post("/shadow/stop", name=session["name"])
+        finally:
+            # Judged last: the descriptors of its proxies go with them.
+            self.programs.sort(key=lambda p: p is not self.agent.program)
+            super().tearDown()
+
+
+class ShadowCase(SessionCase):
     passes = ALL  # what `shop` passes on
     inner_method = "GET"
 
@@ -93,16 +107,6 @@ class ShadowCase(AgentCase):
         self.candidate_reply = lambda n: {"total": 7, "cart": {"cart": 3}}
         self.new_shop = self.closes(Service(self.new_shop_reply))
         self.asked = 0
-
-    def tearDown(self):
-        try:
-            for session in self.agent.get("/sessions")["sessions"]:
-                if session["state"] != "ended":
-                    self.agent.post("/shadow/stop", name=session["name"])
-        finally:
-            # Judged last: the descriptors of its proxies go with them.
-            self.programs.sort(key=lambda p: p is not self.agent.program)
-            super().tearDown()
 
     def ask_cart(self, handler):
         fields = {k: v for k, v in handler.headers.items() if k.lower() in self.passes}
