@@ -16,6 +16,7 @@
 #include "lib/compare/tally.h"
 
 struct redact;
+struct descriptor_message;
 struct journal;
 
 struct journal_options {
@@ -74,6 +75,8 @@ struct journal_sample {
     const struct differences *secondary_differs, *candidate_differs; /* NULL: not compared */
     const struct tally_added *added;
     const struct redact *redact; /* everything is redacted by it on its way to the disk */
+    /* Of gRPC messages, so that the names of fields count too; NULL: not known. */
+    const struct descriptor_message *request_type, *reply_type;
 };
 int journal_sample(struct journal *j, const struct journal_sample *s, struct err *e);
 int journal_dropped(

@@ -105,10 +105,15 @@ void journal_put_totals(struct pb_out *o, const struct journal_totals *t);
 int journal_put_sample(
     struct pb_out *o, const struct journal_sample *s, const struct journal_options *options);
 /* What a sample consists of (journal_message.c). */
-int journal_put_request(struct pb_out *o, uint32_t field, const struct exchange *x,
-    const struct redact *r, uint64_t max);
-int journal_put_reply(struct pb_out *o, uint32_t field, const struct reply *reply,
-    const struct redact *r, uint64_t max);
+struct journal_keep {
+    const struct redact *redact;
+    uint64_t max;                              /* bytes of a body; larger ones are left out */
+    const struct descriptor_message *messages; /* of gRPC, NULL: not known */
+};
+int journal_put_request(
+    struct pb_out *o, uint32_t field, const struct exchange *x, const struct journal_keep *k);
+int journal_put_reply(
+    struct pb_out *o, uint32_t field, const struct reply *reply, const struct journal_keep *k);
 void journal_put_uint(struct pb_out *o, uint32_t field, uint64_t v);   /* 0 is left out */
 void journal_put_text(struct pb_out *o, uint32_t field, struct str s); /* so is "" */
 void journal_put_fixed64(struct pb_out *o, uint32_t field, uint64_t v);

@@ -24,8 +24,9 @@ static void kept_release(struct kept *k)
 }
 
 static int keep_body(struct str body, const struct reply_field *fields, size_t nfields,
-    const struct redact *r, uint64_t max, struct kept *ret)
+    const struct journal_keep *k, struct kept *ret)
 {
+    uint64_t max = k->max;
     struct str coding = reply_field_value(fields, nfields, STR("content-encoding"));
     struct str type = reply_field_value(fields, nfields, STR("content-type"));
     *ret = (struct kept){0};
@@ -38,9 +39,9 @@ static int keep_body(struct str body, const struct reply_field *fields, size_t n
         ret->body = (struct str){0};
         return 0;
     }
-    if (!r || !ret->body.n)
+    if (!k->redact || !ret->body.n)
         return 0;
-    ret->redacted = redact_body(r, type, ret->body, &ret->text);
+    ret->redacted = redact_body(k->redact, type, k->messages, ret->body, &ret->text);
     ret->body = str_of(ret->text.p, ret->text.n);
     return ret->text.failed;
 }
@@ -141,14 +142,14 @@ static int put_request(
     return 0;
 }
 
-int journal_put_request(struct pb_out *o, uint32_t field, const struct exchange *x,
-    const struct redact *r, uint64_t max)
+int journal_put_request(
+    struct pb_out *o, uint32_t field, const struct exchange *x, const struct journal_keep *k)
 {
     struct kept body;
-    int rc = keep_body(x->body, x->fields, x->nfields, r, max, &body);
+    int rc = keep_body(x->body, x->fields, x->nfields, k, &body);
     if (rc == 0) {
         size_t at = pb_begin(o, field);
-        rc = put_request(o, x, r, &body);
+        rc = put_request(o, x, k->redact, &body);
         pb_end(o, at);
     }
     kept_release(&body);
@@ -174,14 +175,14 @@ static int put_reply(
     return 0;
 }
 
-int journal_put_reply(struct pb_out *o, uint32_t field, const struct reply *reply,
-    const struct redact *r, uint64_t max)
+int journal_put_reply(
+    struct pb_out *o, uint32_t field, const struct reply *reply, const struct journal_keep *k)
 {
     struct kept body;
-    int rc = keep_body(reply->body, reply->fields, reply->nfields, r, max, &body);
+    int rc = keep_body(reply->body, reply->fields, reply->nfields, k, &body);
     if (rc == 0) {
         size_t at = pb_begin(o, field);
-        rc = put_reply(o, reply, r, &body);
+        rc = put_reply(o, reply, k->redact, &body);
         pb_end(o, at);
     }
     kept_release(&body);

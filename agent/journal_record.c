@@ -226,14 +226,14 @@ static void put_difference(
 static int put_messages(
     struct pb_out *o, const struct journal_sample *s, const struct journal_options *options)
 {
-    const struct redact *r = s->redact;
-    uint64_t max = options->message_bytes;
-    int rc = journal_put_request(o, 4, s->exchange, r, max);
+    const struct journal_keep request = {s->redact, options->message_bytes, s->request_type};
+    const struct journal_keep reply = {s->redact, options->message_bytes, s->reply_type};
+    int rc = journal_put_request(o, 4, s->exchange, &request);
     if (rc == 0)
-        rc = journal_put_reply(o, 5, &s->exchange->primary, r, max);
+        rc = journal_put_reply(o, 5, &s->exchange->primary, &reply);
     if (rc == 0)
-        rc = journal_put_reply(o, 6, s->secondary, r, max);
-    return rc ? rc : journal_put_reply(o, 7, s->candidate, r, max);
+        rc = journal_put_reply(o, 6, s->secondary, &reply);
+    return rc ? rc : journal_put_reply(o, 7, s->candidate, &reply);
 }
 
 /* Latencies are sums too: they are kept without the messages. */

@@ -80,7 +80,7 @@ static double redactions_a_second(const struct redact *r, const struct reply *p,
     while (now_ns() < start + ns) {
         for (int i = 0; i < 20; i++, n++) {
             struct text out = {0};
-            redact_body(r, p->fields[0].value, p->body, &out);
+            redact_body(r, p->fields[0].value, NULL, p->body, &out);
             text_release(&out);
         }
     }

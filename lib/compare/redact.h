@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 struct redact;
+struct descriptor_message;
 struct redact_options {
     const char *const *names; /* further words; a name that contains one is secret (any case) */
     size_t nnames;
@@ -38,7 +39,10 @@ bool redact_path(const struct redact *r, struct str path, struct text *out);
 bool redact_field(const struct redact *r, struct str name, struct str value, struct text *out);
 /* A body by its media type: JSON, forms (urlencoded, multipart), gRPC strings, text. Content coding
  * must be undone before (inflate.h). What is none of these, or too deep, is redacted as text where
- * it is valid UTF-8, else dropped whole when a pattern is found in its bytes. */
-bool redact_body(const struct redact *r, struct str media_type, struct str body, struct text *out);
+ * it is valid UTF-8, else dropped whole when a pattern is found in its bytes. messages: the type of
+ * gRPC messages (descriptors_request, descriptors_reply), so that the names of their fields count
+ * too; NULL: not known, only patterns do. Messages that are not what their type says go whole. */
+bool redact_body(const struct redact *r, struct str media_type,
+    const struct descriptor_message *messages, struct str body, struct text *out);
 
 #endif

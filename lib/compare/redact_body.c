@@ -85,8 +85,13 @@ bool redact_form(const struct redact *r, struct str body, struct text *out, bool
 
 /* ---- multipart ---- */
 
-static bool plain_body(
-    const struct redact *r, enum media m, struct str body, struct text *out, bool *ret_any);
+/* What a body that is made of no parts is. */
+struct plain {
+    enum media media;
+    const struct descriptor_message *messages; /* of gRPC, NULL: not known */
+};
+static bool plain_body(const struct redact *r, struct plain is, struct str body, struct text *out,
+    bool *ret_any);
 
 static bool redact_part(const struct redact *r, const struct part *p, struct text *out)
 {
@@ -95,7 +100,8 @@ static bool redact_part(const struct redact *r, const struct part *p, struct tex
         return any;
     if (redact_name(r, p->name))
         redact_mark(r, p->body, out);
-    else if (!plain_body(r, media_of(p->type), p->body, out, &in_body))
+    else if (!plain_body(
+                 r, (struct plain){media_of(p->type), NULL}, p->body, out, &in_body))
         in_body = redact_text(r, p->body, out);
     return any || in_body;
 }
@@ -127,12 +133,17 @@ bool redact_multipart(
 /* ---- all of them ---- */
 
 /* Messages are written anew, and packed ones unpacked: only where something is taken out. */
-static bool redact_messages(
-    const struct redact *r, struct str body, struct text *out, bool *ret_any)
+static bool redact_messages(const struct redact *r, const struct descriptor_message *type,
+    struct str body, struct text *out, bool *ret_any)
 {
     size_t from = out->n;
-    if (!grpc_body_redact(r, body, out, ret_any))
-        return false;
+    if (!grpc_body_redact(r, type, body, out, ret_any)) {
+        if (!type)
+            return false;
+        redact_mark(r, body, out); /* no frames: nobody knows where its fields are */
+        *ret_any = true;
+        return true;
+    }
     if (!*ret_any) {
         out->n = from;
         text_add(out, body);
@@ -141,16 +152,16 @@ static bool redact_messages(
 }
 
 /* What is made of no parts. False: it is not made like that. */
-static bool plain_body(
-    const struct redact *r, enum media m, struct str body, struct text *out, bool *ret_any)
+static bool plain_body(const struct redact *r, struct plain is, struct str body, struct text *out,
+    bool *ret_any)
 {
-    switch (m) {
+    switch (is.media) {
     case MEDIA_JSON:
         return redact_json(r, body, out, ret_any);
     case MEDIA_FORM:
         return redact_form(r, body, out, ret_any);
     case MEDIA_GRPC:
-        return redact_messages(r, body, out, ret_any);
+        return redact_messages(r, is.messages, body, out, ret_any);
     default:
         return media_looks_like_json(body) && redact_json(r, body, out, ret_any);
     }
@@ -180,7 +191,8 @@ static bool is_lines(struct str type)
            str_ieq(s, STR("text/event-stream"));
 }
 
-bool redact_body(const struct redact *r, struct str media_type, struct str body, struct text *out)
+bool redact_body(const struct redact *r, struct str media_type,
+    const struct descriptor_message *messages, struct str body, struct text *out)
 {
     bool any = false;
     if (redact_is_off(r)) {
@@ -191,7 +203,7 @@ bool redact_body(const struct redact *r, struct str media_type, struct str body,
     if (is_lines(media_type))
         return redact_lines(r, body, out);
     if (m == MEDIA_MULTIPART ? redact_multipart(r, media_type, body, out, &any)
-                             : plain_body(r, m, body, out, &any))
+                             : plain_body(r, (struct plain){m, messages}, body, out, &any))
         return any;
     /* of a part that is cut nobody knows where its value ends */
     if (m != MEDIA_MULTIPART && utf8_check(body) == body.n)

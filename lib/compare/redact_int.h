@@ -29,7 +29,9 @@ bool redact_json(const struct redact *r, struct str body, struct text *out, bool
 bool redact_form(const struct redact *r, struct str body, struct text *out, bool *ret_any);
 bool redact_multipart(
     const struct redact *r, struct str type, struct str body, struct text *out, bool *ret_any);
-/* Framed messages; strings in which a pattern is found are replaced, lengths made right again. */
-bool grpc_body_redact(const struct redact *r, struct str body, struct text *out, bool *ret_any);
+/* Framed messages of that type (NULL: not known); what is secret is replaced or left out, lengths
+ * made right again. */
+bool grpc_body_redact(const struct redact *r, const struct descriptor_message *type,
+    struct str body, struct text *out, bool *ret_any);
 
 #endif

@@ -76,7 +76,7 @@ static bool is_json(struct str s)
 static void check_redaction(const struct redact *r, const char *type, struct str body)
 {
     struct text out = {0};
-    bool any = redact_body(r, str_c(type), body, &out);
+    bool any = redact_body(r, str_c(type), NULL, body, &out);
     struct str redacted = {out.p, out.n};
     demand(!out.failed);
     demand(any || str_eq(redacted, body));

@@ -43,7 +43,7 @@ static void assert_redacts(struct pb_out *body, struct pb_out *want)
     struct redact *r = rules();
     struct text out = {0};
     bool any = false, changed = !str_eq(pb_str(body), pb_str(want));
-    assert_true(grpc_body_redact(r, pb_str(body), &out, &any));
+    assert_true(grpc_body_redact(r, NULL, pb_str(body), &out, &any));
     assert_int_equal(any, changed);
     assert_int_equal(out.n, want->n);
     assert_memory_equal(out.p, want->p, want->n);
@@ -105,12 +105,12 @@ static void assert_gone(uint8_t flag, struct str message, const char *secret)
     bool any = false;
     frame(&body, flag, message);
     frame(&body, 0, STR("\x08\x01"));
-    assert_true(grpc_body_redact(r, pb_str(&body), &out, &any));
+    assert_true(grpc_body_redact(r, NULL, pb_str(&body), &out, &any));
     assert_true(any);
     assert_false(holds(str_of(out.p, out.n), secret));
     assert_true(out.n > 7);
     assert_memory_equal(out.p + out.n - 7, "\0\0\0\0\x02\x08\x01", 7);
-    assert_true(grpc_body_redact(r, str_of(out.p, out.n), &again, &any));
+    assert_true(grpc_body_redact(r, NULL, str_of(out.p, out.n), &again, &any));
     assert_true(str_eq(str_of(again.p, again.n), str_of(out.p, out.n)));
     text_release(&out);
     text_release(&again);
@@ -188,7 +188,7 @@ static void what_is_not_framed_is_told(void **state)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct text out = {0};
         bool any = false;
-        assert_false(grpc_body_redact(r, str_c(bad[i]), &out, &any));
+        assert_false(grpc_body_redact(r, NULL, str_c(bad[i]), &out, &any));
         assert_int_equal(out.n, 0);
         text_release(&out);
     }
@@ -205,12 +205,12 @@ static void memory_that_runs_out_is_told(void **state)
     pb_release(&m);
     struct text whole = {0};
     bool any;
-    assert_true(grpc_body_redact(r, pb_str(&body), &whole, &any));
+    assert_true(grpc_body_redact(r, NULL, pb_str(&body), &whole, &any));
     unsigned long n = 1;
     for (;; n++) {
         struct text out = {0};
         mem_fail_nth(n);
-        bool made = grpc_body_redact(r, pb_str(&body), &out, &any);
+        bool made = grpc_body_redact(r, NULL, pb_str(&body), &out, &any);
         bool all = mem_count() < n;
         mem_fail_nth(0);
         assert_true(made);

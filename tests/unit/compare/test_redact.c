@@ -70,7 +70,7 @@ static void text(const struct redact *r, const char *in, const char *want)
 static void body(const struct redact *r, const char *type, const char *in, const char *want)
 {
     struct text t = {0};
-    judge(&t, redact_body(r, str_c(type), str_c(in), &t), in, want);
+    judge(&t, redact_body(r, str_c(type), NULL, str_c(in), &t), in, want);
 }
 
 static void field(const struct redact *r, const char *name, const char *in, const char *want)
@@ -263,7 +263,7 @@ static void json_that_is_too_deep_is_text(void **state)
     memset(deep, '[', 300);
     strcpy(deep + 300, "{\"password\":\"canary\"}");
     struct text t = {0};
-    assert_true(redact_body(r, STR("application/json"), str_c(deep), &t));
+    assert_true(redact_body(r, STR("application/json"), NULL, str_c(deep), &t));
     assert_null(strstr(t.p, "canary"));
     assert_non_null(strstr(t.p, "\"password\":\"[redacted:"));
     text_release(&t);
@@ -356,7 +356,7 @@ static void memory_that_runs_out_lets_nothing_through(void **state)
         for (unsigned long n = 1; n < 50; n++) {
             struct text t = {0};
             mem_fail_nth(n);
-            redact_body(r, str_c(bodies[i].type), str_c(bodies[i].body), &t);
+            redact_body(r, str_c(bodies[i].type), NULL, str_c(bodies[i].body), &t);
             unsigned long made = mem_count();
             mem_fail_nth(0);
             failed += t.failed != 0;
