@@ -274,6 +274,11 @@ static void run_post(const struct admin_port *p, struct admin_request *r, const 
         admin_error(r, 403, "POST '%.200s' needs the owner or root at the unix socket", r->path);
         return;
     }
+    size_t most = f->post->flags & ADMIN_LARGE ? ADMIN_BODY_LARGE : ADMIN_BODY;
+    if (r->body.n > most) {
+        admin_error(r, 413, "'%.200s' takes a body of at most %zu bytes", r->path, most);
+        return;
+    }
     log_info("admin: POST %s by uid %u", r->path, r->uid);
     f->post->fn(r, p->server->arg);
 }
@@ -402,7 +407,7 @@ static int start_http(struct admin_port *p, int fd)
         EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |
             EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE | EVHTTP_REQ_CONNECT | EVHTTP_REQ_PATCH);
     evhttp_set_max_headers_size(p->http, ADMIN_HEADERS);
-    evhttp_set_max_body_size(p->http, ADMIN_BODY);
+    evhttp_set_max_body_size(p->http, p->is_unix ? ADMIN_BODY_LARGE : ADMIN_BODY);
     evhttp_set_timeout(p->http, ADMIN_IDLE_S);
     evhttp_set_bevcb(p->http, on_connection, p);
     evhttp_set_gencb(p->http, on_request, p);

@@ -24,6 +24,7 @@ enum admin_flag {
     ADMIN_POST = 1,   /* route answers POST; without it GET (and HEAD) */
     ADMIN_PUBLIC = 2, /* also on TCP listeners */
     ADMIN_PREFIX = 4, /* path is a prefix ending in '/'; the rest is admin_rest */
+    ADMIN_LARGE = 8,  /* takes a body of up to 4 MiB instead of 1 */
 };
 struct admin_route {
     const char *path; /* "/status" */
@@ -68,7 +69,8 @@ const char *admin_param(struct admin_request *r, const char *name); /* decoded, 
 /* The i-th value of a repeated parameter, NULL past the last. */
 const char *admin_param_at(struct admin_request *r, const char *name, size_t i);
 const char *admin_rest(struct admin_request *r);
-struct str admin_body(struct admin_request *r); /* at most 1 MiB, larger ones were refused */
+/* At most 1 MiB, or 4 with ADMIN_LARGE; larger ones were refused. */
+struct str admin_body(struct admin_request *r);
 bool admin_wants_json(struct admin_request *r);
 unsigned admin_peer_uid(struct admin_request *r);
 /* Takes *body (releases it). content_type NULL: application/json or text/plain by wants_json. */

@@ -14,7 +14,8 @@
 
 #define ADMIN_CONNECTIONS 64 /* of one listener */
 #define ADMIN_PARAMS      64 /* of one request */
-#define ADMIN_BODY        (1 << 20)
+#define ADMIN_BODY        (1u << 20)
+#define ADMIN_BODY_LARGE  (4u << 20) /* unix sockets, ADMIN_LARGE */
 #define ADMIN_HEADERS     (16 << 10) /* request line and headers, bytes */
 #define ADMIN_IDLE_S      30
 

@@ -116,6 +116,7 @@ static const struct admin_route routes[] = {
     {"/both", 0, on_status, "Reads."},
     {"/both", ADMIN_POST, on_post, "Writes."},
     {"/drain", ADMIN_POST, on_post, "Writes \"only\"."},
+    {"/upload", ADMIN_POST | ADMIN_LARGE, on_post, "Takes much."},
     {"/later", ADMIN_PUBLIC, on_later, "Takes its time."},
     {"/env/", ADMIN_PREFIX, on_environment, "One environment."},
     {"/env/special", 0, on_special, "Closer than the prefix."},

@@ -183,13 +183,13 @@ static void posts_are_logged_with_the_uid(void **state)
     stop(f);
 }
 
-static void post_body(struct fixture *f, size_t n, int status)
+static void post_body(struct fixture *f, const char *route, size_t n, int status)
 {
     int fd = client(&f->unix_addr);
     char head[100], *body = malloc(n);
     assert_non_null(body);
     memset(body, 'x', n);
-    snprintf(head, sizeof(head), "POST /drain HTTP/1.1\r\nContent-Length: %zu\r\n\r\n", n);
+    snprintf(head, sizeof(head), "POST %s HTTP/1.1\r\nContent-Length: %zu\r\n\r\n", route, n);
     send_bytes(f, fd, str_c(head));
     send_bytes(f, fd, str_of(body, n));
     struct reply r = receive(f, fd, false);
@@ -203,9 +203,11 @@ static void bodies_have_a_largest_size(void **state)
 {
     struct fixture *f = start();
     (void)state;
-    post_body(f, 1 << 20, 200);
-    post_body(f, (1 << 20) + 1, 413);
-    assert_int_equal(f->posts, 1);
+    post_body(f, "/drain", 1 << 20, 200);
+    post_body(f, "/drain", (1 << 20) + 1, 413);
+    post_body(f, "/upload", 4 << 20, 200);
+    post_body(f, "/upload", (4 << 20) + 1, 413);
+    assert_int_equal(f->posts, 2);
     stop(f);
 }
 
