@@ -15,9 +15,11 @@ const struct option_desc options[OPT_COUNT] = {
     [OPT_BATCH] = {"batch", NULL, 0,
         "Read lines ENVIRONMENT SERVICE from standard input, answer each with one line."},
     [OPT_HOST] = {"host", "HOST", 0, "The authority of the request: its Host or :authority."},
-    [OPT_PATH] = {"path", "PATH", 0, "The path of the request, with its query. Default: /"},
+    [OPT_PATH] = {"path", "PATH", 0,
+        "The path of the request, with its query. Default: /. Of a session: only paths that begin "
+        "so; may be repeated."},
     [OPT_HEADER] = {"header", "'NAME: VALUE'", 'H',
-        "A header of the request; also -H. May be repeated."},
+        "A header of the request; also -H. May be repeated. Of a session: in place of the user's."},
     [OPT_TRUSTED] = {"trusted", NULL, 0,
         "The request comes in at a trusted listener. Default: at an untrusted one."},
     [OPT_SUBJECT] = {"subject", "NAME", 0,
@@ -41,14 +43,19 @@ const struct option_desc options[OPT_COUNT] = {
         "How long it lives from now: 30m, 4h, 7d. Of an environment: default as the agent says."},
     [OPT_PUBLIC] = {"public", NULL, 0, "Anyone may enter it by its name, at any gateway."},
     [OPT_TOKEN] = {"token", NULL, 0, "Only a signed token enters it from outside."},
-    [OPT_STRICT] = {"strict", NULL, 0, "Guessed contexts and skewed epochs are refused in it."},
+    [OPT_STRICT] = {"strict", NULL, 0,
+        "Guessed contexts and skewed epochs are refused in it. Of a session: trusted listeners "
+        "refuse requests without context."},
     [OPT_OWNER] = {"owner", "TEXT", 0, "Who is responsible for it."},
     [OPT_REASON] = {"reason", "TEXT", 0, "Why: kept in the log with who did it."},
     [OPT_WHILE_HELD] = {"while-held", NULL, 0,
         "After a rollback: note the change now, for `graph resume` to publish."},
-    [OPT_WAIT] = {"wait", NULL, 0, "Return when every live proxy is active on the new epoch."},
+    [OPT_WAIT] = {"wait", NULL, 0,
+        "Return when every live proxy is active on the new epoch; when a session has proved its "
+        "context; when a verdict is reached."},
     [OPT_TIMEOUT] = {"timeout", "DURATION", 0,
-        "How long --wait waits at the most, up to 5m. Default: 30s."},
+        "How long --wait waits at the most, up to 5m. Default: 30s; for a verdict as long as the "
+        "session."},
     [OPT_LIMIT] = {"limit", "N", 0, "So many at the most."},
     [OPT_KEYS] = {"keys", "FILE", 0, "The key file, as the proxies have it."},
     [OPT_TRUST_DOMAIN] = {"trust-domain", "NAME", 0,
@@ -59,7 +66,8 @@ const struct option_desc options[OPT_COUNT] = {
     [OPT_BEHIND] = {"behind", NULL, 0, "Only those that are not on the newest epoch."},
     [OPT_LIVE] = {"live", NULL, 0, "Those that are being done now."},
     [OPT_ENV] = {"env", "ENVIRONMENT", 0, "Only requests to this environment."},
-    [OPT_SERVICE] = {"service", "SERVICE", 0, "Only requests to this service."},
+    [OPT_SERVICE] = {"service", "SERVICE", 0,
+        "Only requests to this service. Of a session: may be repeated."},
     [OPT_STATE] = {"state", "WORD", 0, "Only those in this state, as the list names it."},
     [OPT_OLDER] = {"older", "DURATION", 0, "Only those at least as old, as 500ms."},
     [OPT_SIDE] = {"side", "SIDE", 0, "Only connections of this side: client or provider."},
@@ -88,6 +96,26 @@ const struct option_desc options[OPT_COUNT] = {
     [OPT_DESCRIPTORS] = {"descriptors", "FILE", 0,
         "A FileDescriptorSet, as protoc --include_imports --descriptor_set_out=FILE makes it."},
     [OPT_NO_REDACT] = {"no-redact", NULL, 0, "Show secrets as they are."},
+    [OPT_BASELINE] = {"baseline", "ENVIRONMENT", 0, "Whose traffic is sampled: what is."},
+    [OPT_CANDIDATE] = {"candidate", "ENVIRONMENT", 0, "What is judged: what shall be."},
+    [OPT_SECONDARY] = {"secondary", "ENVIRONMENT", 0,
+        "An overlay of the baseline with state of its own: gets the second call, and unsafe "
+        "methods."},
+    [OPT_RATE] = {"rate", "PERCENT", 0, "So many of the traces are sampled. Default: 100."},
+    [OPT_SAMPLES] = {"samples", "N", 0, "The session ends after so many."},
+    [OPT_CREDENTIALS] = {"credentials", "WORD", 0,
+        "forward: the candidate gets the users' authorization and cookies. Default: strip."},
+    [OPT_REDACT] = {"redact", "WORD", 0,
+        "What has this word in its name is a secret, too. May be repeated."},
+    [OPT_REDACT_OFF] = {"redact-off", NULL, 0, "Secrets are stored and shown as they are."},
+    [OPT_THROUGH] = {"through", "ADDRESS", 0,
+        "A trusted listener of a proxy: requests go in there. Default: as the agent says."},
+    [OPT_UNTIL] = {"until", "WORD", 0,
+        "decision: the session ends with a PASS or FAIL; limit: by time or samples. Default: "
+        "decision."},
+    [OPT_JUNIT] = {"junit", "FILE", 0,
+        "Also write the verdict as JUnit XML; - is standard output."},
+    [OPT_OUTPUT] = {"output", "FILE", 'o', "Write to FILE; also -o FILE; - is standard output."},
     [OPT_CONFIG] = {"config", "FILE", 'c',
         "Read `graph` and `socket` from the configuration file FILE; also -c FILE."},
     [OPT_CHECK_CONFIG] = {"check-config", NULL, 0, "Check the configuration file, and exit."},
@@ -149,6 +177,12 @@ struct values *args_list(struct args *a, enum option o)
         return &a->when;
     case OPT_IGNORE:
         return &a->ignore;
+    case OPT_SERVICE:
+        return &a->service;
+    case OPT_PATH:
+        return &a->path;
+    case OPT_REDACT:
+        return &a->redact;
     default:
         return NULL;
     }
@@ -158,7 +192,7 @@ struct values *args_list(struct args *a, enum option o)
 static int make_lists(struct args *a, size_t room)
 {
     struct values *lists[] = {&a->words, &a->graph, &a->header, &a->parent, &a->set, &a->use,
-        &a->remove, &a->drop, &a->when, &a->ignore};
+        &a->remove, &a->drop, &a->when, &a->ignore, &a->service, &a->path, &a->redact};
     size_t n = sizeof(lists) / sizeof(lists[0]);
     a->room = mem_array(room, n * sizeof(*a->room));
     if (!a->room)

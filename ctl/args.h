@@ -66,6 +66,18 @@ enum option {
     OPT_GRPC_METHOD,
     OPT_DESCRIPTORS,
     OPT_NO_REDACT,
+    OPT_BASELINE,
+    OPT_CANDIDATE,
+    OPT_SECONDARY,
+    OPT_RATE,
+    OPT_SAMPLES,
+    OPT_CREDENTIALS,
+    OPT_REDACT,
+    OPT_REDACT_OFF,
+    OPT_THROUGH,
+    OPT_UNTIL,
+    OPT_JUNIT,
+    OPT_OUTPUT,
     OPT_CONFIG,
     OPT_CHECK_CONFIG,
     OPT_PRINT_CONFIG,
@@ -93,7 +105,8 @@ struct values {
 struct args {
     option_set given; /* OPTION_BIT of every option that was there */
     const char *value[OPT_COUNT];
-    struct values words, graph, header, parent, set, use, remove, drop, when, ignore;
+    struct values words, graph, header, parent, set, use, remove, drop, when, ignore, service, path,
+        redact;
     const char **room; /* of all the lists */
 };
 

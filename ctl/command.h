@@ -7,8 +7,10 @@
 #include "lib/base/err.h"
 #include <stddef.h>
 
-/* Exit statuses. A command's function returns one; when it fills e, main prints that text. */
-enum status { STATUS_YES, STATUS_ERROR, STATUS_NO, STATUS_NOT_FOUND };
+/* Exit statuses. A command's function returns one; when it fills e, main prints that text. Of a
+ * gate (COMMAND_GATE): FAIL exits with 1, and an error, which must not look like it, with 4. */
+enum status { STATUS_YES, STATUS_ERROR, STATUS_NO, STATUS_NOT_FOUND, STATUS_FAIL };
+int status_exit(enum status s, bool gate);
 
 /* What a command is given: its words (without its name), options, and where to look. */
 struct call {
@@ -36,7 +38,9 @@ struct command {
 #define LIVE_OPTIONS (OPTION_BIT(OPT_AT) | OPTION_BIT(OPT_FROM) | OPTION_BIT(OPT_TO))
 /* Beside the bits of `options`: `offline` needs no graph, but keys, saved replies, numbers. */
 #define COMMAND_ALONE OPTION_BIT(127)
-_Static_assert(OPT_COUNT <= 127, "options and COMMAND_ALONE fit a bit set");
+/* Beside them, too: a verdict for scripts. */
+#define COMMAND_GATE OPTION_BIT(126)
+_Static_assert(OPT_COUNT <= 126, "options, COMMAND_GATE and COMMAND_ALONE fit a bit set");
 
 /* All commands, one after the other; NULL behind the last. */
 const struct command *command_at(size_t i);
@@ -56,11 +60,22 @@ static inline bool command_is_alone(const struct command *c)
     return c->options & COMMAND_ALONE;
 }
 
+static inline bool command_is_gate(const struct command *c)
+{
+    return c->options & COMMAND_GATE;
+}
+/* Whether the words of a command line that is not understood speak of a gate. */
+bool command_line_is_gate(int argc, char **argv);
+/* --path and --service say one thing of a request, but list what a session is about. */
+bool command_repeats(const struct command *c, enum option o);
+
 /* The functions of the table. */
 command_fn offline_resolve, offline_explain, offline_env_list, offline_env_show, offline_env_tree;
 command_fn graph_check_command, graph_diff_command, graph_root_command;
 command_fn token_issue_command, token_show_command;
 command_fn shadow_evidence_command, shadow_compare_command;
+command_fn live_shadow_start, live_shadow_stop, live_shadow_restart, live_shadow_list,
+    live_shadow_show, live_shadow_verdict, live_shadow_report;
 command_fn live_resolve, live_explain, live_env_list, live_env_show, live_env_tree, live_status,
     live_check, live_trace, live_metrics, live_counters, live_config, live_reload, live_drain,
     live_log_level;

@@ -147,6 +147,34 @@ bool command_takes_paths(const struct command *c)
     return c->offline && str_eq(group_of(c), STR("graph"));
 }
 
+bool command_line_is_gate(int argc, char **argv)
+{
+    const struct command *c;
+    for (size_t i = 0; (c = command_at(i)); i++) {
+        int at = 1;
+        if (!command_is_gate(c))
+            continue;
+        while (at < argc && !str_eq(str_c(argv[at]), group_of(c)))
+            at++;
+        for (; at < argc; at++)
+            if (str_eq(str_c(argv[at]), last_word(c)))
+                return true;
+    }
+    return false;
+}
+
+bool command_repeats(const struct command *c, enum option o)
+{
+    return (o != OPT_PATH && o != OPT_SERVICE) || (c->options & BIT(BASELINE));
+}
+
+int status_exit(enum status s, bool gate)
+{
+    if (gate && s == STATUS_ERROR)
+        return 4;
+    return s == STATUS_FAIL ? 1 : (int)s;
+}
+
 static int unknown_command(const char *word, struct err *e)
 {
     struct hint h = hint_for(str_c(word));

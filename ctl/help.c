@@ -42,8 +42,9 @@ void help_program(struct text *out)
                       "it takes:\n"));
     option_lines(
         out, OPTION_BIT(OPT_GRAPH) | OPTION_BIT(OPT_SOCKET) | OPTION_BIT(OPT_JSON) | ALWAYS);
-    text_add(out, STR("\nExit status: 0 yes, 1 error, 2 no (refused, not valid, changes), "
-                      "3 not found.\n"));
+    text_add(out,
+        STR("\nExit status: 0 yes, 1 error, 2 no (refused, not valid, changes), "
+            "3 not found. Of verdicts: 0 pass, 1 fail, 2 inconclusive, 3 not found, 4 error.\n"));
 }
 
 void help_group(struct text *out, const char *word)
@@ -69,5 +70,6 @@ void help_command(struct text *out, const struct command *c)
     if (live)
         text_add(out, STR("\nWith --socket also:\n"));
     option_lines(out, live);
-    text_fmt(out, "\nExit status: %s; 1 error.\n", c->status);
+    text_fmt(out, "\nExit status: %s; %d error.\n", c->status,
+        status_exit(STATUS_ERROR, command_is_gate(c)));
 }

@@ -46,6 +46,9 @@ static int check_options(const struct command *c, const struct call *call, struc
         if (!(bit & (always | offline | live | c->options)))
             return err_set(
                 e, -EINVAL, "'%s' does not take --%s: see --help", c->name, options[i].flag);
+        if (!command_repeats(c, (enum option)i) &&
+            args_list((struct args *)(uintptr_t)call->args, (enum option)i)->n > 1)
+            return err_set(e, -EINVAL, "option --%s is given twice", options[i].flag);
         if (call->socket && (bit & c->offline_options))
             return err_set(e, -EINVAL, "--%s is for graph files: say --graph PATH, not --socket",
                 options[i].flag);
@@ -180,11 +183,20 @@ static enum status run(const struct args *a, struct err *e)
     return s;
 }
 
+static bool asks_gate(const struct args *a)
+{
+    struct err none = {0};
+    size_t n;
+    const struct command *c = a->words.n ? command_find(&a->words, &n, &none) : NULL;
+    return c && command_is_gate(c);
+}
+
 int main(int argc, char **argv)
 {
     struct args args;
     struct err e = {0};
     int rc = args_parse(&args, argc, argv, &e);
+    bool gate = rc ? command_line_is_gate(argc, argv) : asks_gate(&args);
     enum status s = rc ? STATUS_ERROR : run(&args, &e);
     args_release(&args);
     if (e.code)
@@ -199,5 +211,5 @@ int main(int argc, char **argv)
         fprintf(stderr, "offshootctl: %zu blocks of memory were not given back\n", mem_live());
         return 70;
     }
-    return (int)s;
+    return status_exit(s, gate);
 }

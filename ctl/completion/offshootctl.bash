@@ -9,7 +9,9 @@ _offshootctl_valued=" --now --host --path --header --gateway -H --at --from --to
 --env --service --state --older --side --when --format --interval \
 --keys --trust-domain --url --param \
 --ignore --type --grpc-method --descriptors \
---pairs --candidate-only --secondary-only --epsilon --slot "
+--pairs --candidate-only --secondary-only --epsilon --slot \
+--baseline --candidate --secondary --rate --samples --credentials --redact --through --until \
+--junit --output -o "
 
 # Words of the command so far, without options and their values.
 _offshootctl_words()
@@ -61,6 +63,15 @@ _offshootctl_options()
         "token issue") echo "--for --keys --trust-domain --explain --url --param --now $common" ;;
         "token "*) echo "--keys --trust-domain --now $common" ;;
         "shadow compare") echo "--ignore --type --grpc-method --descriptors --no-redact $common" ;;
+        "shadow start")
+            echo "--socket --baseline --candidate --service --path --rate --samples --for --epsilon \
+--secondary --credentials --strict --ignore --redact --redact-off --header --through --until --reason \
+--wait --timeout $common"
+            ;;
+        "shadow stop" | "shadow restart") echo "--socket --reason $common" ;;
+        "shadow show") echo "--socket --limit $common" ;;
+        "shadow verdict") echo "--socket --wait --timeout --junit $common" ;;
+        "shadow report") echo "--socket --limit --output ${common#--json }" ;;
         "shadow evidence")
             echo "--pairs --candidate-only --secondary-only --epsilon --slot $common"
             ;;
@@ -83,7 +94,7 @@ _offshootctl()
     local words current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     case $previous in
-        --graph | --socket | --config | -c | --keys | --descriptors)
+        --graph | --socket | --config | -c | --keys | --descriptors | --junit | --output | -o)
             compopt -o filenames 2>/dev/null
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return
@@ -96,11 +107,19 @@ _offshootctl()
             mapfile -t COMPREPLY < <(compgen -W "headline field" -- "$current")
             return
             ;;
+        --credentials)
+            mapfile -t COMPREPLY < <(compgen -W "forward strip" -- "$current")
+            return
+            ;;
+        --until)
+            mapfile -t COMPREPLY < <(compgen -W "decision limit" -- "$current")
+            return
+            ;;
         --format)
             mapfile -t COMPREPLY < <(compgen -W "text json otel" -- "$current")
             return
             ;;
-        --parent | --env)
+        --parent | --env | --baseline | --candidate | --secondary)
             mapfile -t COMPREPLY < <(compgen -W "$(_offshootctl_environments)" -- "$current")
             return
             ;;
@@ -118,7 +137,8 @@ _offshootctl()
             mapfile -t COMPREPLY < <(compgen -W "check diff root log rollback resume" -- "$current")
             ;;
         "1 token "*) mapfile -t COMPREPLY < <(compgen -W "issue show" -- "$current") ;;
-        "1 shadow "*) mapfile -t COMPREPLY < <(compgen -W "compare evidence" -- "$current") ;;
+        "1 shadow "*) mapfile -t COMPREPLY < <(compgen -W "compare evidence start stop \
+restart list show verdict report" -- "$current") ;;
         "1 proxy "*) mapfile -t COMPREPLY < <(compgen -W "adopt endpoint drain upgrade" -- "$current") ;;
         "2 proxy endpoint")
             mapfile -t COMPREPLY < <(compgen -W "drain disable enable" -- "$current")

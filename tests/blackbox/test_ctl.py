@@ -139,7 +139,9 @@ class Usage(CtlCase):
         "graph rollback", "graph resume", "proxies", "proxy adopt", "proxy drain",
         "proxy upgrade", "proxy endpoint", "providers",
         "token issue",
-        "token show", "shadow compare", "shadow evidence", "status", "check", "trace",
+        "token show", "shadow compare", "shadow evidence", "shadow start", "shadow stop",
+        "shadow restart", "shadow list", "shadow show", "shadow verdict", "shadow report",
+        "status", "check", "trace",
         "top", "requests", "connections", "log",
         "metrics", "counters", "config", "reload", "drain", "log-level",
     ]
@@ -174,7 +176,7 @@ class Usage(CtlCase):
         self.refused("option --graph needs a value: PATH", "resolve", "--graph")
 
     def test_commands_of_other_versions_are_unknown(self):
-        for words in (("shadow", "start"), ("env", "attach")):
+        for words in (("shadow", "begin"), ("env", "attach")):
             out, err = self.ctl(*words, status=ERROR)
             self.assertEqual("", out)
             self.assertIn("unknown command", err)
