@@ -464,23 +464,30 @@ void session_context(struct session *s)
     }
 }
 
+/* The recorder is told when the verdict changes, and some times a second of the samples. */
+static void record_verdict(struct session *s, enum verdict v)
+{
+    struct text why = {0};
+    uint64_t n = tally_samples(s->tally);
+    if (!s->recorded || (v == s->recorded_verdict && n == s->recorded_samples))
+        return;
+    session_why(s, &why);
+    recorder_verdict(s->recorded, verdict_word(v), why.p ? why.p : "", n);
+    text_release(&why);
+    s->recorded_verdict = v;
+    s->recorded_samples = n;
+}
+
 void session_decide(struct session *s)
 {
-    uint64_t n = tally_samples(s->tally);
     if (s->state == SESSION_ENDED)
         return;
     enum verdict v = tally_decision(s->tally);
-    if (s->recorded && (v != s->recorded_verdict || n != s->recorded_samples)) {
-        struct text why = {0};
-        session_why(s, &why);
-        recorder_verdict(s->recorded, verdict_word(v), why.p ? why.p : "", n);
-        text_release(&why);
-        s->recorded_verdict = v;
-        s->recorded_samples = n;
-    }
+    if (v != s->recorded_verdict)
+        record_verdict(s, v);
     if (v != VERDICT_INCONCLUSIVE && s->spec.until == UNTIL_DECISION)
         session_end(s, "decision");
-    else if (s->spec.samples && n >= s->spec.samples)
+    else if (s->spec.samples && tally_samples(s->tally) >= s->spec.samples)
         session_end(s, "samples");
 }
 
@@ -493,6 +500,7 @@ void session_tick(struct session *s)
         return;
     if (journal_tick(s->journal, &e) != 0)
         session_journal_fault(s, &e);
+    record_verdict(s, tally_decision(s->tally));
     session_context(s);
     session_decide(s);
     examples_prune(s->examples, s->tally);

@@ -134,12 +134,14 @@ class ShadowCase(SessionCase):
             gateway({"/": "shop"}),
         ) + more
 
-    def begin(self, *flags):
+    def begin(self, *flags, proxy=()):
+        """flags: the agent's; proxy: those of the proxy."""
         self.agent = self.start_agent(self.graph(), "--shadow-through", self.mesh, *flags)
         self.proxy = self.start(
             "offshoot-proxy", "--agent", self.agent.listen, "--node", "gw-1", "--listen",
             "127.0.0.1:0", "--listen", f"{self.mesh},trusted", "--admin",
             self.folder / "proxy.sock", "--state", self.folder / "proxy", "--workers", "1",
+            *proxy,
         )  # fmt: skip
 
     def start_session(self, name="s", **params):

@@ -2,7 +2,9 @@
 
 import json
 import re
+import signal
 import unittest
+from base64 import b64encode
 
 from graphs import overlay
 from harness import eventually
@@ -131,6 +133,23 @@ class TestLife(ShadowCase):
         self.assertEqual(sent, len(self.new_shop.requests))
         now = self.agent.post("/shadow/restart", name="s")
         self.assertEqual((3, "canary"), (now["run"], now["state"]))
+
+    def test_dark_requests_are_signed_and_keys_are_read_again(self):
+        keys = self.write("keys", f"one {b64encode(b'1' * 32).decode()}\n")
+        keys.chmod(0o600)
+        self.begin("--keys", keys, proxy=("--keys", keys))
+        self.start_session(until="limit")
+        self.until(lambda s: s["samples"] >= 3)
+        signed = [r[2]["x-offshoot-context"].split(".")[5] for r in self.new_shop.requests]
+        self.assertEqual({"one"}, set(signed))
+        keys.write_text(f"two {b64encode(b'2' * 32).decode()}\n")
+        for program in (self.proxy, self.agent.program):
+            program.signal(signal.SIGHUP)
+        before = self.session()["samples"]
+        now = self.until(lambda s: s["samples"] >= before + 3)
+        self.assertEqual("running", now["state"])
+        last = self.new_shop.requests[-1][2]["x-offshoot-context"]
+        self.assertEqual("two", last.split(".")[5])
 
     def test_candidate_that_goes_ends_it(self):
         self.begin()
