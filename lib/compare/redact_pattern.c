@@ -213,6 +213,8 @@ static size_t vendor_key_at(struct str s, size_t at)
         {"xoxa-", 10}, {"sk_live_", 10}, {"sk_test_", 10}, {"rk_live_", 10}, {"AIza", 30},
         {"npm_", 30}, {"SG.", 30}};
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        if (s.p[at] != keys[i].prefix[0])
+            continue;
         struct str prefix = str_c(keys[i].prefix);
         if (!starts_at(s, at, prefix))
             continue;
@@ -223,6 +225,7 @@ static size_t vendor_key_at(struct str s, size_t at)
     return 0;
 }
 
+/* What it looks at, redact_text.c has to stop at. */
 bool pattern_at(struct str s, size_t from, size_t at, struct secret *ret)
 {
     char c = s.p[at];

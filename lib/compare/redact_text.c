@@ -29,6 +29,45 @@ static void take(struct scan *x, size_t start, size_t n)
     x->from = start + n;
 }
 
+/* ---- where to look ---- */
+
+enum { NOWHERE, ANYWHERE, FIRST_LETTER, FIRST_DIGIT };
+
+/* Where something may begin, by the byte there: what pattern_at knows, what stands before a value,
+ * an encoded byte. Most of a text is none of these. */
+static const unsigned char looks[256] = {
+    ['@'] = ANYWHERE, ['-'] = ANYWHERE, ['='] = ANYWHERE, [':'] = ANYWHERE, ['>'] = ANYWHERE,
+    ['%'] = ANYWHERE, ['\\'] = ANYWHERE, ['2'] = FIRST_DIGIT, ['3'] = FIRST_DIGIT,
+    ['4'] = FIRST_DIGIT, ['5'] = FIRST_DIGIT, ['6'] = FIRST_DIGIT, ['b'] = FIRST_LETTER,
+    ['B'] = FIRST_LETTER, ['e'] = FIRST_LETTER, ['A'] = FIRST_LETTER, ['g'] = FIRST_LETTER,
+    ['h'] = FIRST_LETTER, ['x'] = FIRST_LETTER, ['s'] = FIRST_LETTER, ['r'] = FIRST_LETTER,
+    ['n'] = FIRST_LETTER, ['S'] = FIRST_LETTER,
+};
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool is_alnum(char c)
+{
+    char l = ascii_lower(c);
+    return is_digit(c) || (l >= 'a' && l <= 'z');
+}
+
+/* The next place of such, at or behind `at`; end: none before it. */
+static size_t next_look(struct str s, size_t at, size_t end)
+{
+    for (; at < end; at++) {
+        unsigned char how = looks[(unsigned char)s.p[at]];
+        if (how == NOWHERE || (at && how == FIRST_LETTER && is_alnum(s.p[at - 1])) ||
+            (at && how == FIRST_DIGIT && is_digit(s.p[at - 1])))
+            continue;
+        break;
+    }
+    return at;
+}
+
 /* ---- values of names ---- */
 
 static bool is_name(char c)
@@ -141,7 +180,7 @@ static void take_assigned(struct scan *x, size_t at)
 static void scan_plain(struct scan *x, size_t at, size_t end)
 {
     struct secret found;
-    while (at < end) {
+    while ((at = next_look(x->s, at, end)) < end) {
         char c = x->s.p[at];
         bool known = c == 'e' && at < x->no_jwt;
         if (!known && pattern_at(x->s, x->from, at, &found))
@@ -231,7 +270,7 @@ static bool scan(const struct redact *r, struct str s, struct text *out)
 {
     struct scan x = {.r = r, .s = s, .out = out};
     size_t at = 0;
-    while (at < s.n) {
+    while ((at = next_look(s, at, s.n)) < s.n) {
         if (is_encoded(s, at)) {
             at = scan_run(&x, at);
             at = x.from > at ? x.from : at;
