@@ -63,7 +63,7 @@ static inline redisContext *connect_to(const struct server *s)
         }
         redisFree(c);
         if (clock_mono_ms() > until)
-            fail_msg("redis-server on port %u does not answer", s->port);
+            fail_msg("redis-server on port %u does not answer; is it installed?", s->port);
         usleep(5000);
     }
 }
