@@ -14,6 +14,7 @@ struct seen {
     uint64_t stamp;    /* 0: free; the least is the oldest */
     uint64_t services; /* bits */
     bool mine;         /* a dark one of this session */
+    unsigned pins;     /* pending attempts that will look at it: it is kept */
     uint32_t blocked;  /* hops before it was known to be mine */
     char why[WHY_MAX]; /* not empty: it lost its context */
     unsigned lost_at;  /* the service, or CANARY_SERVICES */
@@ -73,20 +74,44 @@ void canary_reset(struct canary *c)
 
 /* ---- traces ---- */
 
-static struct seen *lookup(struct canary *c, const unsigned char trace[TRACE_BYTES])
+static struct seen *set_of(struct canary *c, const unsigned char trace[TRACE_BYTES])
 {
     /* Trace-ids are random; dark ones are so in their first half. */
-    struct seen *set = c->seen[trace[0] % SETS], *oldest = set;
-    for (unsigned i = 0; i < WAYS; i++) {
+    return c->seen[trace[0] % SETS];
+}
+
+/* NULL: not seen, or forgotten. */
+static struct seen *find(struct canary *c, const unsigned char trace[TRACE_BYTES])
+{
+    struct seen *set = set_of(c, trace);
+    for (unsigned i = 0; i < WAYS; i++)
         if (set[i].stamp && memcmp(set[i].trace, trace, TRACE_BYTES) == 0)
             return &set[i];
-        if (set[i].stamp < oldest->stamp)
+    return NULL;
+}
+
+/* In place of the oldest that no attempt waits for; of all, when attempts wait for each. */
+static struct seen *lookup(struct canary *c, const unsigned char trace[TRACE_BYTES])
+{
+    struct seen *t = find(c, trace), *set = set_of(c, trace), *oldest = set;
+    if (t)
+        return t;
+    for (unsigned i = 1; i < WAYS; i++)
+        if (!set[i].pins == !oldest->pins ? set[i].stamp < oldest->stamp : !set[i].pins)
             oldest = &set[i];
-    }
     memset(oldest, 0, sizeof *oldest);
     memcpy(oldest->trace, trace, TRACE_BYTES);
     oldest->stamp = ++c->stamp;
     return oldest;
+}
+
+/* The services that a pending attempt's trace has met. */
+static uint64_t unpin(struct canary *c, const unsigned char trace[TRACE_BYTES])
+{
+    struct seen *t = find(c, trace);
+    if (t && t->pins)
+        t->pins--;
+    return t ? t->services : 0;
 }
 
 /* CANARY_SERVICES: it has no name, or there are too many. */
@@ -194,14 +219,18 @@ void canary_answered(struct canary *c, const struct canary_attempt *a, uint64_t 
     p->due_ms = now_ms + CANARY_WAIT_MS;
     p->own = bit(service_of(c, a->service));
     p->entry = a->entry;
+    lookup(c, a->primary)->pins++;
+    lookup(c, a->dark)->pins++;
 }
 
+/* A dark trace whose first hop we have forgotten says nothing of those behind it. */
 static void judge_attempt(struct canary *c, const struct pending *p)
 {
-    uint64_t users = lookup(c, p->primary)->services, dark = lookup(c, p->dark)->services;
+    uint64_t users = unpin(c, p->primary), dark = unpin(c, p->dark);
+    bool whole = p->entry && (dark & p->own) == p->own;
     char why[WHY_MAX];
     c->attempts++;
-    for (unsigned i = 0; i < c->nservices && p->entry; i++) {
+    for (unsigned i = 0; i < c->nservices && whole; i++) {
         struct service *s = &c->service[i];
         if (!(users & bit(i)) || (p->own & bit(i)))
             continue;

@@ -9,7 +9,8 @@
  * those of the user's request, where that came from a client (of one that a service made we cannot
  * tell what lies behind it). A service that users reach in CANARY_ATTEMPTS attempts and that no
  * dark request reached is LOST too. PROVED: CANARY_PROOF attempts, and each service that they
- * should reach was reached. Bounded: the oldest traces are forgotten. */
+ * should reach was reached. Bounded: the oldest traces are forgotten, those of attempts last; an
+ * attempt whose dark request was forgotten holds nothing against a service. */
 #ifndef OFFSHOOT_AGENT_CANARY_H
 #define OFFSHOOT_AGENT_CANARY_H
 

@@ -84,12 +84,22 @@ static void why_open(const struct session *s, const struct tally_verdict *v, str
         text_fmt(out, " for headline %s", headline_word((enum headline)v->headline));
 }
 
+static void why_ended(const struct session *s, const struct tally_verdict *v, struct text *out)
+{
+    text_add(out, str_c(s->end_why));
+    if (v->verdict != VERDICT_INCONCLUSIVE || str_starts(str_c(s->end_why), STR("context-lost")))
+        return;
+    text_add(out, STR("; "));
+    why_open(s, v, out);
+}
+
 void session_why(const struct session *s, struct text *out)
 {
+    enum verdict told = session_verdict(s);
     struct tally_verdict v;
     tally_verdict(s->tally, &v);
-    if (s->state == SESSION_ENDED && session_verdict(s) != v.verdict)
-        text_add(out, str_c(s->end_why));
+    if (s->state == SESSION_ENDED && (told == VERDICT_INCONCLUSIVE || told != v.verdict))
+        why_ended(s, &v, out);
     else if (v.verdict == VERDICT_FAIL)
         why_with_field(s, &v, out);
     else if (v.verdict == VERDICT_PASS)
@@ -330,6 +340,7 @@ void session_show(const struct session *s, bool json, size_t fields, struct text
         add_latency(s, out);
         add_drops(s, out);
         add_context(s, out);
+        session_descriptors_json(s, out);
         add_suggestions(s, out);
         add_stores(s, out);
     }

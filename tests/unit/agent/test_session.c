@@ -111,6 +111,7 @@ static void it_ends_by_samples_by_time_and_by_command_once(void **state)
     }
     assert_int_equal(session_state(s), SESSION_ENDED);
     shows(s, "\"ended_why\":\"samples\"");
+    shows(s, "\"why\":\"samples; 2 samples, some ");
     asked(s, "GET", "{}");
     assert_int_equal(play.nsent, 0);
     assert_int_equal(session_stop(s, "again", &e), -EALREADY);
@@ -158,6 +159,9 @@ static void lost_context_ends_it_inconclusive(void **state)
     assert_int_equal(session_verdict(s), VERDICT_INCONCLUSIVE);
     shows(s, "\"ended_why\":\"context-lost: a dark request without its context came to service "
              "'pricing'");
+    shows(s, "\"why\":\"context-lost: a dark request without its context came to service "
+             "'pricing' at proxy 'gw-1' (environment ''): whoever called it does not pass the "
+             "context on\",");
     shows(s, "\"context\":{\"state\":\"lost\"");
     assert_int_equal(counter_get(&play.stats[STAT_SHADOW_CONTEXT_LOST]), 1);
     session_free(s);
