@@ -1,7 +1,7 @@
 /* What is on its way.
  *
  *   mirror_send → dark_request_build ×2 → h2client_request ×2, in random order
- *   on_reply    → mirrored_outcome → copy; both here, or one of no use → fn
+ *   on_reply    → dark_outcome → copy; both here, or one of no use → fn
  *
  * Every byte counts in `held`: the exchange, what the client holds of both calls (it counts in the
  * same sum), and the copies of replies. */
@@ -93,7 +93,7 @@ static const char *keep_reply(struct leg *leg, const struct h2reply *r)
 {
     struct mirror *m = leg->pair->m;
     enum reply_outcome outcome = REPLY_WHOLE;
-    const char *dropped = mirrored_outcome(r, &outcome);
+    const char *dropped = dark_outcome(r, &outcome);
     if (dropped)
         return dropped;
     size_t size = mirrored_size(r);
@@ -136,7 +136,11 @@ static int send_one(
 {
     struct mirror *m = p->m;
     struct leg *leg = &p->leg[role];
-    struct dark_part part = {.roles = roles, .candidate = role == CANDIDATE};
+    const struct dark_source source = dark_source_of(p->x);
+    struct dark_part part = {.candidate = role == CANDIDATE,
+        .forward_credentials = roles->forward_credentials,
+        .set = roles->set,
+        .nset = roles->nset};
     struct dark_request built;
     char token[TOKEN_MAX];
     dark_trace_id(m->o.dark_key, dice->trace[role], part.trace_id);
@@ -144,7 +148,7 @@ static int send_one(
     memcpy(part.span_id, dice->span[role], sizeof(part.span_id));
     part.span_id[0] |= 1; /* zero is none */
     part.token = str_of(token, write_token(m, roles, part.candidate, token));
-    if (dark_request_build(&built, p->x, &part) == 0) {
+    if (dark_request_build(&built, &source, &part) == 0) {
         const struct h2request r = {.method = p->x->method,
             .scheme = STR("http"), /* of this connection; x-forwarded-proto has the client's */
             .authority = p->x->authority,

@@ -71,9 +71,4 @@ uint32_t mirror_in_flight(const struct mirror *m);
 /* What is on its way ends as dropped "stopped", within this call. */
 void mirror_free(struct mirror *m);
 
-/* Pure: a dark trace-id out of 8 random bytes, and its test. Shared with nobody: the proxy has its
- * own, by the rule in control.proto. */
-void dark_trace_id(
-    const unsigned char key[16], const unsigned char random[8], unsigned char ret[TRACE_BYTES]);
-
 #endif

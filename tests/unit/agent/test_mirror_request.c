@@ -11,12 +11,15 @@ static struct dark_request build(
     const struct captured *c, const struct mirror_roles *roles, bool candidate)
 {
     struct dark_request ret;
-    struct dark_part part = {.roles = roles,
-        .candidate = candidate,
+    const struct dark_source source = dark_source_of(&c->x);
+    struct dark_part part = {.candidate = candidate,
+        .forward_credentials = roles->forward_credentials,
+        .set = roles->set,
+        .nset = roles->nset,
         .trace_id = {0xab, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
         .span_id = {1, 0, 0, 0, 0, 0, 0, 0xff},
         .token = STR("v1m.fix.0.0b")};
-    assert_int_equal(dark_request_build(&ret, &c->x, &part), 0);
+    assert_int_equal(dark_request_build(&ret, &source, &part), 0);
     return ret;
 }
 
@@ -238,13 +241,13 @@ static void baggage_that_is_full_stays_and_the_other_carrier_has_the_token(void 
 static void no_memory_is_told(void **state)
 {
     struct captured c;
-    struct mirror_roles roles = plain_roles();
-    struct dark_part part = {.roles = &roles};
+    const struct dark_part part = {.candidate = true};
     struct dark_request r;
     (void)state;
     captured_init(&c);
+    const struct dark_source source = dark_source_of(&c.x);
     mem_fail_nth(1);
-    assert_int_equal(dark_request_build(&r, &c.x, &part), -12);
+    assert_int_equal(dark_request_build(&r, &source, &part), -12);
     mem_fail_nth(0);
     dark_request_release(&r);
 }
@@ -262,7 +265,7 @@ static void assert_counts(enum h2call_end end, uint32_t reset, const char *word,
     struct h2reply r = {
         .end = end, .reset = reset, .status = 502, .fields = &f, .nfields = word ? 1 : 0};
     enum reply_outcome got = REPLY_WHOLE;
-    const char *why = mirrored_outcome(&r, &got);
+    const char *why = dark_outcome(&r, &got);
     if (!dropped) {
         assert_null(why);
         assert_int_equal(got, want);

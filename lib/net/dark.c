@@ -1,4 +1,4 @@
-#include "agent/mirror_impl.h"
+#include "lib/net/dark.h"
 #include "lib/base/mem.h"
 #include "lib/graph/context.h"
 #include <assert.h>
@@ -24,7 +24,7 @@ static uint64_t le64(const unsigned char *p)
 }
 
 void dark_trace_id(
-    const unsigned char key[16], const unsigned char random[8], unsigned char ret[TRACE_BYTES])
+    const unsigned char key[16], const unsigned char random[8], unsigned char ret[DARK_TRACE_BYTES])
 {
     uint64_t v = XXH3_64bits_withSeed(random, 8, le64(key)) ^ le64(key + 8);
     memmove(ret, random, 8);
@@ -49,7 +49,7 @@ void dark_trace_id(
         FIELD_BIT(FIELD_FORWARDED))
 
 /* Names that `connection` lists; those that the product knows pass, as in a proxy. */
-static bool is_listed(const struct exchange *x, struct str name)
+static bool is_listed(const struct dark_source *x, struct str name)
 {
     for (size_t i = 0; i < x->nfields; i++) {
         struct str rest = x->fields[i].value, element;
@@ -68,24 +68,24 @@ static bool is_credential(struct str name)
            str_eq(name, STR("cookie"));
 }
 
-static bool is_set(const struct mirror_roles *roles, struct str name)
+static bool is_set(const struct dark_part *part, struct str name)
 {
-    for (size_t i = 0; i < roles->nset; i++)
-        if (str_ieq(roles->set[i].name, name))
+    for (size_t i = 0; i < part->nset; i++)
+        if (str_ieq(part->set[i].name, name))
             return true;
     return false;
 }
 
-static bool goes(const struct exchange *x, const struct dark_part *part, struct str name)
+static bool goes(const struct dark_source *x, const struct dark_part *part, struct str name)
 {
     enum field_id id = field_id(name.p, name.n);
     if (id >= FIELD_X_OFFSHOOT_CONTEXT || LEFT_OUT >> id & 1)
         return false;
     if (x->client.n && HEARSAY >> id & 1)
         return false;
-    if (is_set(part->roles, name))
+    if (is_set(part, name))
         return false;
-    if (part->candidate && is_credential(name) && !part->roles->forward_credentials)
+    if (part->candidate && is_credential(name) && !part->forward_credentials)
         return false;
     return id != FIELD_OTHER || !is_listed(x, name);
 }
@@ -95,7 +95,7 @@ static bool goes(const struct exchange *x, const struct dark_part *part, struct 
 /* The request being put together; text for what is written anew. */
 struct making {
     struct dark_request *to;
-    const struct exchange *x;
+    const struct dark_source *x;
     const struct dark_part *part;
     char *at, *end;
     size_t room;
@@ -141,8 +141,8 @@ static void add_users(struct making *m)
         else
             add(m, name, value);
     }
-    for (size_t i = 0; i < m->part->roles->nset; i++)
-        add(m, m->part->roles->set[i].name, m->part->roles->set[i].value);
+    for (size_t i = 0; i < m->part->nset; i++)
+        add(m, m->part->set[i].name, m->part->set[i].value);
 }
 
 /* What a gateway says of whom it saw. At trusted listeners all of it came from before. */
@@ -160,7 +160,7 @@ static void add_trace(struct making *m)
 {
     char *from = m->at;
     str_put(&m->at, STR("00-"));
-    struct str id = put_hex(m, m->part->trace_id, TRACE_BYTES);
+    struct str id = put_hex(m, m->part->trace_id, DARK_TRACE_BYTES);
     str_put(&m->at, STR("-"));
     put_hex(m, m->part->span_id, sizeof(m->part->span_id));
     str_put(&m->at, STR("-01"));
@@ -193,7 +193,7 @@ static void add_framing(struct making *m)
     for (size_t i = 0; i < m->x->nfields; i++) {
         if (!str_eq(m->x->fields[i].name, STR("content-length")))
             continue;
-        int n = snprintf(digits, sizeof(digits), "%zu", m->x->body.n);
+        int n = snprintf(digits, sizeof(digits), "%zu", m->x->body_bytes);
         add_joined(m, STR("content-length"), str_of(digits, (size_t)n), STR(""));
         return;
     }
@@ -213,7 +213,7 @@ static void as_field(struct field *to, const struct reply_field *f)
 /* Takes our member out of baggage, in any spelling, and what is beyond its limits. scratch: as
  * large as all values. */
 static unsigned clean_baggage(
-    const struct exchange *x, struct field *fields, struct scratch *scratch)
+    const struct dark_source *x, struct field *fields, struct scratch *scratch)
 {
     unsigned n = 0;
     struct context picked;
@@ -228,14 +228,14 @@ static unsigned clean_baggage(
 }
 
 int dark_request_build(
-    struct dark_request *ret, const struct exchange *x, const struct dark_part *part)
+    struct dark_request *ret, const struct dark_source *x, const struct dark_part *part)
 {
-    size_t room = x->nfields + part->roles->nset + OWN_FIELDS, values = 0;
+    size_t room = x->nfields + part->nset + OWN_FIELDS, values = 0;
     for (size_t i = 0; i < x->nfields; i++)
         values += x->fields[i].value.n;
     size_t text = values + x->nfields * SUFFIX_BYTES + BAGGAGE_BYTES_MAX + OWN_BYTES;
     size_t table = room * sizeof(*ret->fields), work = (x->nfields + 1) * sizeof(struct field);
-    *ret = (struct dark_request){.has_body = x->body.n > 0};
+    *ret = (struct dark_request){.has_body = x->body_bytes > 0};
     ret->memory = mem_alloc(table + work + values + text);
     if (!ret->memory)
         return -ENOMEM;
