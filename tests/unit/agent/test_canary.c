@@ -173,7 +173,7 @@ static void blocked_requests_are_counted_once(void **state)
 }
 
 /* The users' traces that come meanwhile would take the places of those that are waited for. */
-static void traces_of_attempts_are_kept_under_any_traffic(void **state)
+static void service_that_is_not_reached_is_found_under_any_traffic(void **state)
 {
     struct canary *c = canary_new();
     unsigned char other[TRACE_BYTES] = {0};
@@ -182,7 +182,6 @@ static void traces_of_attempts_are_kept_under_any_traffic(void **state)
         hop(c, traces[i][0], "shop", HOP_OF_SAMPLED);
         hop(c, traces[i][0], "cart", HOP_OF_SAMPLED);
         hop(c, traces[i][1], "shop", HOP_OF_DARK);
-        hop(c, traces[i][1], "cart", HOP_OF_DARK);
         answered(c, i, true, 0);
     }
     for (unsigned i = 0; i < 3 * CANARY_TRACES; i++) {
@@ -190,10 +189,8 @@ static void traces_of_attempts_are_kept_under_any_traffic(void **state)
         memcpy(other + 1, &i, sizeof i);
         hop(c, other, "shop", HOP_OF_SAMPLED);
     }
-    hop(c, traces[0][0], "stock", HOP_OF_SAMPLED);
-    hop(c, traces[0][1], "stock", HOP_OF_DARK);
-    assert_int_equal(canary_judge(c, CANARY_WAIT_MS), CANARY_PROVED);
-    assert_int_equal(canary_service(c, 2).dark, 1);
+    assert_int_equal(canary_judge(c, CANARY_WAIT_MS), CANARY_LOST);
+    assert_non_null(strstr(canary_why(c), "service 'cart' in 5 attempts"));
     canary_free(c);
 }
 
@@ -241,7 +238,7 @@ int main(void)
         cmocka_unit_test(lost_stays_lost_and_ends_a_proof),
         cmocka_unit_test(sampled_traces_of_other_sessions_are_left_alone),
         cmocka_unit_test(blocked_requests_are_counted_once),
-        cmocka_unit_test(traces_of_attempts_are_kept_under_any_traffic),
+        cmocka_unit_test(service_that_is_not_reached_is_found_under_any_traffic),
         cmocka_unit_test(dark_trace_whose_first_hop_is_unknown_says_nothing),
         cmocka_unit_test(many_traces_services_and_attempts_stay_bounded),
     };
