@@ -271,6 +271,31 @@ static void values_of_headers_do_not_survive_and_end_it(void **state)
     session_free(s);
 }
 
+/* No session, or a whole one; nothing stays behind. */
+static void each_allocation_of_a_start_may_fail(void **state)
+{
+    unsigned long nth = 1, failed = 0;
+    bool all = false;
+    (void)state;
+    for (; !all; nth++) {
+        char name[32];
+        snprintf(name, sizeof name, "name=s%lu", nth);
+        const char *const item[] = {name, "baseline=main", "candidate=team"};
+        struct session_spec spec;
+        struct err e = {0};
+        assert_int_equal(parse(&spec, &e, item, 3), 0);
+        mem_fail_nth(nth);
+        struct session *s = session_start(&play.host, &spec, "start", &e);
+        all = mem_count() < nth;
+        mem_fail_nth(0);
+        assert_true(s || e.code != 0);
+        assert_true(!all || s);
+        failed += !s;
+        session_free(s);
+    }
+    assert_true(failed > 5);
+}
+
 #define SESSION_TEST(t) cmocka_unit_test_setup_teardown(t, play_begin, play_end)
 
 int main(void)
@@ -288,6 +313,7 @@ int main(void)
         SESSION_TEST(changed_decisions_begin_a_new_run_and_others_do_not),
         SESSION_TEST(session_goes_on_from_its_journal),
         SESSION_TEST(name_with_a_journal_is_not_taken_again),
+        SESSION_TEST(each_allocation_of_a_start_may_fail),
         SESSION_TEST(values_of_headers_do_not_survive_and_end_it),
     };
     return unit_run(tests);

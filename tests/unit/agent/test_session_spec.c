@@ -103,6 +103,28 @@ static void needed_names_and_limits_of_lists(void **state)
     assert_string_equal(e.text, "header: more than 64 of them");
 }
 
+static void each_allocation_of_a_spec_may_fail(void **state)
+{
+    static const char json[] = "{\"baseline\":\"main\",\"candidate\":\"team\",\"services\":["
+                               "\"cart\"],\"headers\":[\"x\"]}";
+    unsigned long nth = 1, failed = 0;
+    bool all = false;
+    (void)state;
+    for (; !all; nth++) {
+        struct session_spec s;
+        struct err e = {0};
+        mem_fail_nth(nth);
+        int rc = spec_from_json(&s, "s", json, &e);
+        all = mem_count() < nth;
+        mem_fail_nth(0);
+        assert_int_equal(rc, all ? 0 : -ENOMEM);
+        failed += rc != 0;
+        if (rc == 0)
+            spec_release(&s);
+    }
+    assert_true(failed >= 1);
+}
+
 /* ---- the graph ---- */
 
 #define NONE                                                                                       \
@@ -283,6 +305,7 @@ int main(void)
         cmocka_unit_test(what_is_written_is_read_back_but_for_the_values_of_headers),
         cmocka_unit_test(bad_parameters_are_named),
         cmocka_unit_test(needed_names_and_limits_of_lists),
+        cmocka_unit_test(each_allocation_of_a_spec_may_fail),
         GRAPH_TEST(graph_says_what_is_allowed),
         GRAPH_TEST(safe_requests_are_those_that_change_nothing),
         GRAPH_TEST(decisions_change_with_what_requests_meet_and_with_nothing_else),
