@@ -291,6 +291,20 @@ static bool may_change(const struct request *r)
     return !is_safe(r) && !(info && info->shadow == SHADOW_SAFE);
 }
 
+/* What it resolves to is the users': of a baseline, or of an overlay that a session compares with.
+ */
+static bool is_users(const struct request *r)
+{
+    const struct capture_rules *rules = r->w->capture.rules;
+    struct env_info env;
+    if (!snapshot_env(r->snapshot, r->answer.decision.env, &env) || env.mode != MODE_OVERLAY)
+        return true;
+    for (unsigned i = 0; rules && i < rules->nrules; i++)
+        if (str_eq(env.name, rules->rule[i].baseline))
+            return true;
+    return false;
+}
+
 static void tell_hop(
     struct request *r, struct str trace_id, enum capture_hop kind, enum refusal why)
 {
@@ -375,7 +389,7 @@ bool capture_decide(struct request *r)
         return true;
     }
     counter_inc(&r->w->stats[dark ? STAT_DARK_REQUESTS : STAT_CONTEXT_LOST]);
-    bool outside = lost || d->provider == NUMBER_NONE || d->provider != d->env;
+    bool outside = lost || d->provider == NUMBER_NONE || d->provider != d->env || is_users(r);
     bool blocked = !r->answer.refusal && outside && may_change(r);
     enum capture_hop kind = lost      ? CAPTURE_HOP_LOST
                             : blocked ? CAPTURE_HOP_BLOCKED

@@ -472,6 +472,12 @@ static void a_dark_request_changes_nothing_outside_its_environment(void **state)
     expect_hop("POST", "/", AS("bare", "03"), true, rules_new(), HOP_OF(BLOCKED));
     expect_hop("DELETE", "/", AS("feat", "03"), false, rules_new(), HOP_OF(DARK)); /* its own */
     expect_hop("POST", "/safe", AS("feat", "05"), false, rules_new(), HOP_OF(DARK));
+    /* The secondary's is the users' own, also where an overlay is the baseline. */
+    expect_hop("POST", "/", AS("main", "0d"), true, rules_new(), HOP_OF(BLOCKED));
+    expect_hop("POST", "/safe", AS("main", "0d"), false, rules_new(), HOP_OF(DARK));
+    struct capture_rules *r = rules_new();
+    r->rule[0].baseline = STR("feat");
+    expect_hop("POST", "/", AS("feat", "0d"), true, r, HOP_OF(BLOCKED));
     expect_hop("TRACE", "/", AS("bare", "03"), true, rules_new(), HOP_OF(BLOCKED));
     expect_hop("PURGE", "/", AS("bare", "05"), true, rules_new(), HOP_OF(BLOCKED));
 }
