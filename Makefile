@@ -160,7 +160,7 @@ $(call of,agent): $(B)/libagent.a
 $(call of,ctl): $(B)/libctl.a
 $(LOOP_BIN): $(call obj,$(LOOP_REST))
 $(BENCH_BIN): $(if $(PROXY_SRC),$(B)/libproxy.a)
-$(B)/bench/commit_bench: $(B)/libagent.a
+$(B)/bench/commit_bench $(B)/bench/compare_bench: $(B)/libagent.a
 link_test = $(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter-out %/liboffshoot.a,$(filter %.a,$^)) \
         $(B)/liboffshoot.a $(LIBS)
 $(UNIT_BIN) $(LOOP_BIN): $(B)/tests/%: $(B)/obj/tests/%.o $(B)/liboffshoot.a

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#define KEPT_FREED (8u << 20) /* bytes: more than comparing two bodies of common size takes */
 #define FILES_KEPT 256u /* descriptors for graph files, the log and the admin socket */
 
 static void usage(void)
@@ -156,6 +157,7 @@ int main(int argc, char **argv)
 {
     struct settings set = {0};
     struct err e = {0};
+    mem_keep_freed(KEPT_FREED);
     log_init("offshoot-agent");
     struct conf *conf = conf_new(settings_keys, settings_keys_count, &set, &e);
     int rc = conf ? run(argc, argv, &set, conf, &e) : -EINVAL;

@@ -1,4 +1,6 @@
 #include "lib/base/mem.h"
+#include <limits.h>
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -68,6 +70,13 @@ void mem_free(void *p)
         return;
     atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
     free(p);
+}
+
+void mem_keep_freed(size_t bytes)
+{
+    int most = bytes < INT_MAX ? (int)bytes : INT_MAX;
+    mallopt(M_TRIM_THRESHOLD, most);
+    mallopt(M_MMAP_THRESHOLD, most / 2); /* larger blocks go back at once */
 }
 
 size_t mem_live(void)

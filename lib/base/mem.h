@@ -17,6 +17,11 @@ void *mem_realloc(void *p, size_t size);
 char *mem_dup(const char *p, size_t n);
 void mem_free(void *p);
 
+/* For programs that take and free some hundred KiB for each thing they do: up to so many bytes that
+ * were freed stay with the process, which else gives them back and faults them in again each time.
+ * Once, at the start. */
+void mem_keep_freed(size_t bytes);
+
 /* Blocks given out and not freed. Zero at the end of a clean run. */
 size_t mem_live(void);
 /* Test hook: the nth allocation from now on (1 = the next) fails once; 0 switches it off. */

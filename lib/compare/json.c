@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #define NODES_FIRST 64
+#define NODE_BYTES  16 /* of the text, about, for each node */
 
 struct reader {
     struct json *j;
@@ -33,9 +34,17 @@ const char *json_type_word(enum json_type t)
     return words[t];
 }
 
+/* Mostly enough: growing copies. */
+static uint32_t first_room(const struct reader *r)
+{
+    size_t n = r->s.n / NODE_BYTES;
+    n = n < r->nodes ? n : r->nodes;
+    return n > NODES_FIRST ? (uint32_t)n : NODES_FIRST;
+}
+
 static int grow(struct reader *r)
 {
-    uint32_t room = r->room ? 2 * r->room : NODES_FIRST;
+    uint32_t room = r->room ? 2 * r->room : first_room(r);
     struct json_node *node = pool_alloc(r->pool, room * sizeof(*node));
     uint32_t *parent = pool_alloc(r->pool, room * sizeof(*parent));
     if (!node || !parent)
