@@ -408,14 +408,25 @@ static void hash_all(struct json *j)
     }
 }
 
+static int read_text(struct reader *r, uint32_t depth)
+{
+    *r->j = (struct json){0};
+    r->depth = depth < JSON_DEPTH_MAX ? depth : JSON_DEPTH_MAX;
+    if (str_starts(r->s, STR("\xef\xbb\xbf"))) /* a byte order mark, RFC 8259 section 8.1 */
+        r->at = 3;
+    return read_all(r);
+}
+
+int json_read(struct json *j, struct pool *pool, struct str text, uint32_t depth, uint32_t nodes)
+{
+    struct reader r = {.j = j, .pool = pool, .s = text, .nodes = nodes};
+    return read_text(&r, depth);
+}
+
 int json_parse(struct json *j, struct pool *pool, struct str text, uint32_t depth, uint32_t nodes)
 {
     struct reader r = {.j = j, .pool = pool, .s = text, .nodes = nodes};
-    *j = (struct json){0};
-    r.depth = depth < JSON_DEPTH_MAX ? depth : JSON_DEPTH_MAX;
-    if (str_starts(text, STR("\xef\xbb\xbf"))) /* a byte order mark, RFC 8259 section 8.1 */
-        r.at = 3;
-    int rc = read_all(&r);
+    int rc = read_text(&r, depth);
     if (rc == 0)
         rc = link_children(&r);
     if (rc == 0)

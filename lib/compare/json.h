@@ -34,6 +34,8 @@ struct json {
 
 /* Into the pool; borrows the text. 0; -EBADMSG: no JSON; -E2BIG: deeper, or more nodes; -ENOMEM. */
 int json_parse(struct json *j, struct pool *pool, struct str text, uint32_t depth, uint32_t nodes);
+/* The nodes alone: no hashes, no children (child is NULL). */
+int json_read(struct json *j, struct pool *pool, struct str text, uint32_t depth, uint32_t nodes);
 
 static inline const struct json_node *json_child(
     const struct json *j, const struct json_node *of, uint32_t i)

@@ -86,7 +86,7 @@ bool redact_json(const struct redact *r, struct str body, struct text *out, bool
 {
     struct json j;
     struct pool *pool = pool_new(POOL_CHUNK);
-    int rc = pool ? json_parse(&j, pool, body, JSON_DEPTH_MAX, NODES_MAX) : -ENOMEM;
+    int rc = pool ? json_read(&j, pool, body, JSON_DEPTH_MAX, NODES_MAX) : -ENOMEM;
     if (rc == -ENOMEM)
         out->failed = rc;
     if (rc == 0) {
