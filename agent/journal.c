@@ -9,22 +9,27 @@
  * with totals is due, and until it is written the disk has less, never something wrong. */
 #include "agent/journal_int.h"
 #include "lib/base/mem.h"
+#include "lib/graph/snapshot.h"
 #include <errno.h>
 #include <string.h>
 
 /* ---- drops ---- */
 
 static const char *const reasons[] = {"restart", "journal", "other", "in-flight", "memory", "body",
-    "aborted", "retried", "tunnel", "head", "disconnected", "connection", "too-large", "stopped",
-    "unsafe", "method", "rate", "dark-blocked", "no-secondary", "context", "canary", "epoch",
-    "refused"};
-_Static_assert(sizeof(reasons) / sizeof(*reasons) <= SHADOW_REASONS, "a count for each reason");
+    "aborted", "retried", "tunnel", "head", "disconnected", "connection", "stopped", "unsafe",
+    "method", "rate", "no-secondary", "canary", "refused"};
+_Static_assert(sizeof(reasons) / sizeof(*reasons) + REFUSAL_COUNT <= SHADOW_REASONS,
+    "a count for each reason");
 
+/* Ours, and the words of proxies' refusals. */
 const char *journal_reason(struct str s)
 {
     for (size_t i = 0; i < sizeof(reasons) / sizeof(*reasons); i++)
         if (str_eq(s, str_c(reasons[i])))
             return reasons[i];
+    for (enum refusal r = REFUSAL_NONE + 1; r < REFUSAL_COUNT; r++)
+        if (str_eq(s, str_c(refusal_word(r))))
+            return refusal_word(r);
     return NULL;
 }
 

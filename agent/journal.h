@@ -89,7 +89,7 @@ int journal_tick(struct journal *j, struct err *e);
 uint64_t journal_bytes(const struct journal *j);
 
 /* Drops by reason, of one run of a session. */
-#define SHADOW_REASONS 24
+#define SHADOW_REASONS 48
 struct shadow_drops {
     const char *reason[SHADOW_REASONS]; /* static words, see journal_reason */
     uint64_t count[SHADOW_REASONS];

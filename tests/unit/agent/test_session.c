@@ -130,6 +130,17 @@ static void it_ends_by_samples_by_time_and_by_command_once(void **state)
     session_free(s);
 }
 
+static void word_of_a_refusal_is_the_reason_of_its_drop(void **state)
+{
+    struct session *s = START("until=limit");
+    (void)state;
+    prove(s);
+    asked(s, "GET", "{}");
+    replied("{}", "{}", "rate-limited");
+    shows(s, "\"dropped\":{\"rate-limited\":1}");
+    session_free(s);
+}
+
 static void samples_on_their_way_at_the_end_are_dropped_as_stopped(void **state)
 {
     struct err e = {0};
@@ -308,6 +319,7 @@ int main(void)
         SESSION_TEST(secondary_of_its_own_gets_unsafe_methods_too),
         SESSION_TEST(difference_often_enough_ends_it_with_fail),
         SESSION_TEST(it_ends_by_samples_by_time_and_by_command_once),
+        SESSION_TEST(word_of_a_refusal_is_the_reason_of_its_drop),
         SESSION_TEST(samples_on_their_way_at_the_end_are_dropped_as_stopped),
         SESSION_TEST(lost_context_ends_it_inconclusive),
         SESSION_TEST(changed_decisions_begin_a_new_run_and_others_do_not),
