@@ -6,8 +6,9 @@
  *      another error     → the lane's fault; tried again at the next tick
  *      lost              → tried again when the connection is up
  *      else              → the lane's own function, which pumps again */
-#include "agent/recorder_int.h"
+#include "agent/recorder.h"
 
+#include "agent/recorder_int.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/net/dns.h"

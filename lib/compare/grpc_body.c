@@ -202,9 +202,9 @@ static void add_entry(struct walk *w, enum diff_kind kind, const struct pb_node 
 {
     const struct pb_node *key = of_entry(entry, 1);
     struct str text = key ? pb_node_text(w->pool, key) : (struct str){0};
+    struct str none = {0};
     bool missing = kind == DIFF_MISSING;
-    differ_add(
-        w->d, kind, true, missing ? text : (struct str){0}, missing ? (struct str){0} : text);
+    differ_add(w->d, kind, true, missing ? text : none, missing ? none : text);
 }
 
 static int key_order(const struct pb_node *a, const struct pb_node *b)
