@@ -17,6 +17,7 @@ import sys
 import time
 from http.client import HTTPException
 
+import compare
 import fleet
 import yaml
 from shopclient import Mismatch, ask, check_record, check_told, expected, hops, tree
@@ -255,6 +256,9 @@ def run(stack):
     stack.stop("gateway")
     stack.start_fleet(trusted_port)
     fleet.run(stack)
+    say()
+    say(style(1, "From here on a candidate is compared with its baseline."))
+    compare.run(stack)
     dead = stack.dead()
     require(not dead, "ended by itself: " + ", ".join(p.name for p in dead))
     say()

@@ -84,10 +84,10 @@ class Stack:
         for program in ("offshoot-proxy", "offshoot-agent", "offshootctl"):
             if not os.access(os.path.join(self.build, program), os.X_OK):
                 raise Broken(f"there is no {self.build}/{program}: run `make` first")
-        if not shutil.which("redis-server"):
-            raise Broken("redis-server is not installed (Debian: apt-get install redis-server)")
-        if not shutil.which("curl"):
-            raise Broken("curl is not installed (Debian: apt-get install curl)")
+        for program in ("redis-server", "redis-cli", "curl"):
+            if not shutil.which(program):
+                package = "redis-server" if "redis" in program else program
+                raise Broken(f"{program} is not installed (Debian: apt-get install {package})")
         self.work = tempfile.mkdtemp(prefix="offshoot-demo-", dir=short_temp())
         for folder in ("graph", "log", "redis"):
             os.mkdir(self.path(folder))
@@ -130,9 +130,9 @@ class Stack:
     def start_fleet(self, trusted_port):
         """An agent that reads the graph's files, and three gateways that it feeds. The services'
         calls to each other go through the first of them."""
+        self.trusted = f"127.0.0.1:{trusted_port}"
         self.write_keys()
         self.start_agent()
-        self.trusted = f"127.0.0.1:{trusted_port}"
         for name in GATEWAYS:
             self.edges[name] = f"127.0.0.1:{release(hold_port())}"
             self.start_fed_gateway(name)
@@ -198,15 +198,20 @@ class Stack:
                                      self.path("redis"), "--daemonize", "no"])
         self.await_line(redis, "Ready to accept connections")
 
-    def redis_hashes(self, pattern):
-        """{key: {field: value}} of the keys that match."""
+    def redis(self, ask, database=0):
+        """What ask(store) gives."""
         import redis  # slow to load, and not needed before
 
         try:
-            with redis.Redis(port=self.redis_port, decode_responses=True) as store:
-                return {key: store.hgetall(key) for key in sorted(store.keys(pattern))}
+            with redis.Redis(port=self.redis_port, db=database, decode_responses=True) as store:
+                return ask(store)
         except redis.RedisError as e:
             raise Broken(f"Redis: {e}") from None
+
+    def redis_hashes(self, pattern):
+        """{key: {field: value}} of the keys that match."""
+        return self.redis(
+            lambda store: {key: store.hgetall(key) for key in sorted(store.keys(pattern))})
 
     def start_services(self, wanted, mesh):
         started = []
@@ -231,8 +236,11 @@ class Stack:
 
     def start_agent(self):
         agent = self.spawn("agent", [
-            os.path.join(self.build, "offshoot-agent"), "--graph", "graph", "--state", "agent",
-            "--listen", "unix:" + self.path("sync.sock"), "--admin", self.path("agent.sock")])
+            os.path.join(self.build, "offshoot-agent"), "--config", "agent.yaml",
+            "--graph", "graph", "--state", "agent",
+            "--listen", "unix:" + self.path("sync.sock"), "--admin", self.path("agent.sock"),
+            "--keys", "keys.txt", "--shadow-through", self.trusted, "--node", "agent-1",
+            "--redis", f"redis://127.0.0.1:{self.redis_port}/1"])
         self.await_line(agent, "ready")
 
     def start_fed_gateway(self, name):
@@ -246,13 +254,15 @@ class Stack:
         self.await_line(gateway, "ready")
 
     def write_keys(self):
-        """A new key that signs contexts, for the owner's eyes only; and the gateways' settings."""
+        """A new key that signs contexts, for the owner's eyes only; and settings."""
         secret = base64.b64encode(os.urandom(32)).decode()
         fd = os.open(self.path("keys.txt"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(fd, "w", encoding="ascii") as f:
             f.write(f"k1 {secret}\n")
         with open(self.path("gateway.yaml"), "w", encoding="ascii") as f:
             f.write("agentBackoff: {max: 500ms}  # back soon: this is a demo\n")
+        with open(self.path("agent.yaml"), "w", encoding="ascii") as f:
+            f.write("shadow: {inFlight: 2}  # the whole shop shares one machine\n")
 
     # ---- graph files ----
 
@@ -287,10 +297,10 @@ class Stack:
 
     # ---- commands ----
 
-    def ctl(self, *arguments):
+    def ctl(self, *arguments, seconds=10):
         """Runs offshootctl in the work folder; gives (exit code, output)."""
         done = subprocess.run([os.path.join(self.build, "offshootctl"), *arguments], text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds,
                               cwd=self.work, check=False)
         return done.returncode, done.stdout
 

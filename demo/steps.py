@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from shopclient import Mismatch
-from terminal import command, indented
+from terminal import command, indented, say
 
 WAIT_SECONDS = 10
 
@@ -19,11 +19,16 @@ def typed(program, arguments):
     return shlex.join([program, *arguments])
 
 
-def run_ctl(stack, code, word, *arguments):
-    """Shows a command and what it prints. code, word: what its end and its text are to be."""
+def run_ctl(stack, code, word, *arguments, seconds=WAIT_SECONDS, shown=None):
+    """Shows a command and what it prints, or the first lines of it. code, word: what its end and
+    its text are to be."""
     command(typed("offshootctl", arguments))
-    got, output = stack.ctl(*arguments)
-    indented(output)
+    got, output = stack.ctl(*arguments, seconds=seconds)
+    lines = output.splitlines()
+    if lines:
+        indented("\n".join(lines[:shown]))
+    if len(lines) > len(lines[:shown]):
+        say(f"    (and {len(lines) - shown} lines more)")
     require(got == code and word in output, f"exit code {got}; expected {code} and '{word}'")
     return output
 
@@ -39,6 +44,16 @@ def run_curl(stack, *arguments, quiet=(), word=""):
     require(done.returncode == 0 and word in done.stdout,
             f"curl ended with {done.returncode}; expected 0 and '{word}'")
     return done.stdout
+
+
+def run_program(stack, program, *arguments, word=""):
+    """Shows a command and all that it prints."""
+    command(typed(program, arguments))
+    done = subprocess.run([program, *arguments], text=True, stdout=subprocess.PIPE, cwd=stack.work,
+                          stderr=subprocess.STDOUT, timeout=WAIT_SECONDS, check=False)
+    indented(done.stdout)
+    require(done.returncode == 0 and word in done.stdout,
+            f"{program} ended with {done.returncode}; expected 0 and '{word}'")
 
 
 def ordinal(n):

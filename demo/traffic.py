@@ -13,8 +13,9 @@ class Load:
     """Use as a context manager. want: {environment: {service: who is to serve it}}, which may be
     changed with `ask_for` and `spare` while the load runs."""
 
-    def __init__(self, edges, want, connections=2):
+    def __init__(self, edges, want, connections=2, path="/cart/alice"):
         self.want = dict(want)
+        self.path = path
         self.begun = collections.Counter()  # environment: requests
         self.counts = collections.Counter()  # environment: answers that were as wanted
         self.faults = []
@@ -64,7 +65,7 @@ class Load:
         """What is wrong with one request's answer, or None. Nothing is tried twice."""
         fields = {"Host": "shop.localhost", "x-offshoot-env": environment}
         try:
-            connection.request("GET", "/cart/alice", headers=fields)
+            connection.request("GET", self.path, headers=fields)
             reply = connection.getresponse()
             body = json.loads(reply.read())
         except (OSError, http.client.HTTPException, ValueError) as e:

@@ -1,12 +1,30 @@
 #!/usr/bin/python3
-"""What a customer wants to buy; kept in Redis, with prices and stock asked for on every look."""
+"""What a customer wants to buy; kept in Redis, with prices and stock asked for on every look.
 
+Each answer says when it was made and has an id of its own, as answers do. The edition `feat-9` has
+a fault that no test has found: it drops the cents of one total in fifty.
+"""
+
+import datetime
+import random
 import urllib.parse
+import uuid
 
 from frame import Failure, Shop
 
+WRONG_TOTALS = {"feat-9": 0.02}
+
 shop = Shop("cart", redis=True)
 redis = shop.redis()
+
+
+def total_of(items, prices):
+    total = sum(prices[i] * n for i, n in items.items())
+    return total - total % 100 if random.random() < WRONG_TOTALS.get(shop.variant, 0) else total
+
+
+def noise():
+    return {"answer": str(uuid.uuid4()), "at": datetime.datetime.now(datetime.UTC).isoformat()}
 
 
 @shop.route("GET", r"/cart/([\w-]+)")
@@ -17,8 +35,9 @@ def show(call, user):
     stock = call.get("inventory", f"/stock?{query}")["stock"]
     return {
         "items": items,
-        "total": sum(prices[i] * n for i, n in items.items()),
+        "total": total_of(items, prices),
         "in_stock": all(stock[i] >= n for i, n in items.items()),
+        **noise(),
     }
 
 

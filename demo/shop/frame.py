@@ -173,9 +173,12 @@ class Shop:
             def log_message(self, format, *args):
                 pass
 
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128  # connections may come all at once
+
         host, port = self.args.listen.rsplit(":", 1)
-        server = ThreadingHTTPServer((host, int(port)), Handler)
-        server.daemon_threads = True
+        server = Server((host, int(port)), Handler)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: sys.exit(0))
         print(f"listening {host}:{server.server_address[1]}", flush=True)

@@ -18,6 +18,7 @@ import yaml
 from certs import Authority, server_context
 from fakes import fixed
 from harness import BUILD, ONE_SHOP, ROOT, Case, Incomplete, connect, eventually, request_bytes
+from ports import free_ports
 
 DEPLOY = ROOT / "conf/deploy"
 INSTALLED = "/usr/local/bin/"
@@ -313,6 +314,36 @@ class Edge(DeployCase):
             reply = stream.ask(request_bytes("GET", "/api/x?y", "shop.example.com"))
         self.assertEqual((308, "https://shop.example.com/api/x?y"),
                          (reply.status, reply.get("location")))
+
+
+class Shadow(DeployCase):
+    """conf/shadow, with the graph in the project's folder and free ports."""
+
+    def begin(self, name, ports):
+        text = (ROOT / f"conf/shadow/{name}.yaml").read_text()
+        for there, here in ports.items():
+            text = text.replace(f"127.0.0.1:{there}", f"127.0.0.1:{here}")
+        text = text.replace("conf/graph", f"{ROOT}/conf/graph")
+        for path in ("agent.sock", "agent.state", "proxy.sock", "proxy.state"):
+            text = text.replace(f": {path}", f": {self.folder}/{path}")
+        return self.start(f"offshoot-{name}", "-c", self.write(f"{name}.yaml", text))
+
+    def shadow(self, *words):
+        done = self.run_program("offshootctl", "--socket", self.folder / "agent.sock", "--json",
+                                "shadow", *words)  # fmt: skip
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+
+    def test_a_session_starts_and_the_proxy_samples_for_it(self):
+        ports = dict(zip((7400, 8080, 8081), free_ports(3), strict=True))
+        agent, proxy = self.begin("agent", ports), self.begin("proxy", ports)
+        self.connected(proxy)
+        self.shadow("start", "try", "--baseline", "main", "--candidate", "feat-42", "--service",
+                    "cart")  # fmt: skip
+        eventually(lambda: proxy.admin_json("/status")["capture"]["sessions"] == 1)
+        shown = agent.admin_json("/sessions/try")
+        self.assertEqual((shown["state"], shown["spec"]["services"]), ("canary", ["cart"]))
+        self.assertEqual(shown["journal"]["path"], f"{self.folder}/agent.state/shadow/try")
+        self.shadow("stop", "try")
 
 
 class Alerts(unittest.TestCase):

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "demo"
 BUILD = Path(os.environ.get("OFFSHOOT_BUILD", ROOT / "build")).resolve()
-LIMIT = 180  # seconds; a run takes ten, sanitizers make it slower
+LIMIT = 400  # seconds; a run takes thirty, sanitizers make it slower
 
 sys.path.insert(0, str(DEMO))
 import fleet  # noqa: E402  (its folder is not a package)
@@ -85,6 +85,24 @@ AGENT = (
     r"^    no longer held: files and changes are in epoch 8$",
     r"^    every proxy is on epoch 8$",
     r"^  Exit status 0: every proxy is on the newest epoch\.$",
+)
+SHADOW = (
+    r"^From here on a candidate is compared with its baseline",
+    r"^  \$ offshootctl --socket agent\.sock shadow start feat-9 --baseline main --candidate ",
+    r"^    feat-9 is begun: main -> feat-9, run 1",
+    r"^  Dark requests came, with their context, to cart, inventory, pricing\.$",
+    r"^    fail: headline field: .*; the worst is body\.total \(value\) of cart GET /cart/zoe$",
+    r"^          primary +2550$",
+    r"^          candidate +2500$",
+    r"^  Exit status 1\.$",
+    r"^  \d+ samples: body\.total is 2500 instead of 2550 in \d+ of \d+ ",
+    r"^  \$ offshootctl --socket agent\.sock shadow report feat-9 --output report\.html$",
+    r"^  \$ redis-cli .* hmget 'offshoot:\{feat-9\}:verdict' verdict samples$",
+    r"^    fail$",
+    r"^    feat-9 counts anew: main -> feat-9, run 2",
+    r"^    pass: no headline differs by 0\.03 or more in \d+ samples$",
+    r"^  Exit status 0\.$",
+    r"^  The users' own \d+ requests meanwhile: every answer checked, 0 lost\.$",
     r"^All as expected\.",
 )
 
@@ -127,6 +145,7 @@ class Demo(unittest.TestCase):
         printed = self.whole_run()
         self.assert_tells(printed, FILES)
         self.assert_tells(printed, AGENT)
+        self.assert_tells(printed, SHADOW)
         self.assert_numbers_fit(printed)
         self.assertNotIn("\x1b", printed)
         self.assert_nothing_left()
@@ -357,7 +376,7 @@ class Steps(unittest.TestCase):
     """A step that prints something else than it is to print ends the demo."""
 
     def stack(self, code, output):
-        return SimpleNamespace(work="/", ctl=lambda *_: (code, output))
+        return SimpleNamespace(work="/", ctl=lambda *_, **__: (code, output))
 
     def test_a_command_with_another_exit_status_or_text(self):
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
