@@ -101,7 +101,9 @@ const struct option_desc options[OPT_COUNT] = {
     [OPT_SECONDARY] = {"secondary", "ENVIRONMENT", 0,
         "An overlay of the baseline with state of its own: gets the second call, and unsafe "
         "methods."},
-    [OPT_RATE] = {"rate", "PERCENT", 0, "So many of the traces are sampled. Default: 100."},
+    [OPT_RATE] = {"rate", "PERCENT", 0,
+        "So many of the traces are sampled; default: 100. Of a replay: requests a second; default: "
+        "50."},
     [OPT_SAMPLES] = {"samples", "N", 0, "The session ends after so many."},
     [OPT_CREDENTIALS] = {"credentials", "WORD", 0,
         "forward: the candidate gets the users' authorization and cookies. Default: strip."},
@@ -116,6 +118,7 @@ const struct option_desc options[OPT_COUNT] = {
     [OPT_JUNIT] = {"junit", "FILE", 0,
         "Also write the verdict as JUnit XML; - is standard output."},
     [OPT_OUTPUT] = {"output", "FILE", 'o', "Write to FILE; also -o FILE; - is standard output."},
+    [OPT_UNSAFE] = {"unsafe", NULL, 0, "Also send methods that may change something."},
     [OPT_CONFIG] = {"config", "FILE", 'c',
         "Read `graph` and `socket` from the configuration file FILE; also -c FILE."},
     [OPT_CHECK_CONFIG] = {"check-config", NULL, 0, "Check the configuration file, and exit."},

@@ -78,6 +78,7 @@ enum option {
     OPT_UNTIL,
     OPT_JUNIT,
     OPT_OUTPUT,
+    OPT_UNSAFE,
     OPT_CONFIG,
     OPT_CHECK_CONFIG,
     OPT_PRINT_CONFIG,

@@ -73,7 +73,7 @@ bool command_repeats(const struct command *c, enum option o);
 command_fn offline_resolve, offline_explain, offline_env_list, offline_env_show, offline_env_tree;
 command_fn graph_check_command, graph_diff_command, graph_root_command;
 command_fn token_issue_command, token_show_command;
-command_fn shadow_evidence_command, shadow_compare_command;
+command_fn shadow_evidence_command, shadow_compare_command, shadow_replay_command;
 command_fn live_shadow_start, live_shadow_stop, live_shadow_restart, live_shadow_list,
     live_shadow_show, live_shadow_verdict, live_shadow_report;
 command_fn live_resolve, live_explain, live_env_list, live_env_show, live_env_tree, live_status,

@@ -42,5 +42,11 @@ const struct command shadow_commands[] = {
         BIT(JSON) | BIT(PAIRS) | BIT(CANDIDATE_ONLY) | BIT(SECONDARY_ONLY) | BIT(EPSILON) |
             BIT(SLOT) | COMMAND_ALONE,
         0, shadow_evidence_command, NULL},
+    {"shadow replay", "JOURNAL --candidate ENVIRONMENT --through ADDRESS",
+        "Send the recorded requests of a session again, and compare with the recorded replies.",
+        "0 all are as recorded; 2 some differ; 3 there is no journal", 1, 1,
+        BIT(JSON) | BIT(CANDIDATE) | BIT(THROUGH) | BIT(RATE) | BIT(LIMIT) | BIT(HEADER) |
+            BIT(IGNORE) | BIT(UNSAFE) | BIT(KEYS) | BIT(TRUST_DOMAIN) | COMMAND_ALONE,
+        0, shadow_replay_command, NULL},
     {.name = NULL},
 };

@@ -72,6 +72,10 @@ _offshootctl_options()
         "shadow show") echo "--socket --limit $common" ;;
         "shadow verdict") echo "--socket --wait --timeout --junit $common" ;;
         "shadow report") echo "--socket --limit --output ${common#--json }" ;;
+        "shadow replay")
+            echo "--candidate --through --rate --limit --header --ignore --unsafe --keys --trust-domain \
+$common"
+            ;;
         "shadow evidence")
             echo "--pairs --candidate-only --secondary-only --epsilon --slot $common"
             ;;
@@ -138,7 +142,7 @@ _offshootctl()
             ;;
         "1 token "*) mapfile -t COMPREPLY < <(compgen -W "issue show" -- "$current") ;;
         "1 shadow "*) mapfile -t COMPREPLY < <(compgen -W "compare evidence start stop \
-restart list show verdict report" -- "$current") ;;
+restart list show verdict report replay" -- "$current") ;;
         "1 proxy "*) mapfile -t COMPREPLY < <(compgen -W "adopt endpoint drain upgrade" -- "$current") ;;
         "2 proxy endpoint")
             mapfile -t COMPREPLY < <(compgen -W "drain disable enable" -- "$current")
@@ -149,7 +153,7 @@ restart list show verdict report" -- "$current") ;;
         "1 resolve "* | "2 token issue" | "2 env show" | "2 env set" | "2 env extend" | "2 env delete")
             mapfile -t COMPREPLY < <(compgen -W "$(_offshootctl_environments)" -- "$current")
             ;;
-        ?*" proxy upgrade" | ?*" graph check" | ?*" graph diff" | ?*" graph root" | ?*" shadow compare")
+        ?*" proxy upgrade" | ?*" graph check" | ?*" graph diff" | ?*" graph root" | ?*" shadow compare" | ?*" shadow replay")
             compopt -o filenames 2>/dev/null
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             ;;

@@ -141,6 +141,7 @@ class Usage(CtlCase):
         "token issue",
         "token show", "shadow compare", "shadow evidence", "shadow start", "shadow stop",
         "shadow restart", "shadow list", "shadow show", "shadow verdict", "shadow report",
+        "shadow replay",
         "status", "check", "trace",
         "top", "requests", "connections", "log",
         "metrics", "counters", "config", "reload", "drain", "log-level",
