@@ -16,8 +16,8 @@ from terminal import chapter, say
 from traffic import Load
 
 NAME = "feat-9"
-EPSILON = "0.03"  # PASS: less than 3 % of the answers differ more often than by chance
-LIMIT = 120  # seconds for a verdict on a slow machine
+EPSILON = "0.015"  # less than the share of wrong totals, so that they cannot PASS
+LIMIT = 240  # seconds for a verdict on a slow machine
 CART = (("tea", 3), ("mug", 1))  # a total with cents: 2550
 FIELD = "body.total"
 SHOWN = {"fail": 23, "pass": 16}  # lines of a verdict
