@@ -346,10 +346,11 @@ const struct admin_route admin_routes[] = {
     {"/sessions", 0, admin_sessions, "sessions of mirroring, in short"},
     {"/sessions/", ADMIN_PREFIX, admin_session, "[?fields=N] one session, its worst fields first"},
     {"/verdicts", 0, admin_verdicts, "every session's verdict"},
-    {"/shadow/start", ADMIN_POST, admin_shadow_start,
+    {"/shadow/start", ADMIN_POST | ADMIN_LARGE, admin_shadow_start,
         "?name=S&baseline=E&candidate=E[&service=][&path=][&rate=PERCENT][&samples=N][&for=4h]"
         "[&epsilon=][&secondary=E][&credentials=forward][&strict=1][&ignore=PATTERN][&redact=WORD]"
-        "[&redactOff=1][&header=NAME:VALUE][&through=ADDRESS][&until=decision|limit][&reason=]"},
+        "[&redactOff=1][&header=NAME:VALUE][&through=ADDRESS][&until=decision|limit][&reason=]; "
+        "the body may be a FileDescriptorSet"},
     {"/shadow/stop", ADMIN_POST, admin_shadow_stop, "?name=S[&reason=]"},
     {"/shadow/restart", ADMIN_POST, admin_shadow_restart, "?name=S[&reason=]: sums begin anew"},
     {"/log-level", ADMIN_POST, on_log_level, "?level=error|warn|info|debug"},

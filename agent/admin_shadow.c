@@ -70,6 +70,7 @@ void admin_shadow_start(struct admin_request *r, void *arg)
         admin_error(r, status_of(rc), "%s", e.text);
         return;
     }
+    spec.descriptors = admin_body(r);
     who_of(r, who);
     snprintf(name, sizeof name, "%s", spec.name);
     rc = shadow_start(c->shadow, &spec, who, reason(r), &e);

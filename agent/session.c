@@ -151,7 +151,9 @@ static int start(struct session *s, const char *why, struct err *e)
     s->started = h->now(h->arg);
     if (spec_decisions(&s->spec, h->snapshot(h->arg), s->started, s->decisions) != 0)
         return err_set(e, -ENOMEM, "out of memory");
-    int rc = make_parts(s, e);
+    struct str set = s->spec.descriptors;
+    int rc = session_descriptors_take(s, e);
+    rc = rc ? rc : make_parts(s, e);
     rc = rc ? rc : make_sums(s, s->spec.epsilon, e);
     if (rc != 0)
         return rc;
@@ -160,7 +162,8 @@ static int start(struct session *s, const char *why, struct err *e)
         return e->code;
     if (journal_state(s->journal)->found)
         return err_set(e, -EEXIST, "there is a journal of a session '%s'", s->spec.name);
-    return write_run(s, why, NULL, NULL, e);
+    rc = session_descriptors_keep(s, set, e);
+    return rc ? rc : write_run(s, why, NULL, NULL, e);
 }
 
 struct session *session_start(
@@ -222,7 +225,8 @@ static int read_spec(struct session *s, const char *name, struct err *e)
     return rc;
 }
 
-static int resume(struct session *s, const char *name, struct err *e)
+/* lost: descriptors that cannot be read any more. */
+static int resume(struct session *s, const char *name, struct err *lost, struct err *e)
 {
     int rc = read_spec(s, name, e);
     rc = rc ? rc : make_parts(s, e);
@@ -233,20 +237,24 @@ static int resume(struct session *s, const char *name, struct err *e)
     if (!s->journal)
         return e->code;
     take_state(s, journal_state(s->journal));
+    session_descriptors_read(s, lost);
     session_recall(s);
-    if (s->state == SESSION_ENDED)
+    if (s->state == SESSION_ENDED) {
         close_journal(s);
+        session_descriptors_drop(s);
+    }
     return 0;
 }
 
 struct session *session_resume(const struct session_host *h, const char *name, struct err *e)
 {
     struct session *s = session_new(h);
+    struct err lost = {0};
     if (!s) {
         err_set(e, -ENOMEM, "out of memory");
         return NULL;
     }
-    if (resume(s, name, e) != 0) {
+    if (resume(s, name, &lost, e) != 0) {
         session_free(s);
         return NULL;
     }
@@ -257,6 +265,8 @@ struct session *session_resume(const struct session_host *h, const char *name, s
         tally_samples(s->tally));
     if (s->spec.headers_lost)
         session_end(s, "headers: the agent was restarted, and their values are kept nowhere");
+    else if (lost.code != 0)
+        session_end(s, lost.text); /* secrets would not be known by their names any more */
     else
         session_commit(s);
     return s;
@@ -274,6 +284,7 @@ void session_free(struct session *s)
     mem_free(s->drops);
     ignore_free(s->ignore);
     redact_free(s->redact);
+    session_descriptors_drop(s);
     canary_free(s->canary);
     examples_free(s->examples);
     spec_release(&s->spec);
@@ -316,6 +327,7 @@ static void take_run(struct session *s, struct tally *tally, struct shadow_drops
     canary_reset(s->canary);
     examples_clear(s->examples);
     memset(s->latency, 0, sizeof s->latency);
+    s->untyped = (struct untyped){0};
 }
 
 /* The journal of a session that has ended is read once more, into sums that nobody keeps. */
@@ -369,6 +381,7 @@ int session_restart(struct session *s, const char *why, struct err *e)
         return err_set(e, -EINVAL,
             "the values of its headers went with the agent that knew them: start a new session");
     int rc = spec_judge(&s->spec, g, now, e);
+    rc = rc ? rc : session_descriptors_read(s, e);
     if (rc == 0 && spec_decisions(&s->spec, g, now, s->decisions) != 0)
         rc = err_set(e, -ENOMEM, "out of memory");
     if (rc != 0)
@@ -429,6 +442,7 @@ void session_end(struct session *s, const char *why)
     if (journal_end(s->journal, s->end_verdict, s->end_why, s->ended, &e) != 0)
         session_journal_fault(s, &e);
     close_journal(s);
+    session_descriptors_drop(s);
     if (s->recorded)
         recorder_verdict(s->recorded, s->end_verdict, s->end_why, tally_samples(s->tally));
     log_info("session '%s' ended: %s (%s) after %" PRIu64 " samples", s->spec.name, s->end_verdict,

@@ -1,6 +1,6 @@
 /* What the files of a session share: session.c (its states), session_sample.c (one exchange, from
- * the proxy to the sums), session_journal.c (what it was before), session_show.c and
- * session_text.c. Nobody else includes it. */
+ * the proxy to the sums), session_grpc.c (names of gRPC), session_journal.c (what it was before),
+ * session_show.c and session_text.c. Nobody else includes it. */
 #ifndef OFFSHOOT_AGENT_SESSION_INT_H
 #define OFFSHOOT_AGENT_SESSION_INT_H
 
@@ -16,6 +16,17 @@
 #define SESSION_WHY   480u
 
 enum session_role { ROLE_PRIMARY, ROLE_SECONDARY, ROLE_CANDIDATE, ROLE_COUNT };
+
+/* Methods of gRPC that the descriptors have no message type for, with their samples of this run. */
+#define UNTYPED_METHODS 16u
+struct untyped {
+    uint64_t samples; /* those of further methods too */
+    unsigned n;
+    struct {
+        char method[160]; /* longer ones are cut */
+        uint64_t samples;
+    } item[UNTYPED_METHODS];
+};
 
 struct session {
     uint32_t magic;
@@ -33,6 +44,8 @@ struct session {
     struct recorded *recorded; /* NULL: no recorder */
     struct ignore *ignore;
     struct redact *redact;
+    struct descriptors *descriptors; /* NULL: none, or it has ended */
+    struct untyped untyped;
     struct canary *canary;
     struct examples *examples;
     struct list flights;
@@ -63,6 +76,26 @@ void session_end(struct session *s, const char *why);
 void session_decide(struct session *s);
 /* The context was lost, or it was proved. */
 void session_context(struct session *s);
+
+/* ---- session_grpc.c ---- */
+/* Reads what the spec was given, which it forgets. 0, -EINVAL or -ENOMEM with e. */
+int session_descriptors_take(struct session *s, struct err *e);
+/* Puts the set beside the journal, which is open; an empty one: there is none. */
+int session_descriptors_keep(const struct session *s, struct str set, struct err *e);
+/* Reads it from there, unless it is in memory or there is none. 0 or negative with e. */
+int session_descriptors_read(struct session *s, struct err *e);
+void session_descriptors_drop(struct session *s);
+/* Types of an exchange's messages; NULL: not known. */
+struct session_types {
+    const struct descriptor_message *request, *reply;
+    bool untyped; /* there are descriptors, and they do not say both */
+};
+struct session_types session_types(const struct session *s, bool grpc, struct str path);
+struct str session_grpc_method(struct str path); /* without the query */
+/* Counts a sample of a method without types. */
+void session_untyped(struct session *s, struct str path);
+void session_descriptors_json(const struct session *s, struct text *t);
+void session_descriptors_text(const struct session *s, struct text *t);
 
 /* ---- session_journal.c ---- */
 /* Examples and latencies of the present run, out of the journal. */

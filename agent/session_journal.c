@@ -31,10 +31,17 @@ static void recall_latency(
         histogram_observe(s->latency[role], r->latency_us);
 }
 
+static void recall_untyped(struct session *s, const Offshoot__V1__JournalMessage *m)
+{
+    if (m && session_types(s, m->grpc, str_c(m->path)).untyped)
+        session_untyped(s, str_c(m->path));
+}
+
 static void recall_sample(struct session *s, const Offshoot__V1__JournalSample *j)
 {
     for (size_t i = 0; i < j->n_differences; i++)
         recall_difference(s, j, j->differences[i]);
+    recall_untyped(s, j->request);
     recall_latency(s, ROLE_PRIMARY, j->primary);
     recall_latency(s, ROLE_SECONDARY, j->secondary);
     recall_latency(s, ROLE_CANDIDATE, j->candidate);
@@ -51,6 +58,7 @@ static int on_record(void *arg, struct str record)
     if (r && r->record_case == OFFSHOOT__V1__JOURNAL_RECORD__RECORD_SESSION) {
         examples_clear(s->examples); /* a new run */
         memset(s->latency, 0, sizeof s->latency);
+        s->untyped = (struct untyped){0};
     }
     pb_free(base);
     return 0;

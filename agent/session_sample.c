@@ -36,12 +36,12 @@ static void comparison_release(struct comparison *c)
 static int compare_one(const struct session *s, const struct exchange *x, const struct reply *r,
     struct differences *ret)
 {
-    struct compare_rules rules = {
-        .limits = COMPARE_LIMITS_DEFAULT, .ignore = s->ignore, .redact = s->redact};
-    struct str path = x->path;
-    path.n = str_find(path, '?');
+    struct compare_rules rules = {.limits = COMPARE_LIMITS_DEFAULT,
+        .ignore = s->ignore,
+        .redact = s->redact,
+        .descriptors = x->grpc ? s->descriptors : NULL};
     if (x->grpc)
-        rules.grpc_method = path;
+        rules.grpc_method = session_grpc_method(x->path);
     return r->outcome == REPLY_WHOLE ? replies_compare(&x->primary, r, &rules, ret) : 0;
 }
 
@@ -94,6 +94,7 @@ static void write_sample(struct session *s, const struct exchange *x, const stru
     const struct mirror_result *r, uint64_t sample)
 {
     struct tally_sample t = sample_of(x, c);
+    struct session_types types = session_types(s, x->grpc, x->path);
     struct err e = {0};
     struct journal_sample j = {.sample = sample,
         .time_unix_us = x->time_unix_us,
@@ -107,7 +108,9 @@ static void write_sample(struct session *s, const struct exchange *x, const stru
         .secondary_differs = t.secondary_differs,
         .candidate_differs = t.candidate_differs,
         .added = &c->added,
-        .redact = s->redact};
+        .redact = s->redact,
+        .request_type = types.request,
+        .reply_type = types.reply};
     if (journal_sample(s->journal, &j, &e) != 0) {
         session_journal_fault(s, &e);
         shadow_drops_add(s->drops, "journal", 1);
@@ -125,6 +128,10 @@ static void count(struct session *s, struct exchange *x, struct comparison *c,
         return;
     }
     counter_inc(&s->host->stats[STAT_SHADOW_SAMPLES]);
+    if (session_types(s, x->grpc, x->path).untyped) {
+        counter_inc(&s->host->stats[STAT_SHADOW_UNTYPED]);
+        session_untyped(s, x->path);
+    }
     write_sample(s, x, c, r, sample);
     keep_examples(s, x, c, sample);
     histogram_observe(s->latency[ROLE_PRIMARY], x->primary.latency_us);

@@ -340,6 +340,7 @@ void session_show(const struct session *s, bool json, size_t fields, struct text
         add_latency(s, out);
         add_drops(s, out);
         add_context(s, out);
+        session_descriptors_json(s, out);
         add_suggestions(s, out);
         add_stores(s, out);
     }

@@ -299,6 +299,8 @@ void spec_json(const struct session_spec *s, struct text *out)
     }
     text_add(out, STR("],"));
     add_text(out, "through", s->through);
+    text_fmt(out, s->descriptor_bytes ? "\"descriptors\":%llu," : "\"descriptors\":null,",
+        (unsigned long long)s->descriptor_bytes);
     text_fmt(out, "\"until\":\"%s\"}", s->until == UNTIL_LIMIT ? "limit" : "decision");
 }
 
@@ -369,6 +371,8 @@ int spec_from_json(struct session_spec *ret, const char *name, const char *json,
         return err_set(e, -EINVAL, "session '%s': its journal has no readable spec", name);
     }
     int rc = spec_parse(ret, written_without_headers, &w, e);
+    if (rc == 0)
+        ret->descriptor_bytes = (uint64_t)json_integer_value(json_object_get(w.o, "descriptors"));
     if (rc == 0 && keep_header_names(ret, &w) != 0) {
         spec_release(ret);
         rc = err_set(e, -ENOMEM, "out of memory");

@@ -12,13 +12,14 @@
 #include "lib/compare/reply.h"
 #include "lib/graph/snapshot.h"
 
-#define SPEC_LIST_MAX    64u /* values of one parameter */
-#define SPEC_SAMPLES_MAX 1000000000u
-#define SPEC_FOR_DEFAULT (24u * 3600u)
-#define SPEC_FOR_MAX     (30u * 24u * 3600u)
-#define SPEC_TEXT_MAX    512u
-#define SPEC_PPM         1000000u
-#define SPEC_DECISIONS   32u
+#define SPEC_LIST_MAX        64u /* values of one parameter */
+#define SPEC_SAMPLES_MAX     1000000000u
+#define SPEC_FOR_DEFAULT     (24u * 3600u)
+#define SPEC_FOR_MAX         (30u * 24u * 3600u)
+#define SPEC_TEXT_MAX        512u
+#define SPEC_PPM             1000000u
+#define SPEC_DECISIONS       32u
+#define SPEC_DESCRIPTORS_MAX (4u << 20)
 
 enum session_until {
     UNTIL_DECISION, /* it ends with the first PASS or FAIL */
@@ -44,6 +45,10 @@ struct session_spec {
     uint64_t for_s;
     double epsilon;
     bool forward_credentials, strict, redact_off;
+    /* A FileDescriptorSet that names the fields of gRPC. Set by the caller of shadow_start,
+     * borrowed until it returns; later only its size is known here, 0: none. */
+    struct str descriptors;
+    uint64_t descriptor_bytes;
     enum session_until until;
 };
 

@@ -127,6 +127,7 @@ void session_text(const struct session *s, size_t max, struct text *out)
     head(s, out);
     drops(s, out);
     context(s, out);
+    session_descriptors_text(s, out);
     stores(s, out);
     headlines(s, out);
     fields(s, max, out);

@@ -83,6 +83,10 @@ static const struct counter_single singles[] = {
     {STAT_CAPTURE_EXCHANGES,
         {"offshoot_capture_exchanges_total", "", "Sampled exchanges that arrived whole.", 0}},
     {STAT_SHADOW_SAMPLES, {"offshoot_shadow_samples_total", "", "Samples compared.", 0}},
+    {STAT_SHADOW_UNTYPED, {"offshoot_shadow_untyped_total", "",
+                              "Samples of gRPC methods that the session's descriptors have no "
+                              "message type for: fields by number.",
+                              0}},
     {STAT_SHADOW_DROPPED, {"offshoot_shadow_dropped_total", "",
                               "Samples of sessions that were dropped; each session tells the "
                               "reasons.",

@@ -435,7 +435,7 @@ static int read_set(struct reading *r, struct str in)
             return rc;
     }
     if (rc < 0)
-        return err_set(r->e, rc, "no FileDescriptorSet");
+        return err_set(r->e, rc, "no FileDescriptorSet, or not all of one");
     if ((rc = sort_names(r, &r->d->messages)) < 0 || (rc = sort_names(r, &r->d->enums)) < 0)
         return rc;
     return sort_names(r, &r->d->methods);
@@ -483,6 +483,11 @@ const struct descriptor_message *descriptors_reply(const struct descriptors *d, 
 {
     const struct method *m = (const void *)find_name(&d->methods, method);
     return m ? m->reply : NULL;
+}
+
+size_t descriptors_methods(const struct descriptors *d)
+{
+    return d->methods.n;
 }
 
 const struct descriptor_message *descriptors_message(const struct descriptors *d, struct str name)

@@ -64,6 +64,8 @@ void descriptors_free(struct descriptors *d); /* NULL is allowed */
 const struct descriptor_message *descriptors_request(
     const struct descriptors *d, struct str method);
 const struct descriptor_message *descriptors_reply(const struct descriptors *d, struct str method);
+/* How many methods there are. */
+size_t descriptors_methods(const struct descriptors *d);
 /* "package.Message"; NULL: none. */
 const struct descriptor_message *descriptors_message(const struct descriptors *d, struct str name);
 

@@ -1,9 +1,9 @@
 /* gRPC messages written anew without what is secret.
  *
- * By name, where descriptors say the type: texts and bytes of a field whose name is one of a secret,
- * and all that lies below such a field, become marks; numbers there, which have no room for a mark,
- * are left out. An entry of a map is secret by its key, too. What does not parse as the message that
- * it is declared to be goes whole.
+ * By name, where descriptors say the type: texts and bytes of a field whose name is one of a
+ * secret, and all that lies below such a field, become marks; numbers there, which have no room for
+ * a mark, are left out. An entry of a map is secret by its key, too. What does not parse as the
+ * message that it is declared to be goes whole.
  *
  * By patterns everywhere. A value of no known type that is a message by its looks is walked. A text
  * may only look like one, with a secret across two of its "fields": so each field of the outermost

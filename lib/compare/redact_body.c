@@ -90,8 +90,8 @@ struct plain {
     enum media media;
     const struct descriptor_message *messages; /* of gRPC, NULL: not known */
 };
-static bool plain_body(const struct redact *r, struct plain is, struct str body, struct text *out,
-    bool *ret_any);
+static bool plain_body(
+    const struct redact *r, struct plain is, struct str body, struct text *out, bool *ret_any);
 
 static bool redact_part(const struct redact *r, const struct part *p, struct text *out)
 {
@@ -100,8 +100,7 @@ static bool redact_part(const struct redact *r, const struct part *p, struct tex
         return any;
     if (redact_name(r, p->name))
         redact_mark(r, p->body, out);
-    else if (!plain_body(
-                 r, (struct plain){media_of(p->type), NULL}, p->body, out, &in_body))
+    else if (!plain_body(r, (struct plain){media_of(p->type), NULL}, p->body, out, &in_body))
         in_body = redact_text(r, p->body, out);
     return any || in_body;
 }
@@ -152,8 +151,8 @@ static bool redact_messages(const struct redact *r, const struct descriptor_mess
 }
 
 /* What is made of no parts. False: it is not made like that. */
-static bool plain_body(const struct redact *r, struct plain is, struct str body, struct text *out,
-    bool *ret_any)
+static bool plain_body(
+    const struct redact *r, struct plain is, struct str body, struct text *out, bool *ret_any)
 {
     switch (is.media) {
     case MEDIA_JSON:

@@ -13,8 +13,7 @@ struct play {
 
 static struct play begin(const char *const *names, size_t nnames)
 {
-    const struct redact_options o = {
-        .key = "0123456789abcde", .names = names, .nnames = nnames};
+    const struct redact_options o = {.key = "0123456789abcde", .names = names, .nnames = nnames};
     struct pb_out set = {0};
     struct err e = {0};
     shop_write(&set, "proto3");
