@@ -209,6 +209,10 @@ static int together(const struct reading *r)
     if (s->secondary && strcmp(s->secondary, s->baseline) == 0)
         return err_set(r->e, -EINVAL,
             "secondary: the baseline itself is what it is without; name an overlay of it");
+    if (s->secondary && strcmp(s->secondary, s->candidate) == 0)
+        return err_set(r->e, -EINVAL,
+            "secondary: '%s' is the candidate: compared with itself it differs in nothing",
+            s->secondary);
     if (s->through && (addr_parse(str_c(s->through), false, &at, r->e) != 0))
         return err_prefix(r->e, "through");
     return 0;

@@ -72,7 +72,9 @@ static void exchange_of_another_session_or_environment_is_not_sent(void **state)
 
 static void secondary_of_its_own_gets_unsafe_methods_too(void **state)
 {
-    struct session *s = START("until=limit", "secondary=team");
+    static const char *const params[] = {
+        "name=s", "baseline=main", "candidate=main", "until=limit", "secondary=team"};
+    struct session *s = play_start(params, sizeof params / sizeof *params);
     (void)state;
     prove(s);
     asked(s, "POST", "{}");

@@ -72,7 +72,8 @@ static void bad_parameters_are_named(void **state)
         {"header: want", "header=: y"}, {"header: want", "header=Host: a"},
         {"header: want", "header=x-offshoot-context: a"}, {"header: want", "header=a\tb: c"},
         {"header: want", "header=a: b\nc"}, {"through: ", "through=nowhere"},
-        {"secondary: the baseline itself", "secondary=main"}, {"ignore: want", "ignore="}};
+        {"secondary: the baseline itself", "secondary=main"},
+        {"secondary: 'team' is the candidate", "secondary=team"}, {"ignore: want", "ignore="}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct session_spec s;
