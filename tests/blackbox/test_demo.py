@@ -185,7 +185,7 @@ class Demo(unittest.TestCase):
         edge = re.search(r"edge listeners +(\S+)", printed)[1]
         os.kill(int(re.search(r"kill -9 (\d+) +# the agent", printed)[1]), signal.SIGKILL)
         told = self.read_until(process, "agent is dead")
-        self.assertRegex(told, r"offshoot-agent --graph graph --state agent ")
+        self.assertRegex(told, r"offshoot-agent --config agent.yaml --graph graph --state agent ")
         reply = shopclient.ask(edge, "feat-42.preview.localhost", "/cart/alice")
         self.assertEqual((reply.status, reply.body["variant"]), (200, "feat-42"))
         process.send_signal(signal.SIGINT)
