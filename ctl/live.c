@@ -47,6 +47,7 @@ struct sink {
     struct text *body;
     bool full;
     CURL *curl;
+    struct str post;                         /* what a POST carries */
     bool (*fn)(struct str piece, void *arg); /* NULL: all goes to body */
     void *arg;
 };
@@ -97,8 +98,8 @@ static CURLcode describe(CURL *curl, const char *socket, enum live_method m, con
     SET(curl, rc, CURLOPT_WRITEDATA, sink);
     if (m == LIVE_POST) {
         SET(curl, rc, CURLOPT_POST, 1L);
-        SET(curl, rc, CURLOPT_POSTFIELDSIZE, 0L);
-        SET(curl, rc, CURLOPT_POSTFIELDS, "");
+        SET(curl, rc, CURLOPT_POSTFIELDSIZE, (long)sink->post.n);
+        SET(curl, rc, CURLOPT_POSTFIELDS, sink->post.n ? sink->post.p : "");
     }
     return rc;
 }
@@ -158,7 +159,7 @@ static int ask(const struct call *c, enum live_method m, struct target *t, bool 
 int live_ask(const struct call *c, enum live_method m, struct target *t, bool json,
     struct live_reply *ret, struct err *e)
 {
-    struct sink sink = {0};
+    struct sink sink = {.post = t->body};
     return ask(c, m, t, json, &sink, ret, e);
 }
 

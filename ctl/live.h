@@ -12,7 +12,8 @@
 struct target {
     struct text text;
     bool has_query;
-    long seconds; /* how long the answer may take; 0: a minute */
+    long seconds;    /* how long the answer may take; 0: a minute */
+    struct str body; /* of a POST; borrowed until it is answered */
 };
 /* Takes a copy of the path; the name after it (may be NULL) becomes its last segment. */
 void target_start(struct target *t, const char *path, const char *name);

@@ -39,7 +39,7 @@ int fields_read(struct fields *f, const struct values *given, struct err *e);
 void fields_release(struct fields *f);
 
 /* NULL: it can be sent again. Else the static word why not: "no-request" "no-primary" "unsafe"
- * "cut" "credentials" "redacted". */
+ * "cut" "credentials" "redacted". (And "descriptors": replay_run says it.) */
 const char *recorded_obstacle(
     const recorded_sample *s, const struct fields *given, bool unsafe, bool forward);
 
@@ -69,8 +69,9 @@ struct score {
     struct score_word obstacle[SCORE_WORDS], dropped[SCORE_WORDS]; /* until word is NULL */
     struct score_field *field;
     size_t nfields;
-    struct ignore *ignore; /* of the session and of the command line */
-    struct redact *redact; /* the session's words; NULL: it does not redact */
+    struct ignore *ignore;           /* of the session and of the command line */
+    struct redact *redact;           /* the session's words; NULL: it does not redact */
+    struct descriptors *descriptors; /* of gRPC, or NULL; owned */
 };
 /* By the spec of the session and the patterns given. 0, or e->code. Release in any case. */
 int score_begin(struct score *s, const char *spec_json, const struct values *ignore, struct err *e);

@@ -1,12 +1,15 @@
 /* `shadow replay`: what is said of it, and what it tells. */
 #include "ctl/output.h"
 #include "ctl/replay.h"
+#include "ctl/saved_reply.h"
 #include "lib/base/addr.h"
 #include "lib/base/parse.h"
+#include "lib/compare/descriptors.h"
 #include "lib/graph/hint.h"
 #include "lib/graph/keyring.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define RATE_DEFAULT 50
 #define RATE_MAX     10000
@@ -55,6 +58,26 @@ static int read_keys(const struct args *a, struct replay *r, struct err *e)
         return domain ? err_set(e, -EINVAL, "--trust-domain is for --keys, which is not said") : 0;
     r->keys = keyring_read(a->value[OPT_KEYS], domain ? domain : "offshoot", e);
     return r->keys ? 0 : e->code;
+}
+
+/* Those of the command line, else those that the session keeps beside its journal. */
+static int read_descriptors(const struct call *c, struct replay *r, struct err *e)
+{
+    const char *given = c->args->value[OPT_DESCRIPTORS];
+    struct text beside = {0}, bytes = {0};
+    text_fmt(&beside, "%s/descriptors", c->words[0]);
+    const char *path = given ? given : beside.failed ? "" : beside.p;
+    int rc = 0;
+    if (given || access(path, F_OK) == 0) {
+        rc = saved_read(path, &bytes, e);
+        if (rc == 0)
+            r->score.descriptors = descriptors_parse(str_of(bytes.p, bytes.n), e);
+        if (rc == 0 && !r->score.descriptors)
+            rc = err_prefix(e, "%s", path);
+    }
+    text_release(&bytes);
+    text_release(&beside);
+    return rc;
 }
 
 /* ---- as JSON ---- */
@@ -203,6 +226,8 @@ static enum status replay(const struct call *c, struct replay *r, struct err *e)
     r->tape = tape_open(c->words[0], e);
     if (!r->tape)
         return e->code == -ENOENT || e->code == -ENOTDIR ? STATUS_NOT_FOUND : STATUS_ERROR;
+    if (read_descriptors(c, r, e))
+        return STATUS_ERROR;
     return replay_run(r, e) ? STATUS_ERROR : tell(c, r, e);
 }
 

@@ -3,6 +3,7 @@
  * all redacted places are equal. */
 #include "ctl/replay.h"
 #include "lib/base/mem.h"
+#include "lib/compare/descriptors.h"
 #include "lib/compare/inflate.h"
 #include "lib/compare/redact.h"
 #include "lib/compare/tally.h"
@@ -76,6 +77,7 @@ void score_release(struct score *s)
     mem_free(s->field);
     ignore_free(s->ignore);
     redact_free(s->redact);
+    descriptors_free(s->descriptors);
     s->nfields = 0;
 }
 
@@ -144,7 +146,15 @@ static int redact_one(const struct redact *r, struct reply_field *f, struct text
     return t->failed;
 }
 
-static int alike_body(const struct score *s, const struct reply *from, struct alike *a)
+/* "/package.Service/Method" of a gRPC call; else empty. */
+static struct str method_of(const recorded_sample *s)
+{
+    struct str path = str_c(s->request->grpc ? s->request->path : "");
+    return str_of(path.p, str_find(path, '?'));
+}
+
+static int alike_body(
+    const struct score *s, struct str method, const struct reply *from, struct alike *a)
 {
     struct str coding = reply_field_value(from->fields, from->nfields, STR("content-encoding"));
     struct str type = reply_field_value(from->fields, from->nfields, STR("content-type"));
@@ -158,7 +168,9 @@ static int alike_body(const struct score *s, const struct reply *from, struct al
     a->reply.body = body;
     if (!s->redact || !body.n)
         return 0;
-    redact_body(s->redact, type, NULL, body, t);
+    const struct descriptor_message *messages =
+        s->descriptors && method.n ? descriptors_reply(s->descriptors, method) : NULL;
+    redact_body(s->redact, type, messages, body, t);
     if (t->n)
         mask(t->p, t->n);
     a->reply.body = str_of(t->p, t->n);
@@ -180,8 +192,10 @@ static int alike_fields(const struct redact *r, const struct reply_field *from, 
     return rc;
 }
 
-static int alike_make(const struct score *s, const struct reply *from, bool cut, struct alike *a)
+static int alike_make(
+    const struct score *s, const recorded_sample *sample, const struct reply *from, struct alike *a)
 {
+    bool cut = sample->primary->cut;
     int rc = alike_begin(a, from->nfields + from->ntrailers);
     if (rc)
         return rc;
@@ -195,7 +209,7 @@ static int alike_make(const struct score *s, const struct reply *from, bool cut,
         rc = alike_fields(s->redact, from->trailers, from->ntrailers, cut, a,
             a->fields + from->nfields, &a->reply.ntrailers);
     if (rc == 0 && !cut)
-        rc = alike_body(s, from, a);
+        rc = alike_body(s, method_of(sample), from, a);
     return rc;
 }
 
@@ -298,8 +312,10 @@ static int count_one(struct score *s, const recorded_sample *from, const struct 
 static int count(
     struct score *s, const recorded_sample *from, const struct reply *a, const struct reply *b)
 {
-    const struct compare_rules rules = {.limits = COMPARE_LIMITS_DEFAULT, .ignore = s->ignore};
+    struct compare_rules rules = {.limits = COMPARE_LIMITS_DEFAULT, .ignore = s->ignore};
     struct differences d;
+    rules.grpc_method = method_of(from);
+    rules.descriptors = rules.grpc_method.n ? s->descriptors : NULL;
     int rc = replies_compare(a, b, &rules, &d);
     if (rc)
         return rc;
@@ -323,7 +339,7 @@ int score_add(struct score *s, const recorded_sample *from, const struct reply *
     }
     s->without_body += p->cut != 0;
     struct reply_field *room = mem_array(p->n_fields + p->n_trailers + 1, sizeof(*room));
-    int rc = room ? alike_make(s, reply, p->cut, &candidate) : -ENOMEM;
+    int rc = room ? alike_make(s, from, reply, &candidate) : -ENOMEM;
     if (rc == 0) {
         recorded_make(p, s->redact != NULL, room, &primary);
         rc = count(s, from, &primary, &candidate.reply);

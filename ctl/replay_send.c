@@ -29,6 +29,7 @@ struct sender {
     struct event *tick;
     struct signer *signer;
     bool begun, forward; /* the first sample was seen; credentials: forward */
+    bool typed;          /* the session knew the types of gRPC messages: secrets by their names */
     bool ended;          /* nothing more to send */
     struct list flights;
     unsigned in_flight, lost;
@@ -231,6 +232,7 @@ static int begin_score(struct sender *s)
     json_t *spec = json_loads(tape_spec(s->r->tape), 0, NULL);
     const char *word = json_string_value(json_object_get(spec, "credentials"));
     s->forward = word && strcmp(word, "forward") == 0;
+    s->typed = json_is_integer(json_object_get(spec, "descriptors"));
     json_decref(spec);
     s->begun = true;
     return score_begin(&s->r->score, tape_spec(s->r->tape), s->r->ignore, s->e);
@@ -248,6 +250,8 @@ static int send_next(struct sender *s)
             return s->e->code;
         s->r->score.requests++;
         const char *why = recorded_obstacle(sample, &s->r->set, s->r->unsafe, s->forward);
+        if (!why && sample->request->grpc && s->typed && !s->r->score.descriptors)
+            why = "descriptors";
         if (!why)
             return send_sample(s, sample) ? err_set(s->e, -ENOMEM, "out of memory") : 1;
         score_count(s->r->score.obstacle, why);

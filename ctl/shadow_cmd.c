@@ -11,8 +11,8 @@ const struct command shadow_commands[] = {
         "0 begun; 2 refused, or with --wait: the context was not proved", 1, 1,
         BIT(JSON) | BIT(BASELINE) | BIT(CANDIDATE) | BIT(SERVICE) | BIT(PATH) | BIT(RATE) |
             BIT(SAMPLES) | BIT(FOR) | BIT(EPSILON) | BIT(SECONDARY) | BIT(CREDENTIALS) |
-            BIT(STRICT) | BIT(IGNORE) | BIT(REDACT) | BIT(REDACT_OFF) | BIT(HEADER) | BIT(THROUGH) |
-            BIT(UNTIL) | BIT(REASON) | BIT(WAIT) | BIT(TIMEOUT),
+            BIT(STRICT) | BIT(DESCRIPTORS) | BIT(IGNORE) | BIT(REDACT) | BIT(REDACT_OFF) |
+            BIT(HEADER) | BIT(THROUGH) | BIT(UNTIL) | BIT(REASON) | BIT(WAIT) | BIT(TIMEOUT),
         0, NULL, live_shadow_start},
     {"shadow stop", "NAME", "End a session: what it has found stays.", SESSION_DONE, 1, 1,
         BIT(JSON) | BIT(REASON), 0, NULL, live_shadow_stop},
@@ -46,7 +46,8 @@ const struct command shadow_commands[] = {
         "Send the recorded requests of a session again, and compare with the recorded replies.",
         "0 all are as recorded; 2 some differ; 3 there is no journal", 1, 1,
         BIT(JSON) | BIT(CANDIDATE) | BIT(THROUGH) | BIT(RATE) | BIT(LIMIT) | BIT(HEADER) |
-            BIT(IGNORE) | BIT(UNSAFE) | BIT(KEYS) | BIT(TRUST_DOMAIN) | COMMAND_ALONE,
+            BIT(IGNORE) | BIT(DESCRIPTORS) | BIT(UNSAFE) | BIT(KEYS) | BIT(TRUST_DOMAIN) |
+            COMMAND_ALONE,
         0, shadow_replay_command, NULL},
     {.name = NULL},
 };

@@ -1,13 +1,16 @@
 /* `shadow start|stop|restart|list|show`: one request to the agent each. */
 #include "ctl/output.h"
+#include "ctl/saved_reply.h"
 #include "ctl/session.h"
 #include "lib/base/parse.h"
+#include "lib/compare/descriptors.h"
 #include "lib/graph/hint.h"
 #include <errno.h>
 
 #define WAIT_DEFAULT_MS 30000u
 #define WAIT_MAX_MS     300000u
 #define FIELDS_SHOWN    50u
+#define DESCRIPTORS_MAX (4u << 20) /* bytes that an agent takes */
 
 /* ---- what is said of a session ---- */
 
@@ -178,6 +181,30 @@ static enum status tell(
 
 /* ---- start ---- */
 
+static int judge_descriptors(struct str set, struct err *e)
+{
+    if (set.n == 0)
+        return err_set(e, -EINVAL, "it is empty");
+    if (set.n > DESCRIPTORS_MAX)
+        return err_set(e, -EINVAL, "more than %u bytes", DESCRIPTORS_MAX);
+    struct descriptors *d = descriptors_parse(set, e);
+    if (!d)
+        return e->code;
+    size_t n = descriptors_methods(d);
+    descriptors_free(d);
+    return n ? 0 : err_set(e, -EINVAL, "no method of a service is in it");
+}
+
+/* The file of --descriptors, if there is one: the body of the request. Release it in any case. */
+static int read_descriptors(const struct args *a, struct text *ret, struct err *e)
+{
+    const char *path = a->value[OPT_DESCRIPTORS];
+    int rc = path ? saved_read(path, ret, e) : 0;
+    if (path && rc == 0 && judge_descriptors(str_of(ret->p, ret->n), e))
+        rc = err_prefix(e, "--descriptors '%.*s'", STR_ARG(shown(str_c(path))));
+    return rc;
+}
+
 static bool is_begun(const json_t *session)
 {
     return strcmp(object_text(session, "state"), "canary") != 0;
@@ -201,10 +228,15 @@ enum status live_shadow_start(const struct call *c, struct err *e)
     struct target t;
     struct object o;
     uint64_t wait_ms;
-    if (check_start(c, &wait_ms, e))
+    struct text descriptors = {0};
+    if (check_start(c, &wait_ms, e) || read_descriptors(c->args, &descriptors, e)) {
+        text_release(&descriptors);
         return STATUS_ERROR;
+    }
     start_target(c, &t);
+    t.body = str_of(descriptors.p, descriptors.n);
     enum status s = object_ask(c, LIVE_POST, &t, &o, e);
+    text_release(&descriptors);
     if (s == STATUS_YES && args_have(c->args, OPT_WAIT))
         s = wait_begun(c, wait_ms, &o, e);
     if (e->code == 0)

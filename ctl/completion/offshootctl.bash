@@ -65,7 +65,7 @@ _offshootctl_options()
         "shadow compare") echo "--ignore --type --grpc-method --descriptors --no-redact $common" ;;
         "shadow start")
             echo "--socket --baseline --candidate --service --path --rate --samples --for --epsilon \
---secondary --credentials --strict --ignore --redact --redact-off --header --through --until --reason \
+--secondary --credentials --strict --descriptors --ignore --redact --redact-off --header --through --until --reason \
 --wait --timeout $common"
             ;;
         "shadow stop" | "shadow restart") echo "--socket --reason $common" ;;
@@ -73,7 +73,7 @@ _offshootctl_options()
         "shadow verdict") echo "--socket --wait --timeout --junit $common" ;;
         "shadow report") echo "--socket --limit --output ${common#--json }" ;;
         "shadow replay")
-            echo "--candidate --through --rate --limit --header --ignore --unsafe --keys --trust-domain \
+            echo "--candidate --through --rate --limit --header --ignore --descriptors --unsafe --keys --trust-domain \
 $common"
             ;;
         "shadow evidence")

@@ -26,6 +26,8 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self):
         url = urlsplit(self.path)
         params = parse_qsl(url.query, keep_blank_values=True)
+        size = int(self.headers.get("Content-Length", 0))
+        self.server.agent.bodies.append(self.rfile.read(size))
         self.server.agent.asked.append((self.command, url.path, params))
         answer = self.server.agent.answers.get(f"{self.command} {url.path}", (404, {"error": "?"}))
         if answer is HANG_UP:
@@ -45,14 +47,15 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class FakeAgent(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """An admin socket: `answers` maps "METHOD /path" to (status, object); `asked` is what came."""
+    """An admin socket: `answers` maps "METHOD /path" to (status, object); `asked` is what
+    came, `bodies` what came with it."""
 
     daemon_threads = True
 
     def __init__(self, path):
         super().__init__(str(path), Handler)
         self.agent = self
-        self.answers, self.asked = {}, []
+        self.answers, self.asked, self.bodies = {}, [], []
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
         self.thread.start()
 

@@ -194,6 +194,16 @@ class Replay(ReplayCase):
         self.assertEqual([], self.asked)
 
 
+    def test_grpc_is_not_sent_when_its_secrets_would_show(self):
+        call = sample(1, {"grpc": True, "method": "GET"}, body=b'{"price":3}')
+        folder = self.written(call, sample(2, body=b'{"price":3}'), descriptors=99)
+        self.assertEqual({"descriptors": 1}, self.object(folder)["not_replayable"])
+        (folder / "descriptors").write_bytes(b"")
+        self.assertEqual({}, self.object(folder)["not_replayable"])
+        (folder / "descriptors").write_bytes(b"no set")
+        self.assertIn("descriptors: ", self.replay(folder, status=ERROR)[1])
+
+
 class Compressed(ProxyCase):
     def test_a_body_that_comes_compressed_is_compared_plain(self):
         def script(stream):

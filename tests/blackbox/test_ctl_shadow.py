@@ -50,7 +50,9 @@ class Sessions(ShadowCase):
             "redact": ["iban"], "header": ["authorization: Bearer x", "X-A:1"],
             "through": ["127.0.0.1:80"], "until": ["limit"], "reason": ["PR #42"],
         }, self.params())
-        self.say(*self.START, "--redact-off")
+        self.assertEqual(b"", self.agent.bodies[0])
+        self.say(*self.START, "--redact-off", "--descriptors", self.write("set", "\x0a\x00x"))
+        self.assertEqual(b"\x0a\x00x", self.agent.bodies[1])
         self.assertEqual(["1"], self.params(1)["redactOff"])
 
     def test_start_stop_and_restart_tell_the_session(self):
