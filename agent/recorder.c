@@ -310,6 +310,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         s->cursor_at_end = false;
         if (s->verdict[0] && s->lane[LANE_VERDICT].fault)
             s->verdict_due = true;
+        if (s->lane[LANE_STREAM].fault || s->examples_why[0])
+            s->probe = true;
         pump(s);
         if (r->tick % OTHERS_EVERY == 0)
             others_pump(s);
@@ -365,6 +367,13 @@ static bool make_keys(struct recorded *s)
     return true;
 }
 
+static void set_run(struct recorded *s, uint32_t run, const unsigned char *decisions)
+{
+    s->run = run;
+    for (unsigned i = 0; i < DECISIONS_HEX / 2; i++)
+        snprintf(s->decisions + 2 * i, 3, "%02x", decisions[i]);
+}
+
 static int find_session(void *arg, struct str bytes)
 {
     struct journal_record rec;
@@ -372,7 +381,7 @@ static int find_session(void *arg, struct str bytes)
     if (journal_parse(bytes, &rec, NULL) || rec.kind != JOURNAL_SESSION)
         return 0;
     s->id = rec.session.id;
-    s->run = (uint32_t)rec.session.run;
+    set_run(s, (uint32_t)rec.session.run, (const unsigned char *)rec.session.decisions.p);
     return 1;
 }
 
@@ -421,9 +430,9 @@ void recorder_sample(struct recorded *s, uint64_t sample)
     stream_pump(s);
 }
 
-void recorder_run(struct recorded *s, uint32_t run)
+void recorder_run(struct recorded *s, uint32_t run, const unsigned char decisions[32])
 {
-    s->run = run;
+    set_run(s, run, decisions);
     sums_again(s);
     sums_pump(s);
 }
@@ -484,6 +493,8 @@ void recorder_status(const struct recorder *r, struct recorder_status *ret)
         const struct recorded *s = list_entry(it, struct recorded, link);
         ret->behind += s->told_unread + s->nbatch;
         faulty = faulty || (up && fault_of(s, ret));
+        if (up && !faulty && s->others_why[0])
+            ret->why = s->others_why;
     }
 }
 

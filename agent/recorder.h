@@ -5,6 +5,8 @@
  * Keys, all of one session in one slot:
  *   offshoot:{NAME}:sums      hash, cumulative, so that a retry is harmless. Fields of an agent:
  *     AGENT|id |run |samples          the session's number, its run, samples compared
+ *     AGENT|decisions                 hex digest of what is compared; sums of agents that have
+ *                                     another one are not added to ours
  *     AGENT|h|WORD|n |b |c            a headline: pairs, only the candidate, only the secondary
  *     AGENT|f|ENDPOINT|PATH|KIND      a field: "PAIRS CANDIDATE SECONDARY BOTH SHAPE"; in ENDPOINT
  *                                     and PATH "%" is %25 and "|" is %7C
@@ -48,9 +50,11 @@ struct recorded *recorder_session(struct recorder *r, const char *name, struct t
 /* A sample that differs was written to the journal: up to this number there is something to send.
  */
 void recorder_sample(struct recorded *s, uint64_t sample);
-/* Which run it is, if not that of the journal's first record: what Redis has of another one of ours
- * is replaced. A new run has a new tally: the session is forgotten before, and taken up anew. */
-void recorder_run(struct recorded *s, uint32_t run);
+/* Which run it is and the digest of what it compares (32 bytes), if not those of the journal's
+ * first record: what Redis has of another one of ours is replaced, and sums of agents with another
+ * digest are not added. A new run has a new tally: the session is forgotten before, and taken up
+ * anew. */
+void recorder_run(struct recorded *s, uint32_t run, const unsigned char decisions[32]);
 void recorder_verdict(struct recorded *s, const char *verdict, const char *why, uint64_t samples);
 /* What is not sent yet stays in the journal. */
 void recorder_forget(struct recorded *s);
@@ -59,7 +63,9 @@ struct recorder_status {
     /* "up" "connecting" "down" "refused" "loading"; up, but something is not taken: "full"
      * "read-only" "wrong-type" "cluster-down" "moving" "no-master" "no-replicas" "busy" "error" */
     const char *state;
-    const char *why; /* the last fault, ""; no password in it; until the next call into r */
+    /* The last fault, ""; no password in it; until the next call into r. While "up": an agent whose
+     * sums are not added. */
+    const char *why;
     uint64_t commands, errors, timeouts, redirects, reconnects,
         behind; /* behind: samples not sent */
     int64_t since_unix;

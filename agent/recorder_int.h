@@ -23,6 +23,8 @@
 #define READ_PAUSE_MS     1          /* between two such turns */
 #define OTHERS_EVERY      3          /* ticks */
 #define OTHERS_FIELDS_MAX 200000     /* of the hash of sums; above it is not read */
+#define OTHERS_MAX        64         /* agents that are added to ours */
+#define DECISIONS_HEX     64
 
 /* ---- arguments of a command ---- */
 
@@ -74,6 +76,7 @@ struct recorded {
     void *arg;
     uint64_t id;
     uint32_t run;
+    char decisions[DECISIONS_HEX + 1];
     int node; /* where its slot is */
     struct lane lane[LANE_COUNT];
     /* sums */
@@ -83,9 +86,11 @@ struct recorded {
     uint64_t version; /* of what was sent, for the comparison with what is there */
     uint64_t others_version, others_hash;
     bool others_changed;
+    char others_why[RECORDER_WHY]; /* an agent that is not added */
     /* samples */
     struct reclog_cursor *cursor;
     bool cursor_at_end;
+    bool probe;    /* what Redis has of them is not known: ask, even with none to send */
     uint64_t sent; /* the last sample that Redis has */
     uint64_t read; /* the last one that was read */
     struct sample_out batch[BATCH_SAMPLES];

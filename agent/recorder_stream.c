@@ -5,7 +5,8 @@
  * or nothing, and only if the number before the batch is the one that Redis has. So nothing comes
  * twice and nothing is left out, whatever happened to the answer, to the server or to its data:
  *   Redis has more than we think (an answer was lost, we are new)  → those are passed over
- *   Redis has less (flushed, restarted without its data)           → the journal is read again */
+ *   Redis has less (flushed, restarted without its data)           → the journal is read again
+ * After each connect, and when our sums turned out to be gone, a batch of none asks which it is. */
 #include "agent/recorder_int.h"
 
 #include "lib/base/clock.h"
@@ -44,7 +45,10 @@ static const char stream_script[] =
     "  end\n"
     "  at = at + 8\n"
     "end\n"
-    "if why == '' then redis.pcall('LTRIM', KEYS[3], 0, ARGV[5] - 1) end\n"
+    "if why == '' then\n"
+    "  local r = bad(redis.pcall('LTRIM', KEYS[3], 0, ARGV[5] - 1), KEYS[3])\n"
+    "  if r then why = r.err end\n"
+    "end\n"
     "return {tonumber(sent), why}\n";
 
 /* ---- a sample as arguments ---- */
@@ -265,10 +269,12 @@ static void on_stream_sent(struct recorded *s, const struct redisReply *reply)
     }
     uint64_t now = (uint64_t)reply->element[0]->integer;
     snprintf(s->examples_why, sizeof(s->examples_why), "%s", reply->element[1]->str);
-    unsigned done = 0;
+    unsigned done = 0, asked = s->nbatch;
     while (done < s->nbatch && s->batch[done].number <= now)
         done++;
     drop_first(s, done);
+    if (now == s->sent && asked == 0)
+        return;
     if (now == s->sent) {
         lane_fault(s, LANE_STREAM, "error", "the number of the last sample in Redis is none");
         return;
@@ -295,7 +301,8 @@ static void send_batch(struct recorded *s)
     for (unsigned i = 0; i < s->nbatch; i++)
         for (unsigned k = 0; k < PER_SAMPLE; k++)
             args_word(a, s->batch[i].args.p + s->batch[i].at[k]);
-    (void)lane_send(s, LANE_STREAM, a, on_stream_sent);
+    if (lane_send(s, LANE_STREAM, a, on_stream_sent))
+        s->probe = false;
 }
 
 /* One turn reads so much and no more; the next one comes with the answer, or with the tick. */
@@ -308,7 +315,7 @@ void stream_pump(struct recorded *s)
     if (s->nbatch < BATCH_SAMPLES && batch_bytes(s) < BATCH_BYTES && !s->cursor_at_end)
         read_batch(s);
     struct timeval pause = clock_timeval(READ_PAUSE_MS);
-    if (s->nbatch)
+    if (s->nbatch || (s->probe && s->cursor_at_end))
         send_batch(s);
     else if (!s->cursor_at_end && !evtimer_pending(&s->r->more, NULL))
         event_add(&s->r->more, &pause);

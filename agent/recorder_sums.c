@@ -15,17 +15,18 @@
 #include <stdio.h>
 #include <xxhash.h>
 
-/* KEYS: sums. ARGV: agent, id, run. */
+/* KEYS: sums. ARGV: agent, id, run, decisions. */
 static const char begin_script[] =
     "local p = ARGV[1]..'|'\n"
-    "local id, run = redis.call('HGET', KEYS[1], p..'id'), redis.call('HGET', KEYS[1], p..'run')\n"
-    "if id == ARGV[2] and run == ARGV[3] then return 0 end\n"
+    "local had = redis.call('HMGET', KEYS[1], p..'id', p..'run', p..'decisions')\n"
+    "local id = had[1]\n"
+    "if id == ARGV[2] and had[2] == ARGV[3] and had[3] == ARGV[4] then return 0 end\n"
     "for _, f in ipairs(redis.call('HKEYS', KEYS[1])) do\n"
     "  if string.sub(f, 1, #p) == p and not (f == p..'sent' and id == ARGV[2]) then\n"
     "    redis.call('HDEL', KEYS[1], f)\n"
     "  end\n"
     "end\n"
-    "redis.call('HSET', KEYS[1], p..'id', ARGV[2], p..'run', ARGV[3])\n"
+    "redis.call('HSET', KEYS[1], p..'id', ARGV[2], p..'run', ARGV[3], p..'decisions', ARGV[4])\n"
     "return 1\n";
 
 /* ---- items: fields of the hash by number ---- */
@@ -158,7 +159,8 @@ static void send_begin(struct recorded *s)
     char id[24], run[16];
     snprintf(id, sizeof(id), "%llu", (unsigned long long)s->id);
     snprintf(run, sizeof(run), "%u", s->run);
-    const char *words[] = {"EVAL", begin_script, "1", s->key[0], s->r->agent, id, run};
+    const char *words[] = {
+        "EVAL", begin_script, "1", s->key[0], s->r->agent, id, run, s->decisions};
     a->n = 0;
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
         args_word(a, words[i]);
@@ -230,6 +232,7 @@ void sums_pump(struct recorded *s)
 void sums_again(struct recorded *s)
 {
     s->begun = false;
+    s->probe = true;
     s->version++;
     for (size_t i = 0; i < s->nitems; i++)
         s->items[i] = (struct item){0};
@@ -247,8 +250,39 @@ struct reading {
     uint64_t own;       /* sum of the hashes of our own fields */
     uint64_t hash;      /* sum of the hashes of the others' */
     bool own_id;
+    struct str agents[OTHERS_MAX]; /* those that compare what we compare */
+    unsigned nagents;
     int failed;
 };
+
+static bool is_added(const struct reading *r, struct str agent)
+{
+    for (unsigned i = 0; i < r->nagents; i++)
+        if (str_eq(r->agents[i], agent))
+            return true;
+    return false;
+}
+
+/* Which agents are to be added. */
+static void read_decisions(struct reading *r, struct str name, struct str value)
+{
+    struct recorded *s = r->s;
+    size_t bar = str_find(name, '|');
+    struct str agent = str_of(name.p, bar);
+    if (bar == name.n || !str_eq(str_from(name, bar + 1), STR("decisions")) ||
+        str_eq(agent, str_c(s->r->agent)))
+        return;
+    if (!str_eq(value, str_c(s->decisions)))
+        snprintf(s->others_why, sizeof(s->others_why),
+            "session '%.64s': agent '%.*s' compares something else, its sums are not added",
+            s->name, agent.n > 64 ? 64 : (int)agent.n, agent.p);
+    else if (r->nagents < OTHERS_MAX)
+        r->agents[r->nagents++] = agent;
+    else
+        snprintf(s->others_why, sizeof(s->others_why),
+            "session '%.64s': sums of more than %d other agents are not added", s->name,
+            OTHERS_MAX);
+}
 
 static bool read_numbers(struct str s, uint64_t *ret, unsigned n)
 {
@@ -361,9 +395,11 @@ static void read_pair(struct reading *r, struct str name, struct str value)
     if (bar == name.n)
         return;
     struct str rest = str_from(name, bar + 1);
-    bool control = str_eq(rest, STR("id")) || str_eq(rest, STR("run")) || str_eq(rest, STR("sent"));
-    if (!str_eq(str_of(name.p, bar), str_c(r->s->r->agent))) {
-        if (!control) {
+    struct str agent = str_of(name.p, bar);
+    bool control = str_eq(rest, STR("id")) || str_eq(rest, STR("run")) ||
+                   str_eq(rest, STR("sent")) || str_eq(rest, STR("decisions"));
+    if (!str_eq(agent, str_c(r->s->r->agent))) {
+        if (!control && is_added(r, agent)) {
             r->hash += hash_of(name, value);
             read_other(r, rest, value);
         }
@@ -400,14 +436,22 @@ static bool own_sums_hold(const struct recorded *s, const struct reading *r)
     return r->own_id && want == r->own;
 }
 
-static void on_others(struct recorded *s, const struct redisReply *reply)
+static void each_pair(struct reading *r, const struct redisReply *reply,
+    void (*fn)(struct reading *r, struct str name, struct str value))
 {
-    struct reading r = {.s = s, .names = pool_new(4096)};
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements; i += 2) {
         const redisReply *name = reply->element[i], *value = reply->element[i + 1];
         if (name->type == REDIS_REPLY_STRING && value->type == REDIS_REPLY_STRING)
-            read_pair(&r, str_of(name->str, name->len), str_of(value->str, value->len));
+            fn(r, str_of(name->str, name->len), str_of(value->str, value->len));
     }
+}
+
+static void on_others(struct recorded *s, const struct redisReply *reply)
+{
+    struct reading r = {.s = s, .names = pool_new(4096)};
+    s->others_why[0] = '\0';
+    each_pair(&r, reply, read_decisions);
+    each_pair(&r, reply, read_pair);
     if (r.failed)
         lane_fault(s, LANE_OTHERS, "error", "out of memory");
     else if (r.hash != s->others_hash)

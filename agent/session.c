@@ -98,7 +98,7 @@ static void record_on(struct session *s)
     s->recorded =
         recorder_session(s->host->recorder, s->spec.name, s->tally, s->drops, on_others, s);
     if (s->recorded)
-        recorder_run(s->recorded, s->run);
+        recorder_run(s->recorded, s->run, s->decisions);
     if (s->recorded && s->state == SESSION_ENDED)
         recorder_verdict(s->recorded, s->end_verdict, s->end_why, tally_samples(s->tally));
 }

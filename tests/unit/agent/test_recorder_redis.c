@@ -130,7 +130,7 @@ static void flushed_while_it_is_up(void **state)
     assert_level(&server, &writer);
 }
 
-static void flushed_without_another_sample_the_sums_come_back(void **state)
+static void flushed_without_another_sample_everything_comes_back(void **state)
 {
     (void)state;
     begin();
@@ -145,6 +145,7 @@ static void flushed_without_another_sample_the_sums_come_back(void **state)
     assert_true(same_sums(&server, &writer));
     recorder_status(writer.r, &st);
     assert_string_equal(st.state, "up");
+    assert_level(&server, &writer); /* and the samples */
 }
 
 static void a_full_server_is_told_and_catches_up(void **state)
@@ -235,8 +236,7 @@ static void a_key_of_another_type_stops_its_own_writes_only(void **state)
     st = assert_state(&writer, "wrong-type");
     assert_non_null(strstr(st.why, ":examples"));
     assert_true(same_stream(&server, &writer));
-    tell(&server, "DEL offshoot:{" NAME "}:examples");
-    write_samples(&writer, 6);
+    tell(&server, "DEL offshoot:{" NAME "}:examples"); /* and no sample comes */
     assert_level(&server, &writer);
 }
 
@@ -281,7 +281,7 @@ static void a_new_run_replaces_what_was_there(void **state)
     begin_session(&writer.o, 2);
     writer.s =
         recorder_session(writer.r, NAME, writer.o.tally, &writer.o.drops, on_others_came, &writer);
-    recorder_run(writer.s, 2);
+    recorder_run(writer.s, 2, (const unsigned char[32]){9});
     uint64_t until = clock_mono_ms() + WAIT_MS;
     while (sum(&server, "agent-1", "run") != 2 || sum(&server, "agent-1", "samples") != 0) {
         event_base_loop(base, EVLOOP_ONCE);
@@ -336,6 +336,49 @@ static void two_agents_add_up_and_one_that_is_gone_still_counts(void **state)
     tally_verdict(writer.o.tally, &v);
     assert_int_equal(v.samples, 80);
     assert_int_equal(tally_samples(writer.o.tally), 50);
+}
+
+static bool second_is_added(void *arg)
+{
+    struct tally_verdict v;
+    (void)arg;
+    tally_verdict(writer.o.tally, &v);
+    return v.samples == tally_samples(writer.o.tally) + 30;
+}
+
+static bool second_is_not_told(void *arg)
+{
+    struct recorder_status st;
+    (void)arg;
+    recorder_status(writer.r, &st);
+    return second_is_added(NULL) || !strstr(st.why, "agent 'agent-2' compares something else");
+}
+
+static bool second_is_not_added(void *arg)
+{
+    return !second_is_added(arg);
+}
+
+static void sums_of_an_agent_that_compares_something_else_are_not_added(void **state)
+{
+    (void)state;
+    struct writer second;
+    struct recorder_status st;
+    begin();
+    writer_open(&second, "agent-2", url_of(&server));
+    write_samples(&second, 30);
+    assert_true(run_while(second_is_not_added, NULL));
+    recorder_run(second.s, 2, (const unsigned char[32]){9});
+    assert_true(run_while(second_is_not_told, NULL));
+    recorder_status(writer.r, &st);
+    assert_string_equal(st.state, "up");
+    recorder_run(writer.s, 2, (const unsigned char[32]){9});
+    assert_true(run_while(second_is_not_added, NULL));
+    assert_level(&server, &writer);
+    assert_level(&server, &second);
+    recorder_status(writer.r, &st);
+    assert_string_equal(st.why, "");
+    writer_close(&second);
 }
 
 static void a_unix_socket_and_a_database_of_its_own(void **state)
@@ -450,7 +493,7 @@ int main(void)
     const struct CMUnitTest tests[] = {TEST(sums_samples_examples_and_verdict_arrive),
         TEST(lists_stay_short), TEST(a_server_that_is_absent_at_start_gets_everything_later),
         TEST(killed_and_back_without_its_data), TEST(killed_and_back_with_its_data),
-        TEST(flushed_while_it_is_up), TEST(flushed_without_another_sample_the_sums_come_back),
+        TEST(flushed_while_it_is_up), TEST(flushed_without_another_sample_everything_comes_back),
         TEST(a_full_server_is_told_and_catches_up),
         TEST(a_read_only_replica_is_told_and_catches_up),
         TEST(a_wrong_password_is_told_and_read_anew), TEST(without_a_password_the_refusal_is_told),
@@ -459,6 +502,7 @@ int main(void)
         TEST(a_server_that_hangs_longer_than_the_deadline), TEST(a_new_run_replaces_what_was_there),
         TEST(an_agent_that_restarts_sends_only_what_is_missing),
         TEST(two_agents_add_up_and_one_that_is_gone_still_counts),
+        TEST(sums_of_an_agent_that_compares_something_else_are_not_added),
         TEST(a_unix_socket_and_a_database_of_its_own),
         TEST(a_server_that_talks_nonsense_or_breaks_off_is_only_tried_again),
         TEST(bad_options_are_refused)};
