@@ -199,13 +199,24 @@ static void count_one(struct tally_count *c, bool candidate, bool secondary)
     c->both += candidate && secondary;
 }
 
-/* The values of the field say nothing: they differ too often in the secondary. */
-static void look_for_noise(const struct tally *t, struct slot *f)
+/* It differs too often in the secondary to say anything. */
+static bool is_noisy(const struct tally *t, const struct slot *f, uint64_t min)
 {
     uint64_t pairs = t->endpoint[f->at].pairs;
     uint64_t secondary = f->count.secondary_only + f->count.both;
-    if (pairs >= TALLY_NOISY_MIN && secondary * 100 >= pairs * TALLY_NOISY_PERCENT)
+    return pairs >= min && secondary * 100 >= pairs * TALLY_NOISY_PERCENT;
+}
+
+static void look_for_noise(const struct tally *t, struct slot *f)
+{
+    if (is_noisy(t, f, TALLY_NOISY_MIN))
         f->shape = true;
+}
+
+/* Decided by the past alone: the sample at hand is not counted yet. */
+static bool is_masked(const struct tally *t, const struct slot *f)
+{
+    return f->shape && is_noisy(t, f, f->kind == DIFF_VALUE ? TALLY_MASK_MIN : TALLY_NOISY_MIN);
 }
 
 /* Judges each difference by its field's present test. */
@@ -372,8 +383,11 @@ static void judge_field(const struct tally *t, struct bits *b)
 {
     bool candidate = false, secondary = false;
     for (size_t i = 0; i < t->found_n; i++) {
-        candidate |= t->found[i].candidate.value;
-        secondary |= t->found[i].secondary.value;
+        const struct found *d = &t->found[i];
+        if (d->slot != TALLY_FIELDS && is_masked(t, &t->fields.item[d->slot]))
+            continue;
+        candidate |= d->candidate.value;
+        secondary |= d->secondary.value;
     }
     set_bit(b, HEADLINE_FIELD, candidate, secondary);
 }

@@ -199,6 +199,53 @@ static void a_noisy_field_is_compared_by_shape(void **state)
     tally_free(t);
 }
 
+static const struct difference shuffled = {
+    .path = {"body.items[]", 12}, .kind = DIFF_ORDER, .shape = true};
+
+/* Both are shuffled, and the candidate may be wrong somewhere. */
+static void add_shuffled(struct tally *t, const char *candidate)
+{
+    struct drawn d;
+    draw(&d, "", candidate);
+    d.item[0][d.secondary.n++] = shuffled;
+    d.item[1][d.candidate.n++] = shuffled;
+    struct tally_added added = add_drawn(t, "cart GET /", &d);
+    mem_free(added.differences);
+}
+
+static void noise_of_shape_hides_no_other_field(void **state)
+{
+    struct tally *t = tally_new(0.01);
+    (void)state;
+    for (int i = 0; i < TALLY_NOISY_MIN; i++)
+        add_shuffled(t, "");
+    add_shuffled(t, "a");
+    add_shuffled(t, "");
+    assert_counts(tally_headline(t, HEADLINE_FIELD), 52, 1, 0, 0);
+    assert_counts(counts_of(t, "body.items[]"), 52, 0, 0, 52);
+    /* Order that was noisy for so long and is so no more counts again. */
+    for (int i = 0; i < 209; i++)
+        add_one(t, "cart GET /", "", "");
+    struct drawn d;
+    draw(&d, "", "");
+    d.item[1][d.candidate.n++] = shuffled;
+    mem_free(add_drawn(t, "cart GET /", &d).differences);
+    assert_counts(tally_headline(t, HEADLINE_FIELD), 262, 2, 0, 0);
+    tally_free(t);
+}
+
+static void a_value_without_a_shape_is_masked_later(void **state)
+{
+    struct tally *t = tally_new(0.01);
+    (void)state;
+    for (int i = 0; i < TALLY_MASK_MIN; i++)
+        add_one(t, "cart GET /", "!text", "!text a");
+    assert_counts(tally_headline(t, HEADLINE_FIELD), TALLY_MASK_MIN, 0, 0, 0);
+    add_one(t, "cart GET /", "!text", "!text a");
+    assert_counts(tally_headline(t, HEADLINE_FIELD), TALLY_MASK_MIN + 1, 1, 0, 0);
+    tally_free(t);
+}
+
 static void noise_below_a_fifth_is_compared_by_value(void **state)
 {
     (void)state;
@@ -385,6 +432,8 @@ int main(void)
         cmocka_unit_test(a_field_counts_who_differs_there),
         cmocka_unit_test(what_was_added_names_each_difference_once),
         cmocka_unit_test(a_noisy_field_is_compared_by_shape),
+        cmocka_unit_test(noise_of_shape_hides_no_other_field),
+        cmocka_unit_test(a_value_without_a_shape_is_masked_later),
         cmocka_unit_test(noise_below_a_fifth_is_compared_by_value),
         cmocka_unit_test(fields_above_the_limit_share_one_slot),
         cmocka_unit_test(endpoints_above_the_limit_are_other),
