@@ -157,9 +157,12 @@ static void settle_dark(struct canary *c, struct seen *t)
     lose(c, t->why);
 }
 
+/* Of several hops of a trace the first is named: the others lie behind it. */
 static void on_lost(struct canary *c, struct seen *t, const struct hop *h, unsigned service)
 {
     struct str where = h->service.n ? h->service : STR("(none)");
+    if (t->why[0])
+        return;
     snprintf(t->why, sizeof t->why,
         "a dark request without its context came to service '%.*s' at proxy '%.*s' (environment "
         "'%.*s'): whoever called it does not pass the context on",

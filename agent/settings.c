@@ -93,6 +93,8 @@ const struct conf_key settings_keys[] = {
       "Largest body of a captured request or of a reply. Above: dropped and counted." },
     { "shadow.timeout", NULL, NULL, CONF_MS, AT(shadow_timeout), "10s", 10, HOUR, NULL,
       "Deadline of a dark request." },
+    { "shadow.linger", "shadow-linger", "TIME", CONF_MS, AT(shadow_linger), "30s", 0, HOUR, NULL,
+      "How long proxies go on knowing the dark requests of a session that has ended, once none is on its way: what a service whose context was lost does late still changes nothing." },
     { "shadow.segmentBytes", NULL, NULL, CONF_BYTES, AT(shadow_segment_bytes), "64MiB", 1 * MIB, 16 * GIB, NULL,
       "Size at which a session's journal goes on in a new segment." },
     { "shadow.segments", NULL, NULL, CONF_U32, AT(shadow_segments), "15", 1, 10000, NULL,

@@ -20,6 +20,11 @@
 #define DNS_MS         5000u
 #define DARK_KEY_BYTES 16u
 
+/* What proxies are told of a session. Of one that has ended: its dark requests may still be on
+ * their way somewhere, and what they lost their context with may still come to a provider. So
+ * proxies go on knowing them for a while; they are told of nothing else any more. */
+enum known { KNOWN_NOT, KNOWN_ENDED, KNOWN_ENDING, KNOWN_RUNS, KNOWN };
+
 /* The way to one trusted listener. */
 struct way {
     struct list link;
@@ -40,7 +45,9 @@ struct shadow {
     struct list ways;
     struct session *session[SHADOW_KEPT];
     size_t nsessions;
-    uint64_t version; /* of the rules told last */
+    uint64_t busy_ms[SHADOW_KEPT]; /* when the session last ran or had something on its way */
+    size_t told[KNOWN];            /* how many of each kind are in the rules told last */
+    uint64_t version;              /* of these */
     unsigned char dark_key[DARK_KEY_BYTES];
     char node[SETTINGS_NODE_MAX], dir[PATH_MAX];
 };
@@ -149,8 +156,20 @@ static const char *on_send(void *arg, const char *through, struct exchange *x,
 
 /* ---- rules ---- */
 
+static enum known known_as(struct shadow *sh, size_t i)
+{
+    const struct session *s = sh->session[i];
+    uint64_t now = clock_mono_ms();
+    if (runs(s) || session_in_flight(s) > 0) {
+        sh->busy_ms[i] = now;
+        return runs(s) ? KNOWN_RUNS : KNOWN_ENDING;
+    }
+    bool late = !sh->busy_ms[i] || now - sh->busy_ms[i] >= sh->o.set->shadow_linger;
+    return late ? KNOWN_NOT : KNOWN_ENDED;
+}
+
 /* One session's part; the texts are borrowed. */
-static void rule_of(const struct session *s, Offshoot__V1__CaptureSession *ret)
+static void rule_of(const struct session *s, enum known known, Offshoot__V1__CaptureSession *ret)
 {
     const struct session_spec *p = session_spec(s);
     offshoot__v1__capture_session__init(ret);
@@ -160,10 +179,10 @@ static void rule_of(const struct session *s, Offshoot__V1__CaptureSession *ret)
     ret->n_services = p->services.n;
     ret->paths = (char **)(uintptr_t)p->paths.item;
     ret->n_paths = p->paths.n;
-    ret->rate_ppm = p->rate_ppm;
+    ret->rate_ppm = known == KNOWN_RUNS ? p->rate_ppm : 0;
     ret->sample_seed = session_seed(s);
     ret->unsafe_methods = p->secondary != NULL;
-    ret->refuse_missing = p->strict;
+    ret->refuse_missing = p->strict && known != KNOWN_ENDED;
 }
 
 static int tell(struct shadow *sh, Offshoot__V1__CaptureRules *rules)
@@ -187,11 +206,17 @@ static void on_changed(void *arg)
     struct shadow *sh = shadow_of(arg);
     Offshoot__V1__CaptureRules rules = OFFSHOOT__V1__CAPTURE_RULES__INIT;
     Offshoot__V1__CaptureSession one[SHADOW_KEPT], *list[SHADOW_KEPT];
-    for (size_t i = 0; i < sh->nsessions; i++) {
-        if (!runs(sh->session[i]) || rules.n_sessions == EXCHANGE_SESSIONS)
-            continue;
-        list[rules.n_sessions] = &one[rules.n_sessions];
-        rule_of(sh->session[i], &one[rules.n_sessions++]);
+    for (enum known k = KNOWN_RUNS; k > KNOWN_NOT; k--) {
+        sh->told[k] = 0;
+        for (size_t i = 0; i < sh->nsessions; i++) {
+            if (known_as(sh, i) != k)
+                continue;
+            sh->told[k]++;
+            if (rules.n_sessions == EXCHANGE_SESSIONS)
+                continue;
+            list[rules.n_sessions] = &one[rules.n_sessions];
+            rule_of(sh->session[i], k, &one[rules.n_sessions++]);
+        }
     }
     rules.version = ++sh->version;
     rules.sessions = list;
@@ -244,6 +269,16 @@ static void plan_tick(struct shadow *sh)
         event_add(sh->tick, &next);
 }
 
+/* Sessions that have ended are known less and less. */
+static void forget_ended(struct shadow *sh)
+{
+    size_t now[KNOWN] = {0};
+    for (size_t i = 0; i < sh->nsessions; i++)
+        now[known_as(sh, i)]++;
+    if (now[KNOWN_ENDING] != sh->told[KNOWN_ENDING] || now[KNOWN_ENDED] != sh->told[KNOWN_ENDED])
+        on_changed(sh);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct shadow *sh = shadow_of(arg);
@@ -251,6 +286,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)what;
     for (size_t i = 0; i < sh->nsessions; i++)
         session_tick(sh->session[i]);
+    forget_ended(sh);
     free_ways(sh, false);
     plan_tick(sh);
 }
