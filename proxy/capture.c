@@ -53,9 +53,9 @@ static void flush(struct worker *w)
         return;
     if (c->drops_changed) {
         c->drops_changed = false;
-        capture_event_drops(&c->scratch, w->stats);
-        struct str s = pb_str(&c->scratch);
-        if (!c->scratch.failed && s.n <= k->size - k->n) {
+        capture_event_drops(&c->sums, w->stats); /* an event waits in scratch */
+        struct str s = pb_str(&c->sums);
+        if (!c->sums.failed && s.n <= k->size - k->n) {
             memcpy(k->data + k->n, s.p, s.n);
             k->n += (uint32_t)s.n;
         } else {
@@ -413,6 +413,7 @@ void capture_release(struct worker *w)
         event_free(c->flush);
     mem_free(c->chunk);
     pb_release(&c->scratch);
+    pb_release(&c->sums);
     capture_rules_unref(c->rules);
     c->flush = NULL;
     c->chunk = NULL;

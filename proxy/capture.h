@@ -73,7 +73,7 @@ struct capture {
     uint32_t in_flight;          /* exchanges begun and not ended */
     struct capture_chunk *chunk; /* being filled, or NULL */
     struct event *flush;         /* 5 ms after the chunk was begun */
-    struct pb_out scratch;
+    struct pb_out scratch, sums; /* an event; that of drops */
     uint64_t next_id;
     _Atomic uint64_t queued; /* bytes of chunks posted; the control thread takes away what it gave
                               * to the stream or dropped */

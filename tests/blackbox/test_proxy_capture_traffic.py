@@ -77,6 +77,26 @@ class Telling(CaptureCase):
         self.assertEqual((60, 0), (self.gauge("exchanges_total"), self.gauge("queued_bytes")))
         self.until(exchanges=60, dropped=0, queued=0)
 
+    def test_heads_that_end_a_chunk_stay_whole_beside_the_sums_of_drops(self):
+        self.begin(conf="capture: {bodyBytes: 1k}\n")
+        self.shop.script = fixed(BODY)  # each is dropped on its way
+        self.ask_for(session(1))
+        told = Told(self.agent.both())
+        self.until(up=2)
+        pad = "x" * 6 * KIB  # two fit into a chunk, not three
+        targets = [f"/a?n={n}" for n in range(100)]
+        asked = [request_bytes("GET", t, fields=[("x-pad", pad)]) for t in targets]
+        with connect(self.proxy.address) as stream:
+            for one in asked:
+                self.assertEqual(BODY, stream.ask(one).body)
+        eventually(lambda: len(told.take().broken) == len(targets))
+        self.assertEqual(targets, [x["begin"].path for x in told.broken])
+        for x in told.broken:
+            fields = {f.name: f.value.decode() for f in x["begin"].fields}
+            self.assertEqual(pad, fields["x-pad"])
+            self.assertEqual(capture_pb.BODY, x["end"].dropped)
+        self.until(up=2, dropped=len(targets))
+
     def test_nothing_is_told_once_the_last_session_is_gone(self):
         self.begin()
         self.ask_for(session(1))
