@@ -7,6 +7,7 @@
  *
  * Invariant: the sums in memory = those that the journal gives, unless `behind`; then a checkpoint
  * with totals is due, and until it is written the disk has less, never something wrong. */
+#include "agent/journal.h"
 #include "agent/journal_int.h"
 #include "lib/base/mem.h"
 #include "lib/graph/snapshot.h"
