@@ -275,7 +275,8 @@ def put_back(stack):
 
 def up(stack):
     stack.start_fleet(stack.start_shop())
-    stack.start_services([("cart", "feat-7"), ("legacy-promo", "spring")], stack.trusted)
+    more = [("cart", "feat-7"), ("cart", "feat-9"), ("legacy-promo", "spring")]
+    stack.start_services(more, stack.trusted)
     stack.await_fleet()
     os.symlink("gw-1.sock", stack.admin)
     say(f"""The shop is up. Ctrl-C stops everything.
@@ -321,6 +322,17 @@ def to_try(stack):
         f"legacy-promo={stack.addresses['legacy-promo', 'spring']} --token --for 4h --wait",
         f"offshootctl token issue spring --for 1h --keys keys.txt --url {shop}/promo --param env",
         "curl -sL -b '' 'LINK'                  # the link that it printed: the banner of spring",
+        "",
+        f"{agent} env create feat-9 --set cart={stack.addresses['cart', 'feat-9']} --for 4h --public "
+        "--wait",
+        f"for e in main feat-9; do curl -s -H \"x-offshoot-env: $e\" -d '{{\"item\": \"tea\"}}' "
+        f"{shop}/cart/zoe; done",
+        f"curl -s -o /dev/null '{shop}/cart/zoe?[1-4000]' &    # traffic of main",
+        f"{agent} shadow start feat-9 --baseline main --candidate feat-9 --service cart "
+        "--ignore body.variant --epsilon 0.015 --wait",
+        f"{agent} shadow verdict feat-9 --wait --timeout 1m || echo exit status $?",
+        f"{agent} shadow report feat-9 --output feat-9.html",
+        "",
         f"{agent} proxies",
         f"{agent} graph log",
         f"{agent} graph rollback 1 --wait; {agent} graph resume --wait",

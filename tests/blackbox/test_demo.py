@@ -210,8 +210,9 @@ class Demo(unittest.TestCase):
             r"^feat-7 is in epoch 2$", r'^\{"service": "cart", "variant": "feat-7"',
             r"^spring is in epoch 3$", r"^link ",
             r'^\{"service": "legacy-promo", "variant": "spring"',
-            r"^every proxy is on epoch 3$", r"^2 .*feat-7: cart=", r"^the graph of epoch 1 is back",
-            r"^no longer held", r"^serving, epoch 5$", r"^cart in feat-42: provided by feat-42",
+            r"^feat-9 is in epoch 4$", r"^feat-9 is begun: main -> feat-9", r"^exit status [12]$",
+            r"^every proxy is on epoch 4$", r"^2 .*feat-7: cart=", r"^the graph of epoch 1 is back",
+            r"^no longer held", r"^serving, epoch 6$", r"^cart in feat-42: provided by feat-42",
             r"^checkout in feat-42: provided by team-b"))
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=LIMIT)
