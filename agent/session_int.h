@@ -111,6 +111,6 @@ const char *session_verdict_word(const struct session *s);
 const char *session_headline_state(const struct tally_verdict *v, enum headline h);
 
 /* ---- session_text.c ---- */
-void session_text(const struct session *s, size_t fields, struct text *out);
+void session_text(const struct session *s, size_t max, struct text *out);
 
 #endif

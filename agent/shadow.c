@@ -114,7 +114,7 @@ static struct way *way_to(struct shadow *sh, const char *through, struct err *e)
         err_set(e, -ENOMEM, "out of memory");
         return NULL;
     }
-    strcpy(w->target, target);
+    memcpy(w->target, target, strlen(target) + 1);
     w->mirror = make_mirror(sh, target, e);
     if (!w->mirror) {
         mem_free(w);

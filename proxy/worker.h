@@ -92,7 +92,6 @@ struct worker {
     struct accesslog log;
     struct live_walk live; /* listings */
     struct capture capture;
-    bool refuse_missing;      /* by the settings, or by a session of capture */
     struct signer *signer;    /* NULL: no keys; replaced by keys.c */
     struct tls_worker *tls;   /* NULL in tests without TLS; tls_conn.h */
     struct provider_cas *cas; /* of provider_tls.c */
@@ -107,9 +106,10 @@ struct worker {
 
     struct overload overload;
 
-    bool hold_accept; /* listeners are there, but accept nothing until WORKER_ACCEPT */
-    bool draining;    /* no connection is kept behind the request that it has */
-    bool ending;      /* nothing is accepted any more; stops when the last client is gone */
+    bool hold_accept;    /* listeners are there, but accept nothing until WORKER_ACCEPT */
+    bool draining;       /* no connection is kept behind the request that it has */
+    bool ending;         /* nothing is accepted any more; stops when the last client is gone */
+    bool refuse_missing; /* by the settings, or by a session of capture */
     uint64_t drain_deadline_ms, drain_looked_ms;
     bool stop;               /* leave the loop */
     _Atomic bool ended;      /* the thread takes no more messages */

@@ -5,10 +5,10 @@
 
 /* Writes of the whole program: libevent's too, which call this one. */
 static unsigned writes;
-ssize_t writev(int fd, const struct iovec *v, int n)
+ssize_t writev(int fd, const struct iovec *iovec, int count)
 {
     writes++;
-    return syscall(SYS_writev, fd, v, n);
+    return syscall(SYS_writev, fd, iovec, count);
 }
 
 static void a_request_comes_as_it_was_given(void **state)
