@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define KEPT_FREED (8u << 20) /* bytes: more than comparing two bodies of common size takes */
-#define FILES_KEPT 256u /* descriptors for graph files, the log and the admin socket */
+#define FILES_KEPT 256u       /* descriptors for graph files, the log and the admin socket */
 
 static void usage(void)
 {

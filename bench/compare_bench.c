@@ -249,8 +249,8 @@ int main(int argc, char **argv)
         measure(name, r, body, STR("application/json"), ns);
         printf(",");
     }
-    struct str body[] = {grpc_body(2048, 1, 3), grpc_body(2048, 2, 3), grpc_body(2048, 3, 4),
-        grpc_body(2048, 1, 3)};
+    struct str body[] = {
+        grpc_body(2048, 1, 3), grpc_body(2048, 2, 3), grpc_body(2048, 3, 4), grpc_body(2048, 1, 3)};
     measure("grpc-2048", r, body, STR("application/grpc"), ns);
     printf("}\n");
     redact_free(r);
