@@ -379,6 +379,7 @@ static int prepare_found(
     return rc;
 }
 
+/* Field by field: what differs in both roles hides nothing of another field. */
 static void judge_field(const struct tally *t, struct bits *b)
 {
     bool candidate = false, secondary = false;
@@ -386,8 +387,8 @@ static void judge_field(const struct tally *t, struct bits *b)
         const struct found *d = &t->found[i];
         if (d->slot != TALLY_FIELDS && is_masked(t, &t->fields.item[d->slot]))
             continue;
-        candidate |= d->candidate.value;
-        secondary |= d->secondary.value;
+        candidate |= d->candidate.value && !d->secondary.value;
+        secondary |= d->secondary.value && !d->candidate.value;
     }
     set_bit(b, HEADLINE_FIELD, candidate, secondary);
 }

@@ -23,13 +23,14 @@
  * next pair on. */
 #define TALLY_NOISY_MIN     50
 #define TALLY_NOISY_PERCENT 20
-/* One that is so noisy by shape, too, is left out of HEADLINE_FIELD: every sample would differ in
- * both, whatever else differs. Shape is no other test for order, length, missing and extra; values
- * get as many pairs to grow quiet by it as make 50 differing ones less than 20 %. */
+/* One that is so noisy by shape, too, is left out of HEADLINE_FIELD: it would differ in one of the
+ * two in most samples, whatever else differs. Shape is no other test for order, length, missing and
+ * extra; values get as many pairs to grow quiet by it as make 50 differing ones less than 20 %. */
 #define TALLY_MASK_MIN (TALLY_NOISY_MIN * 100 / TALLY_NOISY_PERCENT + 1)
 
 /* What each one counts a pair of, and when one of the two "differs":
- *   STATUS GRPC FIELD  P, S and C whole: from P
+ *   STATUS GRPC        P, S and C whole: from P
+ *   FIELD              P, S and C whole: somewhere from P where the other one does not
  *   TRANSPORT TIMEOUT  every sample: it has one (only C has it, only S has it); P does not matter
  *   LATENCY            S and C whole: it took more than 1.2 times as long as the other
  *   SLOW               S and C whole, after calibration: it took longer than the frozen p90, p99 */
