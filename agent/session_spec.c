@@ -196,13 +196,36 @@ static int take_headers(const struct reading *r)
 
 /* ---- all of it ---- */
 
+/* What a request line can hold: proxies refuse the rules of all sessions when one is not so. */
+static bool path_valid(const char *path)
+{
+    bool good = *path == '/';
+    for (; *path && good; path++)
+        good = (unsigned char)*path > ' ' && *path != 127 && *path != '?' && *path != '#';
+    return good;
+}
+
+static int judge_paths(const struct reading *r)
+{
+    const struct spec_list *l = &r->s->paths;
+    size_t bytes = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        if (!path_valid(l->item[i]))
+            return bad(r, "path", "a prefix that begins with / and has no query, fragment or space",
+                l->item[i]);
+        bytes += strlen(l->item[i]);
+    }
+    return bytes <= SPEC_PATHS_MAX
+               ? 0
+               : err_set(r->e, -EINVAL, "path: more than %u bytes together", SPEC_PATHS_MAX);
+}
+
 static int together(const struct reading *r)
 {
     struct session_spec *s = r->s;
     struct addr at;
-    for (size_t i = 0; i < s->paths.n; i++)
-        if (*s->paths.item[i] != '/')
-            return bad(r, "path", "a prefix that begins with /", s->paths.item[i]);
+    if (judge_paths(r) != 0)
+        return -EINVAL;
     for (size_t i = 0; i < s->services.n; i++)
         if (!name_valid(str_c(s->services.item[i])))
             return bad(r, "service", "the name of a service", s->services.item[i]);

@@ -17,6 +17,7 @@
 #define SPEC_FOR_DEFAULT     (24u * 3600u)
 #define SPEC_FOR_MAX         (30u * 24u * 3600u)
 #define SPEC_TEXT_MAX        512u
+#define SPEC_PATHS_MAX       8192u /* bytes; proxies take 256 KiB of rules for all sessions */
 #define SPEC_PPM             1000000u
 #define SPEC_DECISIONS       32u
 #define SPEC_DESCRIPTORS_MAX (4u << 20)

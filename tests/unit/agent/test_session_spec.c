@@ -61,6 +61,8 @@ static void bad_parameters_are_named(void **state)
     static const char *const cases[][2] = {{"name: want a name", "name=A"},
         {"secondary: want a name", "secondary=a b"}, {"service: want", "service="},
         {"service: want the name", "service=A_b"}, {"path: want a prefix", "path=x"},
+        {"path: want a prefix", "path=/a?b=1"}, {"path: want a prefix", "path=/a b"},
+        {"path: want a prefix", "path=/a#b"}, {"path: want a prefix", "path=/a\x7f"},
         {"rate: want a percentage", "rate=0"}, {"rate: want a percentage", "rate=100.1"},
         {"rate: want a percentage", "rate=1e2"}, {"rate: want a percentage", "rate=-1"},
         {"rate: want at least", "rate=0.00001"}, {"samples: want", "samples=0"},
@@ -98,6 +100,15 @@ static void needed_names_and_limits_of_lists(void **state)
     spec_release(&s);
     assert_int_equal(parse(&s, &e, item, 4 + SPEC_LIST_MAX), -EINVAL);
     assert_string_equal(e.text, "path: more than 64 of them");
+    char path[5 + 130] = "path=/";
+    memset(path + 6, 'x', 128);
+    for (unsigned i = 0; i < SPEC_LIST_MAX; i++)
+        item[3 + i] = path;
+    assert_int_equal(parse(&s, &e, item, 3 + SPEC_LIST_MAX), -EINVAL);
+    assert_string_equal(e.text, "path: more than 8192 bytes together");
+    path[5 + 128] = 0;
+    assert_int_equal(parse(&s, &e, item, 3 + SPEC_LIST_MAX), 0);
+    spec_release(&s);
     for (unsigned i = 0; i <= SPEC_LIST_MAX; i++)
         item[3 + i] = "header=x:y";
     assert_int_equal(parse(&s, &e, item, 4 + SPEC_LIST_MAX), -EINVAL);
