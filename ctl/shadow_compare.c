@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <sys/random.h>
 
-#define DIFFERENCES_MAX 100000
+#define DIFFERENCES_MAX 10000
 
 /* What the rules borrow. */
 struct prepared {
@@ -86,7 +86,8 @@ static void json_text(struct text *t, const char *name, bool there, struct str s
 
 static void answer_json(struct text *t, const struct differences *d)
 {
-    text_fmt(t, "{\"equal\":%s,\"fields\":[", d->n ? "false" : "true");
+    text_fmt(t, "{\"equal\":%s,\"cut\":%s,\"fields\":[", d->n ? "false" : "true",
+        d->cut ? "true" : "false");
     for (size_t i = 0; i < d->n; i++) {
         const struct difference *x = &d->item[i];
         text_fmt(t, "%s{\"path\":\"", i ? "," : "");

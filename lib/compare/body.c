@@ -71,6 +71,7 @@ static const char *media_word(enum media m)
         [MEDIA_FORM] = "form",
         [MEDIA_MULTIPART] = "multipart",
         [MEDIA_GRPC] = "gRPC",
+        [MEDIA_LINES] = "lines of JSON",
         [MEDIA_TEXT] = "text",
         [MEDIA_OTHER] = "bytes",
     };
@@ -99,6 +100,15 @@ static void compare_json(struct differ *d, const struct body_side *a, const stru
     }
 }
 
+static void compare_lines(struct differ *d, struct str a, struct str b)
+{
+    int rc = json_lines_compare(d, a, b);
+    if (rc == -E2BIG)
+        bytes_compare(d, a, b);
+    else if (rc == -EBADMSG)
+        text_compare(d, a, b);
+}
+
 static void compare_as(
     struct differ *d, enum media m, const struct body_side *a, const struct body_side *b)
 {
@@ -115,6 +125,9 @@ static void compare_as(
         break;
     case MEDIA_GRPC:
         done = grpc_body_compare(d, a->body, b->body) != -EBADMSG;
+        break;
+    case MEDIA_LINES:
+        compare_lines(d, a->body, b->body);
         break;
     case MEDIA_TEXT:
         text_compare(d, a->body, b->body);

@@ -7,6 +7,7 @@
  *   trailer.x-checksum
  *   body.items[].price              JSON; keys that are no plain words: body.["a b"]
  *   body.prices{*}.amount           keys that are ids (json_diff.c says which are)
+ *   body.lines[].price              one JSON text a line
  *   body.message[].2.1              gRPC: message fields by number, or by name with descriptors
  *   body.form.user                  forms (urlencoded, multipart)
  *   body.text  body.bytes           anything else

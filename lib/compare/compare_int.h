@@ -122,6 +122,9 @@ void body_compare(struct differ *d);
 /* 0; else nothing was added: -EBADMSG: neither is JSON; -EPROTOTYPE: only one of them is; -E2BIG:
  * one of them is above the limits; -ENOMEM. */
 int json_compare(struct differ *d, struct str a, struct str b);
+/* One JSON text a line, below ".lines[]". 0; else nothing was added: -EBADMSG: not all lines are
+ * JSON; -E2BIG; -ENOMEM. */
+int json_lines_compare(struct differ *d, struct str a, struct str b);
 /* False: above the limits; nothing was added. */
 bool form_compare(struct differ *d, struct str a, struct str b);
 /* False: one of them is not made like that; nothing was added. */

@@ -31,8 +31,9 @@ enum media media_of(struct str type)
         {"application/grpc+proto", MEDIA_GRPC},
         {"application/xml", MEDIA_TEXT},
         {"application/javascript", MEDIA_TEXT},
-        {"application/x-ndjson", MEDIA_TEXT},
-        {"application/jsonl", MEDIA_TEXT},
+        {"application/x-ndjson", MEDIA_LINES},
+        {"application/ndjson", MEDIA_LINES},
+        {"application/jsonl", MEDIA_LINES},
         {"application/yaml", MEDIA_TEXT},
         {"application/graphql", MEDIA_TEXT},
     };

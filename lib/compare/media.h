@@ -12,8 +12,9 @@ enum media {
     MEDIA_JSON, /* application/json, +json */
     MEDIA_FORM, /* application/x-www-form-urlencoded */
     MEDIA_MULTIPART,
-    MEDIA_GRPC, /* application/grpc, +proto */
-    MEDIA_TEXT, /* text, XML, JavaScript, lines of JSON */
+    MEDIA_GRPC,  /* application/grpc, +proto */
+    MEDIA_LINES, /* of JSON each: NDJSON, JSON Lines */
+    MEDIA_TEXT,  /* text, XML, JavaScript */
     MEDIA_OTHER
 };
 enum media media_of(struct str type);

@@ -183,11 +183,10 @@ static bool redact_lines(const struct redact *r, struct str body, struct text *o
     return any;
 }
 
-static bool is_lines(struct str type)
+static bool is_lines(enum media m, struct str type)
 {
     struct str s = str_trim(str_of(type.p, str_find(type, ';')));
-    return str_ieq(s, STR("application/x-ndjson")) || str_ieq(s, STR("application/jsonl")) ||
-           str_ieq(s, STR("text/event-stream"));
+    return m == MEDIA_LINES || str_ieq(s, STR("text/event-stream"));
 }
 
 bool redact_body(const struct redact *r, struct str media_type,
@@ -199,7 +198,7 @@ bool redact_body(const struct redact *r, struct str media_type,
         return false;
     }
     enum media m = media_of(media_type);
-    if (is_lines(media_type))
+    if (is_lines(m, media_type))
         return redact_lines(r, body, out);
     if (m == MEDIA_MULTIPART ? redact_multipart(r, media_type, body, out, &any)
                              : plain_body(r, (struct plain){m, messages}, body, out, &any))

@@ -19,16 +19,24 @@ class ShadowCompare(CtlCase):
     def compare(self, a, b, *more, status=NO):
         return self.answer_json("shadow", "compare", a, b, *more, status=status)
 
+    def test_more_differences_than_are_told_are_cut(self):
+        words = [f"{x}{y}" for x in "abcde" for y in "uvwxy"]
+        sides = [json.dumps({x: {y: {z: n for z in words} for y in words} for x in words})
+                 for n in (1, 2)]  # fmt: skip
+        a, b = (self.reply(f"{n}.json", side) for n, side in enumerate(sides))
+        answer = self.compare(a, b)
+        self.assertEqual((True, 10000), (answer["cut"], len(answer["fields"])))
+
     def test_equal_replies(self):
         a = self.reply("a", '{"x": 1, "y": [1.0]}')
         b = self.reply("b", '{"y":[1],"x":1}', date="now")
-        self.assertEqual({"equal": True, "fields": []}, self.compare(a, b, status=YES))
+        self.assertEqual({"equal": True, "cut": False, "fields": []}, self.compare(a, b, status=YES))
         self.assertEqual("equal\n", self.answer("shadow", "compare", a, b))
 
     def test_what_differs_is_told(self):
         a = self.reply("a", '{"x":1,"y":null,"l":[1,2]}', "ETag: 1\r\n")
         b = self.reply("b", '{"x":"1","z":true,"l":[2,1]}', "ETag: 2\r\n")
-        self.assertEqual({"equal": False, "fields": [
+        self.assertEqual({"equal": False, "cut": False, "fields": [
             {"path": "header.etag", "kind": "value", "a": "1", "b": "2"},
             {"path": "body.l[]", "kind": "order", "a": "[1,2]", "b": "[2,1]"},
             {"path": "body.x", "kind": "type", "a": "1", "b": '"1"'},

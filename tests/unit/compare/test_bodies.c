@@ -43,6 +43,26 @@ static void multipart_by_the_names_of_its_parts(void **state)
         "24bfa04d1dca80ad...|135 bytes, sha256 36af6a33cc1548b5...\n");
 }
 
+static void lines_of_json_are_an_array_of_them(void **state)
+{
+    (void)state;
+    const char *type = "application/x-ndjson; charset=utf-8";
+    struct str a = STR("{\"id\":1,\"n\":1}\n{\"id\":2,\"n\":2}\n");
+    assert_bodies_by(
+        type, a, STR("\n{\"n\":1, \"id\":1}\r\n{\"n\":2,\"id\":2}"), default_rules(), "");
+    assert_bodies_by(type, a, STR("{\"id\":1,\"n\":1}\n{\"id\":2,\"n\":3}\n"), default_rules(),
+        "body.lines[].n value 2|3\n");
+    assert_bodies_by("application/jsonl", STR("1\n2\n"), STR("2\n1\n"), default_rules(),
+        "body.lines[] order [1,2]|[2,1]\n");
+    assert_bodies_by("application/jsonl", STR("1\n"), STR("1,2\n"), default_rules(),
+        "!body.text value 1\n|1,2\n\n");
+    struct compare_rules rules = {.limits = COMPARE_LIMITS_DEFAULT};
+    rules.limits.nodes = 2;
+    assert_bodies_by(type, STR("1\n2\n"), STR("1\n3\n"), &rules,
+        "body.bytes value 4 bytes, sha256 a6e2b7a040683432...|4 bytes, sha256 "
+        "8391e9ff91c3c640...\n");
+}
+
 static void text_is_shown_where_it_differs(void **state)
 {
     (void)state;
@@ -218,6 +238,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forms_by_the_names_of_their_fields),
         cmocka_unit_test(multipart_by_the_names_of_its_parts),
+        cmocka_unit_test(lines_of_json_are_an_array_of_them),
         cmocka_unit_test(text_is_shown_where_it_differs),
         cmocka_unit_test(json_is_known_without_its_type),
         cmocka_unit_test(anything_else_is_length_and_digest),
