@@ -17,8 +17,8 @@
 /* ---- drops ---- */
 
 static const char *const reasons[] = {"restart", "journal", "other", "in-flight", "memory", "body",
-    "aborted", "retried", "tunnel", "head", "disconnected", "connection", "stopped", "unsafe",
-    "method", "rate", "no-secondary", "canary", "refused"};
+    "aborted", "retried", "tunnel", "head", "disconnected", "connection", "stopped", "method",
+    "canary", "refused"};
 _Static_assert(sizeof(reasons) / sizeof(*reasons) + REFUSAL_COUNT <= SHADOW_REASONS,
     "a count for each reason");
 
