@@ -53,7 +53,8 @@ class Hop(Provider):
         self.asks, self.method, self.passes = asks, method, passes
 
     def answer(self, request):
-        return self.reply(request, self.ask_next(request) if self.asks else None)
+        data = self.reply(request, self.ask_next(request) if self.asks else None)
+        return data if request.method != "HEAD" else data[: data.index(b"\r\n\r\n") + 4]
 
     def ask_next(self, request):
         fields = {n: v for n, v in request.fields if n.lower() in self.passes}
