@@ -323,8 +323,8 @@ def to_try(stack):
         f"offshootctl token issue spring --for 1h --keys keys.txt --url {shop}/promo --param env",
         "curl -sL -b '' 'LINK'                  # the link that it printed: the banner of spring",
         "",
-        f"{agent} env create feat-9 --set cart={stack.addresses['cart', 'feat-9']} --for 4h --public "
-        "--wait",
+        f"{agent} env create feat-9 "
+        f"--set cart={stack.addresses['cart', 'feat-9']} --for 4h --public --wait",
         f"for e in main feat-9; do curl -s -H \"x-offshoot-env: $e\" -d '{{\"item\": \"tea\"}}' "
         f"{shop}/cart/zoe; done",
         f"curl -s -o /dev/null '{shop}/cart/zoe?[1-4000]' &    # traffic of main",
