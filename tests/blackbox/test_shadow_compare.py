@@ -30,7 +30,8 @@ class ShadowCompare(CtlCase):
     def test_equal_replies(self):
         a = self.reply("a", '{"x": 1, "y": [1.0]}')
         b = self.reply("b", '{"y":[1],"x":1}', date="now")
-        self.assertEqual({"equal": True, "cut": False, "fields": []}, self.compare(a, b, status=YES))
+        self.assertEqual({"equal": True, "cut": False, "fields": []},
+                         self.compare(a, b, status=YES))  # fmt: skip
         self.assertEqual("equal\n", self.answer("shadow", "compare", a, b))
 
     def test_what_differs_is_told(self):

@@ -78,8 +78,8 @@ class ShadowDescriptors(SessionCase):
         return path
 
     def ctl(self, *args):
-        return subprocess.run([BUILD / "offshootctl", "--socket", self.agent.admin, "shadow", *args],
-                              capture_output=True, text=True, timeout=60, check=False)
+        command = [BUILD / "offshootctl", "--socket", self.agent.admin, "shadow", *args]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     def start_session(self, *flags):
         done = self.ctl("start", "s", "--baseline", "main", "--candidate", "feat", "--until",
@@ -141,7 +141,8 @@ class ShadowDescriptors(SessionCase):
             asked = Ask.FromString(s.request.body[5:])
             self.assertEqual("anna", asked.user)
             self.assertRegex(asked.password, r"\A\[redacted:[0-9a-f]{8}\]\Z")
-            answered = [Answer.FromString(r.body[5:]) for r in (s.primary, s.secondary, s.candidate)]
+            replies = s.primary, s.secondary, s.candidate
+            answered = [Answer.FromString(r.body[5:]) for r in replies]
             self.assertEqual([7, 7, 8], [a.count for a in answered])
             self.assertEqual(1, len({a.pin for a in answered}))
 
