@@ -42,17 +42,61 @@ static void put_str(struct pb_out *o, uint32_t field, struct str s)
         pb_bytes(o, field, s);
 }
 
+/* ---- written straight ---- */
+
+static uint32_t varint_len(uint64_t v)
+{
+    uint32_t n = 1;
+    for (; v >= 0x80; v >>= 7)
+        n++;
+    return n;
+}
+
+static unsigned char *put_varint(unsigned char *p, uint64_t v)
+{
+    for (; v >= 0x80; v >>= 7)
+        *p++ = (unsigned char)(v | 0x80);
+    *p++ = (unsigned char)v;
+    return p;
+}
+
+static unsigned char *put_tag(unsigned char *p, uint32_t field, enum pb_wire wire)
+{
+    return put_varint(p, field << 3 | wire);
+}
+
+static uint64_t bytes_len(struct str s)
+{
+    return 1 + varint_len(s.n) + s.n;
+}
+
+static unsigned char *put_bytes(unsigned char *p, uint32_t field, struct str s)
+{
+    p = put_varint(put_tag(p, field, PB_BYTES), s.n);
+    memcpy(p, s.p, s.n);
+    return p + s.n;
+}
+
+/* Most of what an event consists of. */
+static void put_field(struct pb_out *o, uint32_t at, struct str name, struct str value)
+{
+    uint64_t inner = bytes_len(name) + (value.n ? bytes_len(value) : 0);
+    unsigned char *from = pb_room(o, 1 + varint_len(inner) + inner), *p = from;
+    if (!from)
+        return;
+    p = put_varint(put_tag(p, at, PB_BYTES), inner);
+    p = put_bytes(p, 1, name);
+    if (value.n)
+        p = put_bytes(p, 2, value);
+    o->n += (size_t)(p - from);
+}
+
 void capture_put_fields(
     struct pb_out *o, uint32_t at, const struct field *fields, unsigned n, uint64_t back)
 {
-    for (const struct field *f = fields, *last = f + n; f < last; f++) {
-        if ((f->flags & (FIELD_HOP | FIELD_DROP)) || (back >> f->id & 1))
-            continue;
-        size_t one = pb_begin(o, at);
-        pb_bytes(o, 1, field_name(f));
-        put_str(o, 2, field_value(f));
-        pb_end(o, one);
-    }
+    for (const struct field *f = fields, *last = f + n; f < last; f++)
+        if (!(f->flags & (FIELD_HOP | FIELD_DROP)) && !(back >> f->id & 1))
+            put_field(o, at, field_name(f), field_value(f));
 }
 
 static bool is_grpc(const struct request *r)
@@ -166,27 +210,6 @@ void capture_event_drops(struct pb_out *o, const counter_cell *stats)
 }
 
 /* ---- bodies ---- */
-
-static uint32_t varint_len(uint64_t v)
-{
-    uint32_t n = 1;
-    for (; v >= 0x80; v >>= 7)
-        n++;
-    return n;
-}
-
-static unsigned char *put_varint(unsigned char *p, uint64_t v)
-{
-    for (; v >= 0x80; v >>= 7)
-        *p++ = (unsigned char)(v | 0x80);
-    *p++ = (unsigned char)v;
-    return p;
-}
-
-static unsigned char *put_tag(unsigned char *p, uint32_t field, enum pb_wire wire)
-{
-    return put_varint(p, field << 3 | wire);
-}
 
 uint32_t capture_event_body(unsigned char *to, uint64_t id, bool reply, struct str data)
 {

@@ -11,12 +11,10 @@ void pb_release(struct pb_out *o)
     *o = (struct pb_out){0};
 }
 
-static bool reserve(struct pb_out *o, size_t n)
+static bool grow(struct pb_out *o, size_t n)
 {
     if (o->failed)
         return false;
-    if (n <= o->size - o->n)
-        return true;
     if (n > SIZE_MAX / 4 - o->n) {
         o->failed = true;
         return false;
@@ -32,6 +30,16 @@ static bool reserve(struct pb_out *o, size_t n)
     o->p = p;
     o->size = size;
     return true;
+}
+
+static inline bool reserve(struct pb_out *o, size_t n)
+{
+    return (!o->failed && n <= o->size - o->n) || grow(o, n);
+}
+
+uint8_t *pb_room(struct pb_out *o, size_t n)
+{
+    return reserve(o, n) ? o->p + o->n : NULL;
 }
 
 static size_t put_varint(uint8_t *p, uint64_t v)

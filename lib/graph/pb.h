@@ -21,6 +21,9 @@ struct pb_out {
 
 void pb_release(struct pb_out *o);
 void pb_raw(struct pb_out *o, const void *p, size_t n);
+/* Where the next n bytes go, to be written by the caller, who adds to o->n what it wrote. NULL:
+ * memory is out. */
+uint8_t *pb_room(struct pb_out *o, size_t n);
 void pb_varint(struct pb_out *o, uint64_t v);
 /* Each writes tag and value. Zero and empty are written too: the caller leaves defaults out. */
 void pb_uint(struct pb_out *o, uint32_t field, uint64_t v);
