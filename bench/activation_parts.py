@@ -117,12 +117,13 @@ def start(rig, a):
     return found
 
 
-def half_busy(rig, a, proxy):
-    """The rate at which a proxy is busy for half of the time, about, and how busy it was."""
+def half_busy(rig, a, proxy, **asked_for):
+    """The rate at which a proxy is busy for half of the time, about, and how busy it was.
+    asked_for: request and body of open_loop."""
     rate = 4000
     for _ in range(4):
         asked, before, started = rate, cpu_of_all(proxy.pid), time.monotonic()
-        open_loop(rig, a, proxy.port, rate, 1)
+        open_loop(rig, a, proxy.port, rate, 1, **asked_for)
         share = (cpu_of_all(proxy.pid) - before) / (time.monotonic() - started)
         rate = min(2 * rate, int(rate * BUSY / share))
     return asked, share

@@ -119,11 +119,16 @@ def ask(port, request):
 
 
 def exactly(port, requests, connections=64, environment="feat-42", token=None):
-    """Exactly that many requests, every connection busy until none is left. token: the context, in
-    place of an unsigned one."""
+    """Exactly that many requests, each answered by that environment's provider. token: the context,
+    in place of an unsigned one."""
     signed = {"baggage": f"tenant=acme,offshoot={token}"} if token else {}
-    request = head(environment, **signed)
-    expected = (200, f"{environment}\n".encode())
+    exactly_of(port, requests, head(environment, **signed), f"{environment}\n".encode(),
+               connections)
+
+
+def exactly_of(port, requests, request, tail, connections=64):
+    """Exactly that many of a request, every connection busy until none is left. tail: what each
+    reply ends with."""
     left = requests
     with selectors.DefaultSelector() as selector:
         for _ in range(min(connections, requests)):
@@ -140,8 +145,8 @@ def exactly(port, requests, connections=64, environment="feat-42", token=None):
                 reply = key.data.receive()
                 if not reply:
                     continue
-                if reply != expected:
-                    raise Broken(f"expected {expected}, got {reply}")
+                if reply[0] != 200 or not reply[1].endswith(tail):
+                    raise Broken(f"expected 200 and {tail}, got {reply}")
                 if left:
                     key.data.send(request)
                     left -= 1

@@ -25,6 +25,8 @@ import body_part
 import graph_parts
 import http_parts
 import latency_parts
+import mirror_cost_parts
+import mirror_parts
 import protocol_parts
 import push_parts
 import token_parts
@@ -52,6 +54,10 @@ PARTS = {
     "push": push_parts.push,
     "proxies": push_parts.proxies,
     "activations": activation_parts.activations,
+    "mirror": mirror_parts.mirror,
+    "mirrorcost": mirror_cost_parts.mirror_instructions,
+    "mirrormemory": mirror_cost_parts.mirror_memory,
+    "compare": mirror_cost_parts.compare,
 }
 VERSIONS = {"haproxy": ["-v"], "nginx": ["-v"], "wrk": ["-v"], "valgrind": ["--version"]}
 

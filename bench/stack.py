@@ -44,9 +44,13 @@ class Provider:
            .await_port(self.status)
 
     def counts(self):
-        """(connections accepted, requests) until now."""
-        _, body = load.ask(self.status, load.head(None))
-        return tuple(int(n) for n in re.search(rb"\n *(\d+) +\d+ +(\d+)", body).groups())
+        return counts(self.status)
+
+
+def counts(status):
+    """(connections accepted, requests) of an nginx until now, by its port for that."""
+    _, body = load.ask(status, load.head(None))
+    return tuple(int(n) for n in re.search(rb"\n *(\d+) +\d+ +(\d+)", body).groups())
 
 
 class Proxy:
@@ -98,16 +102,17 @@ def ours(rig, build, graph_path, name=OURS, more="", options="", workers=1):
     return Proxy(rig, name, [os.path.join(build, "offshoot-proxy"), "-c", conf], port)
 
 
-def agent(rig, build, graph_path):
+def agent(rig, build, graph_path, more="", tracer=()):
+    """more: as above; tracer: what it is started by."""
     port, = free_ports(1)
-    conf = rig.fill("agent.yaml.in", "agent.yaml", GRAPH=graph_path, PORT=port)
-    process = rig.spawn("agent", [os.path.join(build, "offshoot-agent"), "-c", conf])
+    conf = rig.fill("agent.yaml.in", "agent.yaml", GRAPH=graph_path, PORT=port, MORE=more)
+    process = rig.spawn("agent", [*tracer, os.path.join(build, "offshoot-agent"), "-c", conf])
     return process.await_line("ready "), port
 
 
-def fed(rig, build, agent_port, workers=1, name=OURS, more=""):
-    """A proxy that gets its graph from the agent. more: as above."""
-    port, = free_ports(1)
+def fed(rig, build, agent_port, workers=1, name=OURS, more="", port=None):
+    """A proxy that gets its graph from the agent. more: as above; port: a free one."""
+    port = port or free_ports(1)[0]
     conf = rig.fill("fed.yaml.in", f"{name}.yaml", AGENT=agent_port, PORT=port, NAME=name,
                     WORKERS=workers, MORE=more)
     return Proxy(rig, name, [os.path.join(build, "offshoot-proxy"), "-c", conf], port)
