@@ -379,7 +379,7 @@ bool capture_decide(struct request *r)
     for (unsigned i = 0; i < TRACE_BYTES; i++)
         id[i] =
             (unsigned char)(hex_value(r->trace_id[2 * i]) << 4 | hex_value(r->trace_id[2 * i + 1]));
-    bool lost = !dark && rules && r->ask.trusted && !r->trace_made && is_dark_trace(rules, id);
+    bool lost = !dark && rules && !r->trace_made && is_dark_trace(rules, id);
     if (!dark && !lost) {
         unsigned n = r->answer.refusal || !rules ? 0 : sampled(r, id, ids, &hop);
         if (hop)

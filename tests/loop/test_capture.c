@@ -497,6 +497,25 @@ static void a_dark_trace_without_its_token_is_told_and_may_not_change_anything(v
     expect_hop("POST", "/", AS("feat", "00"), true, rules_new(), HOP_OF(LOST)); /* not dark */
 }
 
+/* Where contexts from outside are taken away, too: sampled, it would be sent again and again. */
+static void a_dark_trace_at_the_edge_is_lost_and_not_sampled(void **state)
+{
+    char text[200];
+    (void)state;
+    begin(rules_new(), NULL);
+    int c = loop_client(&l, l.edge);
+    snprintf(text, sizeof text, "GET / HTTP/1.1\r\nHost: a\r\n%s\r\n", dark_trace());
+    loop_send(&l, c, text);
+    loop_recv(&l, l.provider[0]);
+    loop_send(&l, l.provider[0], OK);
+    assert_non_null(strstr(loop_recv(&l, c), "200 OK"));
+    Offshoot__V1__CaptureChunk *k = told();
+    assert_int_equal(count(k, BEGIN), 0);
+    assert_int_equal(only(k, HOP)->hop->kind, HOP_OF(LOST));
+    forget(k);
+    end(c);
+}
+
 static void a_session_may_ask_that_requests_without_context_are_refused(void **state)
 {
     (void)state;
@@ -528,6 +547,7 @@ int main(void)
         cmocka_unit_test(a_dark_request_changes_nothing_outside_its_environment),
         cmocka_unit_test(a_dark_request_is_blocked_without_any_session),
         cmocka_unit_test(a_dark_trace_without_its_token_is_told_and_may_not_change_anything),
+        cmocka_unit_test(a_dark_trace_at_the_edge_is_lost_and_not_sampled),
         cmocka_unit_test(a_session_may_ask_that_requests_without_context_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
