@@ -138,7 +138,8 @@ class Alike(Copying):
                 def all_ended(names=names, stream=stream):
                     for _ in range(5):
                         self.assertEqual(200, self.ask(stream).status)
-                    states = {s["name"]: s["state"] for s in self.agent.get("/sessions")["sessions"]}
+                    sessions = self.agent.get("/sessions")["sessions"]
+                    states = {s["name"]: s["state"] for s in sessions}
                     return all(states[name] == "ended" for name in names)
 
                 eventually(all_ended, 120)
