@@ -25,8 +25,9 @@ def raw(chunk):
 
 
 class CaptureCase(SessionCase):
-    def begin(self, *flags):
-        self.agent = self.start_agent(GRAPH, "--shadow-through", "127.0.0.1:9", *flags)
+    def begin(self, *flags, linger="0"):
+        self.agent = self.start_agent(GRAPH, "--shadow-through", "127.0.0.1:9",
+                                      "--shadow-linger", linger, *flags)  # fmt: skip
 
     def proxy(self, node="gw-1", features=("graph.1", "routes.1", "capture.1")):
         proxy = self.closes(OutsideProxy(self.agent.listen, node))
@@ -85,6 +86,16 @@ class TestRules(CaptureCase):
             self.assertEqual(left, len(proxy.expect("capture_rules").sessions))
         self.proxy("new").nothing(0.2)
         old.nothing(0.1)
+
+    def test_sessions_that_have_ended_are_known_and_capture_nothing(self):
+        self.begin(linger="1h")
+        proxy = self.proxy()
+        s = self.start_session(rate="0.5", strict="1")
+        self.assertEqual(5000, proxy.expect("capture_rules").sessions[0].rate_ppm)
+        self.agent.post("/shadow/stop", name="s")
+        for rules in (proxy.expect("capture_rules"), self.rules_for("late")):
+            self.assertEqual([(s["id"], 0, False)], [
+                (told.id, told.rate_ppm, told.refuse_missing) for told in rules.sessions])
 
     def test_seed_and_id_stay_when_the_agent_is_started_again(self):
         self.begin()

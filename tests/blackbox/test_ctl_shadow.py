@@ -13,6 +13,8 @@ import time
 import unittest
 import xml.etree.ElementTree as ElementTree
 
+from google.protobuf import descriptor_pb2
+
 import sessions
 from harness import BUILD, eventually
 from test_ctl import NO, NOT_FOUND, YES
@@ -20,6 +22,14 @@ from test_ctl_agent import HANG_UP, FakeAgent, FakeCase
 
 PASS, FAIL, INCONCLUSIVE, ERROR = 0, 1, 2, 4
 VOID = {"meta", "br", "line", "path", "img", "link"}
+
+
+def descriptors():
+    """A FileDescriptorSet with one method."""
+    file = descriptor_pb2.FileDescriptorProto(name="s.proto", syntax="proto3")
+    file.message_type.add(name="M")
+    file.service.add(name="S").method.add(name="m", input_type=".M", output_type=".M")
+    return descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString()
 
 
 class ShadowCase(FakeCase):
@@ -51,8 +61,9 @@ class Sessions(ShadowCase):
             "through": ["127.0.0.1:80"], "until": ["limit"], "reason": ["PR #42"],
         }, self.params())
         self.assertEqual(b"", self.agent.bodies[0])
-        self.say(*self.START, "--redact-off", "--descriptors", self.write("set", "\x0a\x00x"))
-        self.assertEqual(b"\x0a\x00x", self.agent.bodies[1])
+        given = descriptors()
+        self.say(*self.START, "--redact-off", "--descriptors", self.write("set", given.decode()))
+        self.assertEqual(given, self.agent.bodies[1])
         self.assertEqual(["1"], self.params(1)["redactOff"])
 
     def test_start_stop_and_restart_tell_the_session(self):
