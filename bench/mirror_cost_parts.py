@@ -118,7 +118,7 @@ def compare(a):
     found = []
     for _ in range(1 if a.quick else 5):
         used = run_measured([os.path.join(a.build, "bench", "compare_bench"),
-                             "200" if a.quick else "500"])
+                             "50" if a.quick else "200"])
         if used.code:
             raise Broken(used.output)
         found.append(json.loads(used.output))

@@ -31,6 +31,7 @@ class Run:
     proxy: float
     dark: float = 0.0
     agent: float = 0.0
+    told: int = 0  # exchanges, by the proxy to the agent
     samples: int = 0
     dropped: int = 0
 
@@ -56,10 +57,10 @@ def mirrored_run(stack, what, rate):
     pids = {"proxy": stack.proxy.pid, "dark": stack.dark.pid, "agent": stack.agent.pid}
     name = name_of(what) if what != OFF else None
     with stack.mirroring(name):
-        before = stack.session(name) if name else None
+        before, told = stack.session(name) if name else None, stack.told()
         run = one_run(stack, stack.proxy.port, pids, rate)
         if name:
-            after = stack.session(name)
+            after, run.told = stack.session(name), stack.told() - told
             run.samples = after["samples"] - before["samples"]
             run.dropped = sum(after["dropped"].values()) - sum(before["dropped"].values())
     return run
@@ -125,17 +126,16 @@ def sample_rows(what, runs):
     if sampled:
         rows += [Row(f"{what}: CPU of the agent a sample",
                      [r.agent / r.samples * 1e6 for r in sampled], "us")]
-    share = [r.samples / r.sent for r in runs]
-    dropped = [r.dropped / r.sent for r in runs]
-    return rows + [Row(f"{what}: samples : requests", share, "x"),
-                   Row(f"{what}: dropped : requests", dropped, "x")]
+    return rows + [Row(f"{what}: {of} : requests", [getattr(r, of) / r.sent for r in runs], "x")
+                   for of in ("told", "samples", "dropped")]
 
 
 def mirror(a):
     """the user's requests beside mirroring at 0, 1, 10, 100 %, candidates that answer, hang, die"""
     notes = []
     with MirrorStack(a, SMALL) as stack:
-        first = [stack.process["main"].pid, stack.proxy.pid]
+        # Agent, second proxy and what hangs get what is left of the machine.
+        first = [stack.process["main"].pid, stack.process["healthy"].pid, stack.proxy.pid]
         if not all([prefer(pid) for pid in first]):
             notes.append("not permitted to run before the machine's other work: expect noise")
         rate, share = half_busy(stack, a, stack.proxy, request=request(), body=stack.tail)

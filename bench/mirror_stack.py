@@ -148,6 +148,10 @@ class MirrorStack(Rig):
     def mirrors(self):
         return stacks.admin(self, "/status", "agent")["shadow"]
 
+    def told(self):
+        """Exchanges that the proxy captured, until now."""
+        return stacks.admin(self, "/counters")["offshoot_capture_exchanges_total"]
+
     def start_session(self, name, candidate, rate):
         self.post(f"/shadow/start?name={name}&baseline=main&candidate={candidate}&rate={rate}"
                   f"&{NO_LIMIT}")
