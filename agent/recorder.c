@@ -419,13 +419,13 @@ void recorder_forget(struct recorded *s)
 
 void recorder_sample(struct recorded *s, uint64_t sample)
 {
-    if (sample <= s->told)
-        return;
-    if (!s->told)
-        s->told_from = sample;
-    s->told = sample;
-    if (sample > s->read)
-        s->told_unread++;
+    if (sample > s->told) {
+        if (!s->told)
+            s->told_from = sample;
+        s->told = sample;
+        if (sample > s->read)
+            s->told_unread++;
+    }
     s->cursor_at_end = false;
     stream_pump(s);
 }
@@ -477,7 +477,7 @@ static bool fault_of(const struct recorded *s, struct recorder_status *ret)
 void recorder_status(const struct recorder *r, struct recorder_status *ret)
 {
     bool up = false, faulty = false;
-    *ret = (struct recorder_status){.state = state_word(redis_conn_state(r->node[0])),
+    *ret = (struct recorder_status){.state = state_word(redis_conn_told(r->node[0])),
         .why = redis_conn_why(r->node[0]),
         .commands = r->counts.commands,
         .errors = r->counts.errors,

@@ -60,8 +60,9 @@ void recorder_verdict(struct recorded *s, const char *verdict, const char *why, 
 void recorder_forget(struct recorded *s);
 
 struct recorder_status {
-    /* "up" "connecting" "down" "refused" "loading"; up, but something is not taken: "full"
-     * "read-only" "wrong-type" "cluster-down" "moving" "no-master" "no-replicas" "busy" "error" */
+    /* "up" "connecting" (the first time) "down" "refused" "loading"; up, but something is not
+     * taken: "full" "read-only" "wrong-type" "cluster-down" "moving" "no-master" "no-replicas"
+     * "busy" "error" */
     const char *state;
     /* The last fault, ""; no password in it; until the next call into r. While "up": an agent whose
      * sums are not added. */

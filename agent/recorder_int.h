@@ -90,8 +90,17 @@ struct recorded {
     /* samples */
     struct reclog_cursor *cursor;
     bool cursor_at_end;
-    bool probe;    /* what Redis has of them is not known: ask, even with none to send */
-    uint64_t sent; /* the last sample that Redis has */
+    bool ended;      /* what was read last is the end of the session */
+    bool read_whole; /* and nothing is behind it: no file is kept open */
+    bool probe;      /* what Redis has of them is not known: ask, even with none to send */
+    uint64_t sent;   /* the last sample that Redis has; in the journal's order, not by number */
+    enum {
+        SKIP_NONE,
+        SKIP_TO,
+        SKIP_UP_TO
+    } skip; /* what is read: until that number is found; all
+               numbers up to it */
+    uint64_t skip_number;
     uint64_t read; /* the last one that was read */
     struct sample_out batch[BATCH_SAMPLES];
     unsigned nbatch;
@@ -137,8 +146,6 @@ void others_pump(struct recorded *s);
 void stream_pump(struct recorded *s);
 /* Everything is sent again. */
 void sums_again(struct recorded *s);
-/* The journal is read from its beginning again. */
-void stream_rewind(struct recorded *s);
 void stream_release(struct recorded *s);
 
 #endif

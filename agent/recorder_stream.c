@@ -4,8 +4,10 @@
  * the stream and the list of examples, and writes the number of the last one beside them: all of it
  * or nothing, and only if the number before the batch is the one that Redis has. So nothing comes
  * twice and nothing is left out, whatever happened to the answer, to the server or to its data:
- *   Redis has more than we think (an answer was lost, we are new)  → those are passed over
- *   Redis has less (flushed, restarted without its data)           → the journal is read again
+ *   Redis' number is in the batch (an answer was lost)       → up to it they are there
+ *   another one (flushed, restarted with older data, we are  → the journal is read again, and what
+ *   new)                                                       stands up to that one is passed over
+ * The order is the journal's: a sample that took longer stands behind those with higher numbers.
  * After each connect, and when our sums turned out to be gone, a batch of none asks which it is. */
 #include "agent/recorder_int.h"
 
@@ -196,6 +198,15 @@ static void note_read(struct recorded *s, uint64_t sample)
         s->told_unread--;
 }
 
+static bool is_skipped(struct recorded *s, uint64_t sample)
+{
+    if (s->skip == SKIP_TO && sample == s->skip_number) {
+        s->skip = SKIP_NONE;
+        return true;
+    }
+    return s->skip == SKIP_TO || (s->skip == SKIP_UP_TO && sample <= s->skip_number);
+}
+
 /* 1: the batch is full. */
 static int on_record(void *arg, uint32_t type, struct str payload)
 {
@@ -203,21 +214,60 @@ static int on_record(void *arg, uint32_t type, struct str payload)
     struct journal_record rec;
     if (type != JOURNAL_RECORD || journal_parse(payload, &rec, NULL))
         return 0; /* what is damaged was told at the opening */
+    s->ended = rec.kind == JOURNAL_END;
     if (rec.kind == JOURNAL_SESSION)
         s->read_run = (uint32_t)rec.session.run;
     if (rec.kind != JOURNAL_SAMPLE || !differs(&rec.sample))
         return 0;
     note_read(s, rec.sample.sample);
-    if (rec.sample.sample <= s->sent)
+    if (is_skipped(s, rec.sample.sample))
         return 0;
     int rc = put_sample(s, &rec.sample, s->read_run ? s->read_run : s->run);
     return rc ? rc : s->nbatch == BATCH_SAMPLES || batch_bytes(s) >= BATCH_BYTES;
+}
+
+static void stream_rewind(struct recorded *s)
+{
+    reclog_cursor_free(s->cursor);
+    s->cursor = NULL;
+    s->cursor_at_end = s->read_whole = s->ended = false;
+    s->nbatch = 0;
+    s->read_run = 0;
+}
+
+/* Everything behind what Redis has is to be read. */
+static void read_again(struct recorded *s)
+{
+    stream_rewind(s);
+    s->skip = s->sent ? SKIP_TO : SKIP_NONE;
+    s->skip_number = s->sent;
+}
+
+static void at_end(struct recorded *s)
+{
+    if (s->skip == SKIP_TO) {
+        /* It does not stand there: too old, or it was lost with a machine. */
+        stream_rewind(s);
+        s->skip = SKIP_UP_TO;
+        return;
+    }
+    s->skip = SKIP_NONE;
+    s->told_unread = 0; /* samples are told once they stand in the journal */
+    if (s->ended) {
+        reclog_cursor_free(s->cursor);
+        s->cursor = NULL;
+        s->read_whole = true;
+    }
 }
 
 /* Fills the batch as far as one turn may read. */
 static void read_batch(struct recorded *s)
 {
     char path[JOURNAL_PATH];
+    if (s->read_whole) {
+        s->cursor_at_end = true;
+        return;
+    }
     if (!s->cursor) {
         snprintf(path, sizeof(path), "%s/%s", s->r->journal_dir, s->name);
         s->cursor = reclog_cursor_new(path, JOURNAL_LOG, JOURNAL_KIND, NULL);
@@ -227,18 +277,9 @@ static void read_batch(struct recorded *s)
     int rc = reclog_cursor_read(s->cursor, READ_BYTES, on_record, s, NULL);
     s->cursor_at_end = rc == 0;
     if (rc == 0)
-        s->told_unread = 0; /* samples are told once they stand in the journal */
-    if (rc == -ENOMEM)      /* a sample was passed over */
-        stream_rewind(s);
-}
-
-void stream_rewind(struct recorded *s)
-{
-    reclog_cursor_free(s->cursor);
-    s->cursor = NULL;
-    s->cursor_at_end = false;
-    s->nbatch = 0;
-    s->read_run = 0;
+        at_end(s);
+    if (rc == -ENOMEM) /* a sample was passed over */
+        read_again(s);
 }
 
 void stream_release(struct recorded *s)
@@ -269,19 +310,19 @@ static void on_stream_sent(struct recorded *s, const struct redisReply *reply)
     }
     uint64_t now = (uint64_t)reply->element[0]->integer;
     snprintf(s->examples_why, sizeof(s->examples_why), "%s", reply->element[1]->str);
-    unsigned done = 0, asked = s->nbatch;
-    while (done < s->nbatch && s->batch[done].number <= now)
-        done++;
-    drop_first(s, done);
-    if (now == s->sent && asked == 0)
-        return;
     if (now == s->sent) {
-        lane_fault(s, LANE_STREAM, "error", "the number of the last sample in Redis is none");
+        if (s->nbatch)
+            lane_fault(s, LANE_STREAM, "error", "the number of the last sample in Redis is none");
         return;
     }
-    if (now < s->sent)
-        stream_rewind(s);
+    unsigned done = 0;
+    while (done < s->nbatch && s->batch[done].number != now)
+        done++;
     s->sent = now;
+    if (done < s->nbatch)
+        drop_first(s, done + 1);
+    else
+        read_again(s);
     stream_pump(s);
 }
 

@@ -39,7 +39,7 @@ struct redis_conn {
     char target[ADDR_TEXT_MAX];
     struct addr at; /* name points into target */
     redisAsyncContext *ctx;
-    enum redis_state state;
+    enum redis_state state, fault; /* fault: the last one that ended a connection or a try */
     bool resolving;
     bool was_up;
     bool no_password; /* the connection is there, and of no use */
@@ -102,7 +102,7 @@ static void lost(struct redis_conn *c, enum redis_state s)
 {
     forget_lookup(c);
     c->no_password = false;
-    c->state = s;
+    c->state = c->fault = s;
     arm(c, backoff_next(&c->backoff));
     let_go(c);
 }
@@ -444,6 +444,11 @@ void redis_conn_free(struct redis_conn *c)
 enum redis_state redis_conn_state(const struct redis_conn *c)
 {
     return c->state;
+}
+
+enum redis_state redis_conn_told(const struct redis_conn *c)
+{
+    return c->state == REDIS_CONNECTING && c->why[0] ? c->fault : c->state;
 }
 
 const char *redis_conn_why(const struct redis_conn *c)

@@ -42,6 +42,8 @@ struct redis_conn *redis_conn_new(const struct redis_conn_options *o, const char
 /* What is outstanding is answered with NULL, within this call. Not inside a callback. */
 void redis_conn_free(struct redis_conn *c);
 enum redis_state redis_conn_state(const struct redis_conn *c);
+/* The same for people: while a lost one is tried again, what it was found to be last. */
+enum redis_state redis_conn_told(const struct redis_conn *c);
 const char *redis_conn_why(const struct redis_conn *c); /* the last fault, "" */
 const char *redis_conn_target(const struct redis_conn *c);
 

@@ -302,6 +302,41 @@ static void an_agent_that_restarts_sends_only_what_is_missing(void **state)
     assert_level(&server, &writer);
 }
 
+static void write_one(uint64_t n)
+{
+    struct err e = {0};
+    if (whole_sample(&writer.o, n, &e))
+        fail_msg("%s", e.text);
+    recorder_sample(writer.s, n);
+}
+
+static void wait_for_stream(long long length, long long sent)
+{
+    uint64_t until = clock_mono_ms() + WAIT_MS;
+    while (number(&server, "XLEN offshoot:{" NAME "}:samples") != length ||
+           sum(&server, "agent-1", "sent") != sent) {
+        event_base_loop(base, EVLOOP_ONCE);
+        assert_true(clock_mono_ms() < until);
+    }
+}
+
+static void a_sample_that_took_longer_than_later_ones_is_not_left_out(void **state)
+{
+    (void)state;
+    begin();
+    long long before = number(&server, "XLEN offshoot:{" NAME "}:samples");
+    write_one(45);
+    wait_for_stream(before + 1, 45);
+    write_one(42);
+    wait_for_stream(before + 2, 42);
+    writer_close(&writer); /* also not by one who begins anew, and not twice */
+    writer_open(&writer, "agent-1", url_of(&server));
+    write_one(51);
+    wait_for_stream(before + 3, 51);
+    tell(&server, "FLUSHALL");
+    wait_for_stream(before + 3, 51);
+}
+
 struct both {
     struct writer *a, *b;
     uint64_t want;
@@ -501,6 +536,7 @@ int main(void)
         TEST(sums_of_another_type_are_told_and_come_back),
         TEST(a_server_that_hangs_longer_than_the_deadline), TEST(a_new_run_replaces_what_was_there),
         TEST(an_agent_that_restarts_sends_only_what_is_missing),
+        TEST(a_sample_that_took_longer_than_later_ones_is_not_left_out),
         TEST(two_agents_add_up_and_one_that_is_gone_still_counts),
         TEST(sums_of_an_agent_that_compares_something_else_are_not_added),
         TEST(a_unix_socket_and_a_database_of_its_own),
