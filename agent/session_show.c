@@ -66,13 +66,33 @@ static void why_with_field(const struct session *s, const struct tally_verdict *
         STR_ARG(f.endpoint));
 }
 
+/* Index of the most frequent reason but "canary", which waits by itself; n: none. */
+static unsigned most_dropped(const struct shadow_drops *d)
+{
+    unsigned most = d->n;
+    for (unsigned i = 0; i < d->n; i++)
+        if (strcmp(d->reason[i], "canary") != 0 && (most == d->n || d->count[i] > d->count[most]))
+            most = i;
+    return most;
+}
+
+static void why_canary(const struct session *s, struct text *out)
+{
+    uint64_t attempts = canary_attempts(s->canary);
+    unsigned most = most_dropped(s->drops);
+    if (attempts)
+        text_fmt(out, "the context is being proved: %" PRIu64 " attempts so far", attempts);
+    else
+        text_add(out, STR("waiting for traffic"));
+    if (!attempts && most < s->drops->n)
+        text_fmt(out, " that is of use; dropped so far: %s %" PRIu64, s->drops->reason[most],
+            s->drops->count[most]);
+}
+
 static void why_open(const struct session *s, const struct tally_verdict *v, struct text *out)
 {
     if (s->state == SESSION_CANARY) {
-        text_fmt(out,
-            canary_attempts(s->canary) ? "the context is being proved: %" PRIu64 " attempts so far"
-                                       : "waiting for traffic",
-            canary_attempts(s->canary));
+        why_canary(s, out);
         return;
     }
     text_fmt(out, "%" PRIu64 " samples, ", v->samples);

@@ -54,6 +54,18 @@ static void what_is_lost_is_dropped_with_its_reason(void **state)
     session_free(s);
 }
 
+static void session_that_waits_tells_what_its_traffic_was_dropped_for(void **state)
+{
+    struct session *s = START("until=limit");
+    (void)state;
+    shows(s, "\"why\":\"waiting for traffic\"");
+    play.refuse = "connection";
+    asked(s, "GET", "{}");
+    session_dropped(s, "canary", 5);
+    shows(s, "\"why\":\"waiting for traffic that is of use; dropped so far: connection 1\"");
+    session_free(s);
+}
+
 static void exchange_of_another_session_or_environment_is_not_sent(void **state)
 {
     struct session *s = START("until=limit");
@@ -129,6 +141,25 @@ static void it_ends_by_samples_by_time_and_by_command_once(void **state)
     assert_int_equal(session_restart(s, "", &e), 0);
     assert_int_equal(session_stop(s, "enough", &e), 0);
     shows(s, "\"ended_why\":\"stopped: enough\"");
+    session_free(s);
+}
+
+/* They may stall together. */
+static void of_samples_on_their_way_together_one_latency_counts(void **state)
+{
+    struct session *s = START("until=limit");
+    (void)state;
+    prove(s);
+    for (unsigned i = 0; i < 3; i++)
+        asked(s, "GET", "{}");
+    for (unsigned i = 0; i < 3; i++)
+        replied("{}", "{}", NULL);
+    shows(s, "\"samples\":3,");
+    shows(s, "{\"name\":\"field\",\"pairs\":3,");
+    shows(s, "{\"name\":\"latency\",\"pairs\":1,");
+    asked(s, "GET", "{}");
+    replied("{}", "{}", NULL);
+    shows(s, "{\"name\":\"latency\",\"pairs\":2,");
     session_free(s);
 }
 
@@ -317,10 +348,12 @@ int main(void)
         SESSION_TEST(canary_sends_secondaries_of_safe_methods_one_at_a_time),
         SESSION_TEST(sample_is_sent_to_both_compared_and_counted),
         SESSION_TEST(what_is_lost_is_dropped_with_its_reason),
+        SESSION_TEST(session_that_waits_tells_what_its_traffic_was_dropped_for),
         SESSION_TEST(exchange_of_another_session_or_environment_is_not_sent),
         SESSION_TEST(secondary_of_its_own_gets_unsafe_methods_too),
         SESSION_TEST(difference_often_enough_ends_it_with_fail),
         SESSION_TEST(it_ends_by_samples_by_time_and_by_command_once),
+        SESSION_TEST(of_samples_on_their_way_together_one_latency_counts),
         SESSION_TEST(word_of_a_refusal_is_the_reason_of_its_drop),
         SESSION_TEST(samples_on_their_way_at_the_end_are_dropped_as_stopped),
         SESSION_TEST(lost_context_ends_it_inconclusive),
