@@ -302,6 +302,7 @@ static void give_up_flights(struct session *s)
             session_drop(s, "stopped", 1, f->canary ? 0 : f->sample);
         f->dead = true;
     }
+    s->timed = NULL;
 }
 
 /* Opened again, with sums that the new run's take the place of at once. */

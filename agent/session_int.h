@@ -49,6 +49,7 @@ struct session {
     struct canary *canary;
     struct examples *examples;
     struct list flights;
+    const struct flight *timed; /* whose latency counts; NULL: that of the next one */
     uint32_t in_flight;
     char end_verdict[16], end_why[SESSION_WHY];
     enum verdict recorded_verdict; /* that the recorder knows */
@@ -63,7 +64,7 @@ struct flight {
     struct session *session;
     uint64_t sample;
     bool canary;
-    bool dead; /* counted as dropped: its run is over */
+    bool dead;  /* counted as dropped: its run is over */
 };
 
 /* ---- session.c ---- */

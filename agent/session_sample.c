@@ -23,6 +23,7 @@ struct comparison {
     struct differences of_secondary, of_candidate;
     struct tally_added added;
     struct text endpoint;
+    bool timed;
 };
 
 static void comparison_release(struct comparison *c)
@@ -55,7 +56,8 @@ static int compare(struct session *s, const struct exchange *x, struct compariso
 
 static struct tally_sample sample_of(const struct exchange *x, const struct comparison *c)
 {
-    return (struct tally_sample){.endpoint = str_of(c->endpoint.p, c->endpoint.n),
+    return (struct tally_sample){.untimed = !c->timed,
+        .endpoint = str_of(c->endpoint.p, c->endpoint.n),
         .primary = &x->primary,
         .secondary = &c->secondary,
         .candidate = &c->candidate,
@@ -140,11 +142,12 @@ static void count(struct session *s, struct exchange *x, struct comparison *c,
     session_decide(s);
 }
 
-static void on_sample(
-    struct session *s, struct exchange *x, const struct mirror_result *r, uint64_t sample)
+static void on_sample(struct session *s, struct exchange *x, const struct mirror_result *r,
+    uint64_t sample, bool timed)
 {
-    struct comparison c = {
-        .secondary = reply_of(&r->secondary), .candidate = reply_of(&r->candidate)};
+    struct comparison c = {.secondary = reply_of(&r->secondary),
+        .candidate = reply_of(&r->candidate),
+        .timed = timed};
     if (compare(s, x, &c) != 0)
         session_drop(s, "memory", 1, sample);
     else
@@ -154,15 +157,27 @@ static void on_sample(
 
 /* ---- the way there and back ---- */
 
+/* Whether its latency counts. Of samples that are on their way together that of the first: a pause
+ * of one process holds all of them up, and would count once for each. */
+static bool flight_end(struct flight *f)
+{
+    struct session *s = f->session;
+    bool timed = s->timed == f;
+    if (timed)
+        s->timed = NULL;
+    list_remove(&f->link);
+    s->in_flight--;
+    mem_free(f);
+    return timed;
+}
+
 static void on_mirrored(void *arg, struct exchange *x, const struct mirror_result *r)
 {
     struct flight *f = arg;
     assert(f->magic == FLIGHT_MAGIC);
     struct session *s = f->session;
     struct flight was = *f;
-    list_remove(&f->link);
-    s->in_flight--;
-    mem_free(f);
+    bool timed = flight_end(f);
     if (was.dead)
         return;
     if (r->dropped) {
@@ -176,7 +191,7 @@ static void on_mirrored(void *arg, struct exchange *x, const struct mirror_resul
     session_context(s);
     if (was.canary || s->state == SESSION_ENDED)
         return;
-    on_sample(s, x, r, was.sample);
+    on_sample(s, x, r, was.sample, timed);
 }
 
 /* NULL: it may be sent. */
@@ -204,14 +219,9 @@ static struct flight *flight_new(struct session *s)
     f->sample = f->canary ? 0 : s->next_sample++;
     list_append(&s->flights, &f->link);
     s->in_flight++;
+    if (!s->timed && !f->canary)
+        s->timed = f;
     return f;
-}
-
-static void flight_end(struct flight *f)
-{
-    list_remove(&f->link);
-    f->session->in_flight--;
-    mem_free(f);
 }
 
 static void send_it(struct session *s, struct exchange *x)

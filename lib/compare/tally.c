@@ -335,7 +335,7 @@ static struct bits judge(const struct tally *t, const struct tally_sample *x, bo
     struct bits b = {0};
     set_bit(&b, HEADLINE_TRANSPORT, c->outcome == REPLY_TRANSPORT, s->outcome == REPLY_TRANSPORT);
     set_bit(&b, HEADLINE_TIMEOUT, c->outcome == REPLY_TIMEOUT, s->outcome == REPLY_TIMEOUT);
-    if (s->outcome == REPLY_WHOLE && c->outcome == REPLY_WHOLE)
+    if (s->outcome == REPLY_WHOLE && c->outcome == REPLY_WHOLE && !x->untimed)
         judge_latency(t, s->latency_us, c->latency_us, &b);
     if (!whole)
         return b;

@@ -58,6 +58,7 @@ struct tally_sample {
     struct str endpoint;
     const struct reply *primary, *secondary, *candidate;
     const struct differences *secondary_differs, *candidate_differs;
+    bool untimed; /* no pair of the three of latency: it may have stalled together with another */
 };
 /* What it added: enough to add it again. */
 struct tally_difference {

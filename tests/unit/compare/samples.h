@@ -39,7 +39,7 @@ static inline struct tally_added add_drawn(struct tally *t, const char *endpoint
 {
     bool whole = d->s.outcome == REPLY_WHOLE && d->c.outcome == REPLY_WHOLE;
     struct tally_sample x = {str_c(endpoint), &d->p, &d->s, &d->c, whole ? &d->secondary : NULL,
-        whole ? &d->candidate : NULL};
+        whole ? &d->candidate : NULL, false};
     struct tally_added added;
     assert_int_equal(tally_add(t, &x, &added), 0);
     return added;
