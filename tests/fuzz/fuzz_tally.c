@@ -145,7 +145,8 @@ static void add(struct input *in, struct tally *t, struct tally *copy)
         read_reply(in, &reply[i]);
     read_list(in, item[0], &s);
     read_list(in, item[1], &c);
-    struct tally_sample x = {str_c(endpoints[head % 3]), &reply[0], &reply[1], &reply[2], &s, &c};
+    struct tally_sample x = {
+        str_c(endpoints[head % 3]), &reply[0], &reply[1], &reply[2], &s, &c, false};
     while (times--) {
         struct tally_added a;
         demand(tally_add(t, &x, &a) == 0);

@@ -256,7 +256,7 @@ static void memory_that_runs_out_leaves_the_sums_alone(void **state)
             snprintf(names[i], sizeof names[i], "new-%lu-%d-%030d", round, i, 0);
             d.item[1][i] = (struct difference){.path = str_c(names[i])};
         }
-        struct tally_sample x = {STR("x"), &d.p, &d.s, &d.c, &d.secondary, &d.candidate};
+        struct tally_sample x = {STR("x"), &d.p, &d.s, &d.c, &d.secondary, &d.candidate, false};
         for (nth = 1;; nth++) {
             mem_fail_nth(nth);
             int rc = tally_add(t, &x, &added);

@@ -113,7 +113,7 @@ static inline void next_sample(struct traffic *t, struct tally *tally)
     assert_int_equal(replies_compare(&reply[0], &reply[1], &rules, &secondary), 0);
     assert_int_equal(replies_compare(&reply[0], &reply[2], &rules, &candidate), 0);
     struct tally_sample x = {
-        STR("shop GET /cart/{}"), &reply[0], &reply[1], &reply[2], &secondary, &candidate};
+        STR("shop GET /cart/{}"), &reply[0], &reply[1], &reply[2], &secondary, &candidate, false};
     struct tally_added added;
     assert_int_equal(tally_add(tally, &x, &added), 0);
     mem_free(added.differences);
