@@ -103,7 +103,7 @@ class MirrorStack(Rig):
             return self.counter.argv if name == traced else ()
 
         dark_port, = free_ports(1)
-        shadow = (f"shadow: {{through: '127.0.0.1:{dark_port}', timeout: {timeout}, "
+        shadow = (f"shadow: {{through: '127.0.0.1:{dark_port}', timeout: {timeout}, linger: 0s, "
                   "segments: 1}")
         self.agent, agent_port = stacks.agent(
             self, self.a.build, self.write("graph.yaml", graph(self.ports)), shadow,
