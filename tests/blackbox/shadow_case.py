@@ -47,6 +47,8 @@ class Service:
         self.connections, self.faults = [], []
 
         class Server(http.server.ThreadingHTTPServer):
+            request_queue_size = 128  # connections may come all at once
+
             def process_request(self, request, client_address):
                 owner.connections.append(request)
                 super().process_request(request, client_address)
