@@ -370,12 +370,11 @@ static void begin(struct request *r, struct str trace_id, const uint64_t *ids, u
 bool capture_decide(struct request *r)
 {
     const struct capture_rules *rules = r->w->capture.rules;
-    const struct context *context = &r->answer.context;
     const struct decision *d = &r->answer.decision;
     unsigned char id[TRACE_BYTES];
     struct str trace_id = str_of((const char *)id, TRACE_BYTES);
     uint64_t ids[CAPTURE_SESSIONS];
-    bool dark = (context->flags & CONTEXT_DARK) && r->ask.trusted, hop = false;
+    bool dark = r->is_dark, hop = false;
     for (unsigned i = 0; i < TRACE_BYTES; i++)
         id[i] =
             (unsigned char)(hex_value(r->trace_id[2 * i]) << 4 | hex_value(r->trace_id[2 * i + 1]));

@@ -473,6 +473,9 @@ static void count_decision(struct request *r)
 {
     counter_cell *stats = r->w->stats;
     const struct context *c = &r->answer.context;
+    r->is_dark = (c->flags & CONTEXT_DARK) && r->ask.trusted;
+    if (r->is_dark) /* STAT_DARK_REQUESTS */
+        return;
     counter_inc(&stats[STAT_RULES + c->rule]);
     if (r->answer.moved)
         counter_inc(&stats[STAT_MOVED + r->answer.moved - 1]);
@@ -562,14 +565,16 @@ static enum step step_decide(struct request *r)
         return STEP_OWN;
     if (!r->ask.trusted && r->tunnel != TUNNEL_TCP && edge_decided(r))
         return STEP_OWN;
-    if ((w->capture.rules || (a->context.flags & CONTEXT_DARK)) && !capture_decide(r))
+    if ((w->capture.rules || r->is_dark) && !capture_decide(r))
         return request_refuse(r, REFUSAL_DARK_BLOCKED);
     if (a->refusal)
         return request_refuse(r, a->refusal);
     if (w->slots.limits && !ratelimit_environment(r))
         return request_refuse(r, REFUSAL_RATE_LIMITED);
-    usage_add(&w->by_env, a->decision.env);
-    usage_add(&w->by_service, a->decision.service);
+    if (!r->is_dark) {
+        usage_add(&w->by_env, a->decision.env);
+        usage_add(&w->by_service, a->decision.service);
+    }
     take_policy(r, s);
     if (a->route.actions) {
         enum step next = actions_begin(r);
@@ -658,7 +663,7 @@ static enum step step_done(struct request *r)
 {
     struct worker *w = r->w;
     struct client *c = r->client;
-    if (r->status >= 100 && r->status < 600)
+    if (r->status >= 100 && r->status < 600 && !r->is_dark)
         counter_inc(&w->stats[STAT_REPLIES + r->status / 100 - 1]);
     if (w->set->histograms)
         stages_count(w, r);

@@ -55,6 +55,7 @@ struct request {
     bool send_failed;                /* the provider takes no more of the request */
     bool trace_made;                 /* no valid traceparent came: we wrote one */
     bool is_explain;
+    bool is_dark;        /* mirrored: kept out of what is counted of users' requests */
     bool http2;          /* spoken to the provider */
     bool is_call;        /* gRPC (grpc_call.h) */
     bool connect_failed; /* the connection that it waited for could not be made */

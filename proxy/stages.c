@@ -36,7 +36,7 @@ void stages_count(struct worker *w, const struct request *r)
 {
     counter_cell *stats = w->stats;
     unsigned code = r->status < 600 ? r->status / 100 : 0;
-    if (r->in_tunnel) /* its life says nothing about how fast we are */
+    if (r->in_tunnel || r->is_dark) /* says nothing about how fast we are to users */
         return;
     histogram_observe(
         &stats[STAT_REQUEST_SECONDS + code * HISTOGRAM_CELLS], w->now_us - r->t_start);

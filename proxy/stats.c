@@ -164,7 +164,7 @@ static const struct counter_family families[] = {
     {STAT_PROVIDER_TLS_FAILURES, TLS_FAIL_COUNT, "offshoot_provider_tls_failures_total", "reason",
         tls_label, "TLS connections to providers that failed, by reason."},
     {STAT_REQUESTS, CLASS_SHARED + 1, "offshoot_requests_total", "class", class_word,
-        "Requests by the class of their decision."},
+        "Requests by the class of their decision; dark ones are not among them."},
     {STAT_RULES, RULE_DEFAULT + 1, "offshoot_context_rules_total", "rule", rule_word,
         "Requests by how their context was found."},
     {STAT_REFUSALS, REFUSAL_COUNT, "offshoot_refusals_total", "reason", refusal_label,

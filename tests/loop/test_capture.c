@@ -1,4 +1,5 @@
 /* Which requests are told to the agent, how much of them, and what dark requests may not do. */
+#include "lib/base/histogram.h"
 #include "lib/base/mem.h"
 #include "proto/offshoot/v1/capture.pb-c.h"
 #include "tests/loop/loop.h"
@@ -482,6 +483,25 @@ static void a_dark_request_changes_nothing_outside_its_environment(void **state)
     expect_hop("PURGE", "/", AS("bare", "05"), true, rules_new(), HOP_OF(BLOCKED));
 }
 
+static void a_dark_request_is_not_counted_among_those_of_users(void **state)
+{
+    (void)state;
+    begin(rules_new(), NULL);
+    int c = serve("GET / HTTP/1.1\r\nHost: a\r\n" AS("feat", "03") "\r\n");
+    assert_int_equal(loop_count(&l, STAT_DARK_REQUESTS), 1);
+    for (unsigned i = 0; i <= CLASS_SHARED; i++)
+        assert_int_equal(loop_count(&l, STAT_REQUESTS + i), 0);
+    assert_int_equal(loop_count(&l, STAT_REPLIES + 1), 0);
+    assert_int_equal(loop_count(&l, STAT_RULES + RULE_EXPLICIT), 0);
+    for (unsigned i = 0; i < 6 * HISTOGRAM_CELLS; i++)
+        assert_int_equal(loop_count(&l, STAT_REQUEST_SECONDS + i), 0);
+    loop_send(&l, c, GET("/", ""));
+    loop_recv(&l, l.provider[0]);
+    assert_int_equal(loop_count(&l, STAT_DARK_REQUESTS), 1);
+    assert_int_equal(loop_count(&l, STAT_RULES + RULE_DEFAULT), 1);
+    end(c);
+}
+
 static void a_dark_request_is_blocked_without_any_session(void **state)
 {
     (void)state;
@@ -545,6 +565,7 @@ int main(void)
         cmocka_unit_test(an_exchange_does_not_outlive_its_stream),
         cmocka_unit_test(without_rules_nothing_is_told),
         cmocka_unit_test(a_dark_request_changes_nothing_outside_its_environment),
+        cmocka_unit_test(a_dark_request_is_not_counted_among_those_of_users),
         cmocka_unit_test(a_dark_request_is_blocked_without_any_session),
         cmocka_unit_test(a_dark_trace_without_its_token_is_told_and_may_not_change_anything),
         cmocka_unit_test(a_dark_trace_at_the_edge_is_lost_and_not_sampled),
