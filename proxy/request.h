@@ -54,21 +54,20 @@ struct request {
     bool half_closed;                /* the client ended its side after a whole request */
     bool send_failed;                /* the provider takes no more of the request */
     bool trace_made;                 /* no valid traceparent came: we wrote one */
-    bool is_explain;
-    bool is_dark;        /* mirrored: kept out of what is counted of users' requests */
-    bool http2;          /* spoken to the provider */
-    bool is_call;        /* gRPC (grpc_call.h) */
-    bool connect_failed; /* the connection that it waited for could not be made */
-    uint8_t bad_head;    /* enum h2_error: an HTTP/2 head was refused */
-    bool is_private;     /* a carrier chose the environment: no shared cache may keep the reply */
-    uint8_t share;       /* enum share (share.h): answered as a share link */
-    uint8_t tunnel;      /* enum tunnel: what it becomes if all goes well */
-    bool in_tunnel;      /* it has become one, counted in its gauge */
-    bool down_lost;      /* tunnel: the client takes no more */
-    bool is_websocket;   /* tunnel: of that protocol */
-    bool clean;          /* tunnel: nothing is lost by closing the provider connection */
-    uint8_t tunnel_end;  /* enum tunnel_end */
-    uint8_t offer_len;   /* bytes of offer */
+    bool is_explain, is_dark; /* dark: mirrored, kept out of what is counted of users' requests */
+    bool http2;               /* spoken to the provider */
+    bool is_call;             /* gRPC (grpc_call.h) */
+    bool connect_failed;      /* the connection that it waited for could not be made */
+    uint8_t bad_head;         /* enum h2_error: an HTTP/2 head was refused */
+    bool is_private;    /* a carrier chose the environment: no shared cache may keep the reply */
+    uint8_t share;      /* enum share (share.h): answered as a share link */
+    uint8_t tunnel;     /* enum tunnel: what it becomes if all goes well */
+    bool in_tunnel;     /* it has become one, counted in its gauge */
+    bool down_lost;     /* tunnel: the client takes no more */
+    bool is_websocket;  /* tunnel: of that protocol */
+    bool clean;         /* tunnel: nothing is lost by closing the provider connection */
+    uint8_t tunnel_end; /* enum tunnel_end */
+    uint8_t offer_len;  /* bytes of offer */
     uint8_t tries;
     uint8_t interim;        /* 1xx passed on */
     uint8_t pace_side;      /* minrate.c: who is measured since pace_ms */
