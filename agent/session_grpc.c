@@ -9,11 +9,9 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_NAME  "descriptors"
-#define FILE_FRESH "descriptors.new"
+#define FILE_NAME "descriptors"
 
 /* ---- what it says ---- */
 
@@ -68,65 +66,16 @@ static int open_folder(const struct session *s)
     return fd;
 }
 
-static int write_all(int fd, struct str s)
-{
-    while (s.n) {
-        ssize_t n = write(fd, s.p, s.n);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n ? -errno : -EIO;
-        s = str_from(s, (size_t)n);
-    }
-    return fsync(fd) ? -errno : 0;
-}
-
-/* Whole in its place, or not there at all. */
-static int write_file(int folder, struct str set)
-{
-    int fd =
-        openat(folder, FILE_FRESH, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return -errno;
-    int rc = write_all(fd, set);
-    if (close(fd) != 0 && rc == 0)
-        rc = -errno;
-    if (rc == 0 && (renameat(folder, FILE_FRESH, folder, FILE_NAME) != 0 || fsync(folder) != 0))
-        rc = -errno;
-    if (rc != 0)
-        unlinkat(folder, FILE_FRESH, 0);
-    return rc;
-}
-
 int session_descriptors_keep(const struct session *s, struct str set, struct err *e)
 {
     int folder = open_folder(s), rc = folder < 0 ? folder : 0;
     if (rc == 0 && set.n)
-        rc = write_file(folder, set);
+        rc = file_put(folder, FILE_NAME, set);
     else if (rc == 0 && unlinkat(folder, FILE_NAME, 0) != 0 && errno != ENOENT)
         rc = -errno; /* of one that did not begin */
     if (folder >= 0)
         close(folder);
     return rc ? fault(e, s, "write", rc) : 0;
-}
-
-static int read_file(int folder, uint64_t n, char **ret)
-{
-    struct stat st;
-    int fd = openat(folder, FILE_NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    int rc = fstat(fd, &st) ? -errno : S_ISREG(st.st_mode) && st.st_size == (off_t)n ? 0 : -EBADMSG;
-    char *p = rc ? NULL : mem_alloc(n + 1);
-    ssize_t got = p ? file_read_at(fd, p, n, 0) : 0;
-    if (rc == 0)
-        rc = !p ? -ENOMEM : got < 0 ? (int)got : (uint64_t)got == n ? 0 : -EBADMSG;
-    close(fd);
-    if (rc)
-        mem_free(p);
-    else
-        *ret = p;
-    return rc;
 }
 
 int session_descriptors_read(struct session *s, struct err *e)
@@ -136,7 +85,9 @@ int session_descriptors_read(struct session *s, struct err *e)
     if (n == 0 || s->descriptors)
         return 0;
     int folder = open_folder(s);
-    int rc = folder < 0 ? folder : n > SPEC_DESCRIPTORS_MAX ? -EBADMSG : read_file(folder, n, &p);
+    int rc = folder < 0                 ? folder
+             : n > SPEC_DESCRIPTORS_MAX ? -EBADMSG
+                                        : file_get(folder, FILE_NAME, n, &p);
     if (folder >= 0)
         close(folder);
     if (rc)

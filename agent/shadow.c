@@ -1,6 +1,7 @@
 #include "agent/shadow.h"
 #include "agent/recorder.h"
 #include "lib/base/clock.h"
+#include "lib/base/files.h"
 #include "lib/base/list.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -10,15 +11,18 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <openssl/rand.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define SHADOW_MAGIC   0x53484457u
 #define TICK_MS        250u
 #define DNS_MS         5000u
 #define DARK_KEY_BYTES 16u
+#define DARK_KEY       "dark.key" /* in the state folder */
 
 /* What proxies are told of a session. Of one that has ended: its dark requests may still be on
  * their way somewhere, and what they lost their context with may still come to a provider. So
@@ -390,12 +394,34 @@ static void make_host(struct shadow *sh)
         .stats = sh->o.stats};
 }
 
+/* The same in every life of the agent: proxies know the dark requests of the one before, which may
+ * still be on their way. */
+static int take_dark_key(struct shadow *sh, struct err *e)
+{
+    char *key = NULL;
+    int folder = open(sh->o.set->state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = folder < 0 ? -errno : file_get(folder, DARK_KEY, sizeof sh->dark_key, &key);
+    if (rc == 0)
+        memcpy(sh->dark_key, key, sizeof sh->dark_key);
+    mem_free(key);
+    if (rc == -ENOENT || rc == -EBADMSG) {
+        rc = RAND_bytes(sh->dark_key, sizeof sh->dark_key) == 1 ? 0 : -EIO;
+        struct str bytes = str_of((const char *)sh->dark_key, sizeof sh->dark_key);
+        rc = rc ? rc : file_put(folder, DARK_KEY, bytes);
+    }
+    if (folder >= 0)
+        close(folder);
+    return rc ? err_set(e, rc, "the key of dark requests, '%s/" DARK_KEY "': %s", sh->o.set->state,
+                    strerror(-rc))
+              : 0;
+}
+
 static int make(struct shadow *sh, struct err *e)
 {
     settings_node(sh->o.set, sh->node);
     snprintf(sh->dir, sizeof sh->dir, "%s/shadow", sh->o.set->state);
-    if (RAND_bytes(sh->dark_key, sizeof sh->dark_key) != 1)
-        return err_set(e, -EIO, "no random bytes");
+    if (take_dark_key(sh, e) != 0)
+        return -EIO;
     sh->tick = event_new(sh->o.base, -1, 0, on_tick, sh);
     if (!sh->tick)
         return err_set(e, -ENOMEM, "out of memory");

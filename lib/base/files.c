@@ -6,6 +6,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -558,4 +560,57 @@ const struct file *files_at(const struct files *f, size_t i)
 uint64_t files_generation(const struct files *f)
 {
     return f->generation;
+}
+
+/* ---- small files of our own ---- */
+
+static int write_all(int fd, struct str s)
+{
+    while (s.n) {
+        ssize_t n = write(fd, s.p, s.n);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n ? -errno : -EIO;
+        s = str_from(s, (size_t)n);
+    }
+    return fsync(fd) ? -errno : 0;
+}
+
+int file_put(int folder, const char *name, struct str bytes)
+{
+    char fresh[NAME_MAX + 1];
+    int n = snprintf(fresh, sizeof fresh, "%s.new", name);
+    if (n < 0 || (size_t)n >= sizeof fresh)
+        return -ENAMETOOLONG;
+    int fd = openat(folder, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    int rc = write_all(fd, bytes);
+    if (close(fd) != 0 && rc == 0)
+        rc = -errno;
+    if (rc == 0 && (renameat(folder, fresh, folder, name) != 0 || fsync(folder) != 0))
+        rc = -errno;
+    if (rc != 0)
+        unlinkat(folder, fresh, 0);
+    return rc;
+}
+
+int file_get(int folder, const char *name, uint64_t n, char **ret)
+{
+    struct stat st;
+    int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int rc = fstat(fd, &st) ? -errno : S_ISREG(st.st_mode) && st.st_size == (off_t)n ? 0 : -EBADMSG;
+    char *p = rc ? NULL : mem_alloc(n + 1);
+    ssize_t got = p ? file_read_at(fd, p, n, 0) : 0;
+    if (rc == 0)
+        rc = !p ? -ENOMEM : got < 0 ? (int)got : (uint64_t)got == n ? 0 : -EBADMSG;
+    close(fd);
+    if (rc)
+        mem_free(p);
+    else
+        *ret = p;
+    return rc;
 }

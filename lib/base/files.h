@@ -47,6 +47,12 @@ const struct file *files_at(const struct files *f, size_t i);
 /* Grows whenever a file's generation does, and when a file is gone. */
 uint64_t files_generation(const struct files *f);
 
+/* Small files of our own in a folder that is open, mode 0600; 0 or negative errno.
+ * put: in its place whole and on the disk, or as it was before. NAME.new stands beside meanwhile.
+ * get: *ret is new (mem_free). -ENOENT; -EBADMSG: it is no plain file of exactly n bytes. */
+int file_put(int folder, const char *name, struct str bytes);
+int file_get(int folder, const char *name, uint64_t n, char **ret);
+
 /* pread until n bytes are there or the file ends: their number, or negative errno. */
 ssize_t file_read_at(int fd, void *p, size_t n, uint64_t offset);
 

@@ -134,6 +134,33 @@ static void an_empty_file_is_not_an_error(void **state)
     files_free(f);
 }
 
+static void a_file_of_ours_is_put_in_place_whole(void **state)
+{
+    (void)state;
+    struct stat st;
+    char *got = NULL;
+    int folder = open(root, O_RDONLY | O_DIRECTORY);
+    assert_int_equal(file_get(folder, "key", 3, &got), -ENOENT);
+    assert_int_equal(file_put(folder, "key", STR("abc")), 0);
+    assert_int_equal(stat(at("key"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(stat(at("key.new"), &st), -1);
+    assert_int_equal(file_get(folder, "key", 3, &got), 0);
+    assert_memory_equal(got, "abc", 3);
+    mem_free(got);
+    assert_int_equal(file_get(folder, "key", 4, &got), -EBADMSG);
+    assert_int_equal(file_put(folder, "key", STR("four")), 0);
+    assert_int_equal(file_get(folder, "key", 3, &got), -EBADMSG);
+    assert_int_equal(symlinkat("key", folder, "link"), 0);
+    assert_int_equal(file_get(folder, "link", 4, &got), -ELOOP);
+    assert_int_equal(mkdirat(folder, "key2", 0700), 0);
+    assert_int_equal(file_put(folder, "key2", STR("x")), -EISDIR); /* it stays what it was */
+    assert_int_equal(stat(at("key2.new"), &st), -1);
+    mem_fail_nth(1);
+    assert_int_equal(file_get(folder, "key", 4, &got), -ENOMEM);
+    close(folder);
+}
+
 static void no_paths_are_no_files(void **state)
 {
     (void)state;
@@ -627,6 +654,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FILES_TEST(a_file_is_read_whole_and_once),
         FILES_TEST(an_empty_file_is_not_an_error),
+        FILES_TEST(a_file_of_ours_is_put_in_place_whole),
         FILES_TEST(no_paths_are_no_files),
         FILES_TEST(a_direct_path_may_have_any_name),
         FILES_TEST(a_missing_path_is_an_error_until_it_comes),
