@@ -10,20 +10,30 @@
 #define WORD_MAX     128  /* bytes of one */
 #define NAME_MAX_LEN 256  /* longer names are secret: nobody reads them */
 
-#define WORD(s) {(s), sizeof(s) - 1}
-#define WORDS(...) (const struct str[]){__VA_ARGS__, {0}}
+#define WORD(s)                                                                                    \
+    {                                                                                              \
+        (s), sizeof(s) - 1                                                                         \
+    }
+#define WORDS(...)                                                                                 \
+    (const struct str[])                                                                           \
+    {                                                                                              \
+        __VA_ARGS__,                                                                               \
+        {                                                                                          \
+            0                                                                                      \
+        }                                                                                          \
+    }
 
 /* A name with only its letters and digits, in lower case, that contains one of these is secret. By
  * their first letter, so that few are looked for at each place of a name. */
 static const struct str *const inside[26] = {
-    ['a' - 'a'] = WORDS(
-        WORD("authorization"), WORD("apikey"), WORD("accesskey"), WORD("accountnumber")),
+    ['a' - 'a'] =
+        WORDS(WORD("authorization"), WORD("apikey"), WORD("accesskey"), WORD("accountnumber")),
     ['b' - 'a'] = WORDS(WORD("bankaccount"), WORD("bearer")),
     ['c' - 'a'] = WORDS(WORD("cookie"), WORD("credential"), WORD("cardnumber"), WORD("cardno"),
         WORD("creditcard"), WORD("connectionstring"), WORD("csrf")),
     ['e' - 'a'] = WORDS(WORD("encryptionkey")),
-    ['p' - 'a'] = WORDS(WORD("password"), WORD("passwd"), WORD("passphrase"), WORD("passcode"),
-        WORD("privatekey")),
+    ['p' - 'a'] = WORDS(
+        WORD("password"), WORD("passwd"), WORD("passphrase"), WORD("passcode"), WORD("privatekey")),
     ['s' - 'a'] = WORDS(WORD("secret"), WORD("session"), WORD("sessid"), WORD("signingkey"),
         WORD("securitycode"), WORD("socialsecurity")),
     ['t' - 'a'] = WORDS(WORD("token")),
