@@ -169,14 +169,20 @@ static void replace(char **to, char *by)
     *to = by;
 }
 
-int journal_set_session(struct journal *j, const struct read_session *s)
+static int copy_texts(const struct read_session *s, char **ret_spec, char **ret_why)
 {
-    char *spec = copy(s->spec_json), *why = copy(s->why);
-    if (!spec || !why) {
-        mem_free(spec);
-        mem_free(why);
-        return -ENOMEM;
-    }
+    *ret_spec = copy(s->spec_json);
+    *ret_why = copy(s->why);
+    if (*ret_spec && *ret_why)
+        return 0;
+    mem_free(*ret_spec);
+    mem_free(*ret_why);
+    return -ENOMEM;
+}
+
+/* Owns the texts from here on. */
+static void take_session(struct journal *j, const struct read_session *s, char *spec, char *why)
+{
     replace(&j->spec_json, spec);
     replace(&j->why, why);
     j->state.found = true;
@@ -186,6 +192,14 @@ int journal_set_session(struct journal *j, const struct read_session *s)
     j->state.started_unix = s->started_unix;
     memcpy(j->state.decisions, s->decisions.p, sizeof(j->state.decisions));
     j->state.ended = false; /* it goes on */
+}
+
+int journal_set_session(struct journal *j, const struct read_session *s)
+{
+    char *spec, *why;
+    if (copy_texts(s, &spec, &why) != 0)
+        return -ENOMEM;
+    take_session(j, s, spec, why);
     return 0;
 }
 
@@ -223,17 +237,25 @@ int journal_session(struct journal *j, const struct journal_session *s, struct e
         .why = str_c(s->why)};
     if (s->run == 0 || (new_run && (!s->tally || !s->drops)))
         return err_set(e, -EINVAL, "a new run of '%s' needs a number and sums of its own", j->name);
+    /* All that can fail comes first: who is refused keeps the sums. */
+    char *spec, *why;
+    if (copy_texts(&as_read, &spec, &why) != 0)
+        return no_memory(j, e);
     journal_put_session(&j->out, s);
     int rc = journal_append(j, e);
-    if (rc)
+    if (rc) {
+        mem_free(spec);
+        mem_free(why);
         return rc;
+    }
     if (s->tally)
         j->tally = s->tally;
     if (s->drops)
         j->drops = s->drops;
     if (new_run)
         j->nopen = 0;
-    return journal_set_session(j, &as_read) ? no_memory(j, e) : 0;
+    take_session(j, &as_read, spec, why);
+    return 0;
 }
 
 int journal_begun(struct journal *j, uint64_t sample, struct err *e)

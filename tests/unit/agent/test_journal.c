@@ -558,11 +558,53 @@ static int plain_options(void **state)
     return make_dir(state);
 }
 
+/* Whoever is refused keeps the sums, and the journal goes on with the run before. */
+static void new_run_that_memory_refuses_changes_nothing(void **state)
+{
+    bool all = false;
+    unsigned failed = 0;
+    (void)state;
+    for (unsigned long nth = 1; !all; nth++) {
+        struct opened o;
+        struct err e = {0};
+        open_journal(&o);
+        begin_session(&o, 1);
+        struct tally *tally = tally_new(0.01);
+        struct shadow_drops drops = {0};
+        struct journal_session s = {.name = NAME,
+            .spec_json = "{}",
+            .why = "restart",
+            .id = 77,
+            .run = 2,
+            .tally = tally,
+            .drops = &drops};
+        mem_fail_nth(nth);
+        int rc = journal_session(o.j, &s, &e);
+        all = mem_count() < nth;
+        mem_fail_nth(0);
+        if (rc != 0) {
+            failed++;
+            assert_int_equal(rc, -ENOMEM);
+            assert_int_equal(journal_state(o.j)->run, 1);
+            journal_close(o.j);
+            tally_free(o.tally);
+            open_journal(&o);
+            assert_int_equal(journal_state(o.j)->run, 1);
+            assert_string_equal(journal_state(o.j)->spec_json, "{\"rate\": 100}");
+        }
+        assert_true(rc == 0 || !all);
+        close_journal(&o);
+        tally_free(tally);
+    }
+    assert_true(failed > 1);
+}
+
 #define TEST(t) cmocka_unit_test_setup_teardown(t, plain_options, remove_dir)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(every_field_of_a_sample_comes_back),
+    const struct CMUnitTest tests[] = {TEST(new_run_that_memory_refuses_changes_nothing),
+        TEST(every_field_of_a_sample_comes_back),
         TEST(a_difference_has_the_texts_of_those_who_differ),
         TEST(a_body_above_the_limit_is_left_out_with_its_hash),
         TEST(a_gzip_body_is_kept_plain_and_one_that_cannot_be_unpacked_is_left_out),
