@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <xxhash.h>
 
-#define ID_BITS 53 /* so that it is a number in every reader of JSON */
+#define FAULT_LINE_MS 1000u /* from one line about the journal to the next one of a session */
+#define ID_BITS       53    /* so that it is a number in every reader of JSON */
 
 static const char *const state_words[] = {"canary", "running", "ended"};
 
@@ -21,10 +22,39 @@ const char *session_state_word(enum session_state s)
 
 /* ---- drops and faults ---- */
 
+/* A line at most so often; those between are counted. True: the caller may say it. */
+static bool may_say(struct session *s)
+{
+    uint64_t now = s->host->ms(s->host->arg);
+    if (now < s->fault_next_ms)
+        return false;
+    s->fault_next_ms = now + FAULT_LINE_MS;
+    return true;
+}
+
 void session_journal_fault(struct session *s, const struct err *e)
 {
     counter_inc(&s->host->stats[STAT_SHADOW_JOURNAL_ERRORS]);
-    log_warn("session '%s': %s", s->spec.name, e->text);
+    if (!may_say(s)) {
+        s->faults_unsaid++;
+        return;
+    }
+    if (s->faults_unsaid)
+        log_warn("session '%s': %s (left unsaid before it: %" PRIu64 ")", s->spec.name, e->text,
+            s->faults_unsaid);
+    else
+        log_warn("session '%s': %s", s->spec.name, e->text);
+    s->faults_unsaid = 0;
+}
+
+/* When no further fault tells of them. */
+static void say_unsaid(struct session *s)
+{
+    if (s->faults_unsaid == 0 || !may_say(s))
+        return;
+    log_warn("session '%s': faults of its journal left unsaid: %" PRIu64, s->spec.name,
+        s->faults_unsaid);
+    s->faults_unsaid = 0;
 }
 
 void session_drop(struct session *s, const char *reason, uint64_t n, uint64_t sample)
@@ -511,10 +541,11 @@ void session_tick(struct session *s)
     const struct session_host *h = s->host;
     struct err e = {0};
     char text[SESSION_WHY];
+    if (s->state != SESSION_ENDED && journal_tick(s->journal, &e) != 0)
+        session_journal_fault(s, &e);
+    say_unsaid(s);
     if (s->state == SESSION_ENDED)
         return;
-    if (journal_tick(s->journal, &e) != 0)
-        session_journal_fault(s, &e);
     record_verdict(s, tally_decision(s->tally));
     session_context(s);
     session_decide(s);

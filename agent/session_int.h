@@ -41,6 +41,8 @@ struct session {
     struct shadow_drops *drops;
     struct journal *journal;   /* NULL: it has ended */
     uint64_t journal_bytes;    /* then */
+    uint64_t fault_next_ms;    /* no line about a fault of the journal before */
+    uint64_t faults_unsaid;    /* since the last one */
     struct recorded *recorded; /* NULL: no recorder */
     struct ignore *ignore;
     struct redact *redact;
@@ -70,6 +72,7 @@ struct flight {
 /* ---- session.c ---- */
 /* Counts, and writes to the journal; sample 0: none was begun. */
 void session_drop(struct session *s, const char *reason, uint64_t n, uint64_t sample);
+/* Counts, and says so, once a second at most. */
 void session_journal_fault(struct session *s, const struct err *e);
 /* Ends it, if it has not: verdict and why are written. */
 void session_end(struct session *s, const char *why);

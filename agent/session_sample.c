@@ -145,9 +145,8 @@ static void count(struct session *s, struct exchange *x, struct comparison *c,
 static void on_sample(struct session *s, struct exchange *x, const struct mirror_result *r,
     uint64_t sample, bool timed)
 {
-    struct comparison c = {.secondary = reply_of(&r->secondary),
-        .candidate = reply_of(&r->candidate),
-        .timed = timed};
+    struct comparison c = {
+        .secondary = reply_of(&r->secondary), .candidate = reply_of(&r->candidate), .timed = timed};
     if (compare(s, x, &c) != 0)
         session_drop(s, "memory", 1, sample);
     else
@@ -176,22 +175,26 @@ static void on_mirrored(void *arg, struct exchange *x, const struct mirror_resul
     struct flight *f = arg;
     assert(f->magic == FLIGHT_MAGIC);
     struct session *s = f->session;
-    struct flight was = *f;
-    bool timed = flight_end(f);
-    if (was.dead)
-        return;
-    if (r->dropped) {
-        session_drop(s, r->dropped, 1, was.sample);
+    if (f->dead || r->dropped) {
+        struct flight was = *f;
+        flight_end(f);
+        if (!was.dead)
+            session_drop(s, r->dropped, 1, was.sample);
         return;
     }
     struct canary_attempt a = {x->trace_id, r->secondary.trace_id, x->service, x->client.n > 0};
     canary_answered(s->canary, &a, s->host->ms(s->host->arg));
-    if (!was.canary)
-        canary_claim(s->canary, r->candidate.trace_id);
-    session_context(s);
-    if (was.canary || s->state == SESSION_ENDED)
+    if (f->canary) {
+        flight_end(f);
+        session_context(s);
         return;
-    on_sample(s, x, r, was.sample, timed);
+    }
+    canary_claim(s->canary, r->candidate.trace_id);
+    session_context(s); /* where it ends, this sample is given up with those on their way */
+    struct flight was = *f;
+    bool timed = flight_end(f);
+    if (!was.dead)
+        on_sample(s, x, r, was.sample, timed);
 }
 
 /* NULL: it may be sent. */

@@ -1,5 +1,9 @@
 /* States of a session, its runs, its drops, and that its journal makes it go on. */
 #include "tests/unit/agent/session_fixture.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 static void canary_sends_secondaries_of_safe_methods_one_at_a_time(void **state)
 {
@@ -190,6 +194,7 @@ static void samples_on_their_way_at_the_end_are_dropped_as_stopped(void **state)
 
 static void lost_context_ends_it_inconclusive(void **state)
 {
+    struct err e = {0};
     struct session *s = START("until=limit");
     (void)state;
     prove(s);
@@ -208,6 +213,13 @@ static void lost_context_ends_it_inconclusive(void **state)
              "context on\",");
     shows(s, "\"context\":{\"state\":\"lost\"");
     assert_int_equal(counter_get(&play.stats[STAT_SHADOW_CONTEXT_LOST]), 1);
+    /* The sample that told it is none, and the journal knows. */
+    shows(s, "\"samples\":0,");
+    shows(s, "\"dropped\":{\"stopped\":1}");
+    session_free(s);
+    s = session_resume(&play.host, "s", &e);
+    assert_non_null(s);
+    shows(s, "\"dropped\":{\"stopped\":1}");
     session_free(s);
 }
 
@@ -315,6 +327,63 @@ static void values_of_headers_do_not_survive_and_end_it(void **state)
     session_free(s);
 }
 
+/* Lines of the log since the last call. */
+static unsigned lines_said(int fd, char *room, size_t size)
+{
+    ssize_t n = read(fd, room, size - 1);
+    unsigned lines = 0;
+    room[n > 0 ? n : 0] = '\0';
+    for (const char *p = room; (p = strchr(p, '\n')); p++)
+        lines++;
+    return lines;
+}
+
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit l;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &l), 0);
+    l.rlim_cur = bytes < l.rlim_max ? bytes : l.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &l), 0);
+}
+
+static void full_disk_is_said_once_a_second_and_counted_each_time(void **state)
+{
+    char said[4096];
+    int fd[2];
+    (void)state;
+    assert_int_equal(pipe2(fd, O_NONBLOCK | O_CLOEXEC), 0);
+    struct session *s = START("until=limit");
+    void (*before)(int) = signal(SIGXFSZ, SIG_IGN);
+    log_set_level(LOG_LEVEL_WARN);
+    log_to(fd[1], false);
+    limit_files(1);
+    for (unsigned i = 0; i < 300; i++)
+        session_dropped(s, "in-flight", 1);
+    assert_int_equal(lines_said(fd[0], said, sizeof said), 1);
+    play.ms += 999;
+    session_dropped(s, "in-flight", 1);
+    assert_int_equal(lines_said(fd[0], said, sizeof said), 0);
+    play.ms += 1;
+    session_dropped(s, "in-flight", 1);
+    assert_int_equal(lines_said(fd[0], said, sizeof said), 1);
+    assert_non_null(strstr(said, "(left unsaid before it: 300)"));
+    session_dropped(s, "in-flight", 1);
+    limit_files(RLIM_INFINITY);
+    session_tick(s);
+    assert_int_equal(lines_said(fd[0], said, sizeof said), 0);
+    play.ms += 1000;
+    session_tick(s);
+    session_tick(s);
+    assert_int_equal(lines_said(fd[0], said, sizeof said), 1);
+    assert_non_null(strstr(said, "session 's': faults of its journal left unsaid: 1"));
+    assert_int_equal(counter_get(&play.stats[STAT_SHADOW_JOURNAL_ERRORS]), 303);
+    log_to(STDERR_FILENO, false);
+    signal(SIGXFSZ, before);
+    session_free(s);
+    close(fd[0]);
+    close(fd[1]);
+}
+
 /* No session, or a whole one; nothing stays behind. */
 static void each_allocation_of_a_start_may_fail(void **state)
 {
@@ -360,6 +429,7 @@ int main(void)
         SESSION_TEST(changed_decisions_begin_a_new_run_and_others_do_not),
         SESSION_TEST(session_goes_on_from_its_journal),
         SESSION_TEST(name_with_a_journal_is_not_taken_again),
+        SESSION_TEST(full_disk_is_said_once_a_second_and_counted_each_time),
         SESSION_TEST(each_allocation_of_a_start_may_fail),
         SESSION_TEST(values_of_headers_do_not_survive_and_end_it),
     };
