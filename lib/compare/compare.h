@@ -53,8 +53,8 @@ struct compare_limits {
 
 /* What is not compared: patterns of whole paths. "*" stands for any text without "." and brackets,
  * "**" for any text. A pattern without kind means all kinds; "header.etag",
- * "body.items[].id:value", "body.meta.**". Matching takes time by the length of the pattern times
- * that of the path. */
+ * "body.items[].id:value", "body.meta.**". A word behind the last colon that is no kind is an error.
+ * Matching takes time by the length of the pattern times that of the path. */
 struct ignore;
 /* NULL with e naming the pattern. n may be 0. At most 1,000 of at most 512 bytes. */
 struct ignore *ignore_new(const char *const *patterns, size_t n, struct err *e);

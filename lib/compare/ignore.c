@@ -1,5 +1,6 @@
 /* Patterns of paths, matched by following all places of the pattern at once: the time is bounded
  * by the length of the pattern times that of the path, whatever stars there are. */
+#include "lib/base/conf.h"
 #include "lib/base/mem.h"
 #include "lib/compare/compare.h"
 #include "lib/graph/hint.h"
@@ -47,6 +48,36 @@ static int take_kind(struct str *text)
     return ANY_KIND;
 }
 
+/* What stands behind the last colon, if it is a word as kinds are. In a quoted name it is none: a
+ * quote and a bracket follow. */
+static struct str word_behind_colon(struct str s)
+{
+    size_t n = 0;
+    while (n < s.n && ascii_lower(s.p[s.n - n - 1]) >= 'a' && ascii_lower(s.p[s.n - n - 1]) <= 'z')
+        n++;
+    bool colon = n && n < s.n && s.p[s.n - n - 1] == ':';
+    return colon ? str_from(s, s.n - n) : str_of(s.p, 0);
+}
+
+/* A kind that was mistyped would be a name that nothing has. The word ends where the text does. */
+static int check_kind(const char *text, struct err *e)
+{
+    const char *words[DIFF_ORDER + 1];
+    struct str word = word_behind_colon(str_c(text));
+    if (word.n == 0)
+        return 0;
+    for (int k = DIFF_VALUE; k <= DIFF_ORDER; k++) {
+        words[k] = diff_kind_word((enum diff_kind)k);
+        if (str_eq(word, str_c(words[k])))
+            return 0;
+    }
+    const char *near = conf_nearest(word.p, words, DIFF_ORDER + 1);
+    return err_set(e, -EINVAL,
+        "no kind '%.*s' in the pattern '%.*s'%s%s%s (value, type, missing, extra, length, order)",
+        STR_ARG(shown(word)), STR_ARG(shown(str_c(text))), near ? ", did you mean '" : "",
+        near ? near : "", near ? "'?" : "");
+}
+
 static int check_pattern(const char *text, struct err *e)
 {
     struct str s = str_c(text);
@@ -55,7 +86,7 @@ static int check_pattern(const char *text, struct err *e)
     if (s.n > PATTERN_MAX)
         return err_set(
             e, -EINVAL, "more than %d bytes in the pattern '%.*s'", PATTERN_MAX, STR_ARG(shown(s)));
-    return 0;
+    return check_kind(text, e);
 }
 
 static int check_patterns(const char *const *patterns, size_t n, size_t *ret_bytes, struct err *e)

@@ -41,7 +41,7 @@ static void a_kind_may_stand_behind_it(void **state)
     assert_true(one("body.a:missing", "body.a", DIFF_MISSING));
     assert_false(one("body.a:missing", "body.a", DIFF_VALUE));
     assert_true(one("body.a:order", "body.a", DIFF_ORDER));
-    assert_true(one("body.a:b", "body.a:b", DIFF_ORDER));
+    assert_true(one("body.a:*", "body.a:b", DIFF_ORDER));
     assert_true(one(":value", ":value", DIFF_TYPE));
 }
 
@@ -74,6 +74,30 @@ static void bad_patterns_are_named(void **state)
     assert_false(ignore_matches(i, STR("status"), DIFF_VALUE));
     ignore_free(i);
     assert_false(ignore_matches(NULL, STR("status"), DIFF_VALUE));
+}
+
+static void refused(const char *pattern, const char *why)
+{
+    struct err e = {0};
+    assert_null(ignore_new(&pattern, 1, &e));
+    assert_string_equal(e.text, why);
+}
+
+static void a_word_behind_the_colon_that_is_no_kind_is_refused(void **state)
+{
+    (void)state;
+    refused("body.x:vaule", "no kind 'vaule' in the pattern 'body.x:vaule', did you mean 'value'? "
+                            "(value, type, missing, extra, length, order)");
+    refused("body.x:Value", "no kind 'Value' in the pattern 'body.x:Value', did you mean 'value'? "
+                            "(value, type, missing, extra, length, order)");
+    refused("body.[\"a:b\"]:something", "no kind 'something' in the pattern "
+                                        "'body.[\"a:b\"]:something' (value, type, missing, extra, "
+                                        "length, order)");
+    assert_true(one("body.[\"a:b\"]", "body.[\"a:b\"]", DIFF_VALUE));
+    assert_true(one("body.[\"a:b\"]:value", "body.[\"a:b\"]", DIFF_VALUE));
+    assert_true(one("body.[\"a:**", "body.[\"a:b\"]", DIFF_VALUE));
+    assert_true(one("header.[\"x:y\"]", "header.[\"x:y\"]", DIFF_VALUE));
+    assert_true(one("body.**:1", "body.a:1", DIFF_VALUE));
 }
 
 /* Backtracking would not end. */
@@ -127,6 +151,7 @@ int main(void)
         cmocka_unit_test(a_star_is_one_name_two_are_any_text),
         cmocka_unit_test(a_kind_may_stand_behind_it),
         cmocka_unit_test(bad_patterns_are_named),
+        cmocka_unit_test(a_word_behind_the_colon_that_is_no_kind_is_refused),
         cmocka_unit_test(many_stars_take_no_time),
         cmocka_unit_test(what_is_ignored_is_not_told),
         cmocka_unit_test(memory_that_runs_out_is_told),
