@@ -4,7 +4,7 @@
  * indices so that the same field of many elements is one:
  *   status                          grpc-status
  *   header.content-type             header.set-cookie.session (.value, .path, .secure ...)
- *   trailer.x-checksum
+ *   trailer.x-checksum              header.location (.?state, .#)
  *   body.items[].price              JSON; keys that are no plain words: body.["a b"]
  *   body.prices{*}.amount           keys that are ids (json_diff.c says which are)
  *   body.lines[].price              one JSON text a line
@@ -53,8 +53,8 @@ struct compare_limits {
 
 /* What is not compared: patterns of whole paths. "*" stands for any text without "." and brackets,
  * "**" for any text. A pattern without kind means all kinds; "header.etag",
- * "body.items[].id:value", "body.meta.**". A word behind the last colon that is no kind is an error.
- * Matching takes time by the length of the pattern times that of the path. */
+ * "body.items[].id:value", "body.meta.**". A word behind the last colon that is no kind is an
+ * error. Matching takes time by the length of the pattern times that of the path. */
 struct ignore;
 /* NULL with e naming the pattern. n may be 0. At most 1,000 of at most 512 bytes. */
 struct ignore *ignore_new(const char *const *patterns, size_t n, struct err *e);

@@ -60,6 +60,8 @@ struct path_mark differ_push(struct differ *d, struct str piece);
 /* Appends "." and the key; a key that is not only [A-Za-z0-9_-] (or is empty, or long) as
  * .["key"], with quotes, backslashes and control characters escaped as in JSON. */
 struct path_mark differ_push_key(struct differ *d, struct str key);
+/* The same with a mark before the key, inside of the quotes: ".?key" or .["?a key"]. */
+struct path_mark differ_push_marked(struct differ *d, struct str mark, struct str key);
 void differ_pop(struct differ *d, struct path_mark m);
 
 /* ---- what differs here ---- */
@@ -115,6 +117,11 @@ void pairs_sort(struct pair *p, size_t n);
 /* ---- the parts: each compares below the present path and adds what differs ---- */
 
 void headers_compare(struct differ *d, const struct reply *a, const struct reply *b);
+/* A field, by its name in lower case, whose value is a URL; its part before the query; and what
+ * is behind, below the field's path: parameters by name in any order, the fragment. */
+bool url_is_field(struct str name);
+struct str url_base(struct str url);
+void url_compare(struct differ *d, struct str a, struct str b);
 /* Undoes the content codings; before all others. */
 void body_open(struct differ *d, const struct reply *a, const struct reply *b);
 /* The whole bodies, by media type. */
@@ -125,6 +132,8 @@ int json_compare(struct differ *d, struct str a, struct str b);
 /* One JSON text a line, below ".lines[]". 0; else nothing was added: -EBADMSG: not all lines are
  * JSON; -E2BIG; -ENOMEM. */
 int json_lines_compare(struct differ *d, struct str a, struct str b);
+/* NAME=VALUE, decoded, in the pool. False: above the limits, or memory is out (d->failed). */
+bool form_pairs(struct differ *d, struct str form, struct pair **ret, size_t *ret_n);
 /* False: above the limits; nothing was added. */
 bool form_compare(struct differ *d, struct str a, struct str b);
 /* False: one of them is not made like that; nothing was added. */

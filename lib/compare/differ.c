@@ -76,10 +76,11 @@ static bool is_secret_key(const struct differ *d, struct str key)
 }
 
 /* Of a quoted key: long ones are cut and end in their hash. */
-static void add_quoted(struct differ *d, struct str key, struct text *t)
+static void add_quoted(struct differ *d, struct str mark, struct str key, struct text *t)
 {
     struct str head = key;
     text_add(t, STR(".[\""));
+    text_add(t, mark);
     if (is_secret_key(d, key)) {
         redact_mark(d->rules->redact, key, t);
         head.n = 0;
@@ -92,17 +93,18 @@ static void add_quoted(struct differ *d, struct str key, struct text *t)
     text_add(t, STR("\"]"));
 }
 
-struct path_mark differ_push_key(struct differ *d, struct str key)
+struct path_mark differ_push_marked(struct differ *d, struct str mark, struct str key)
 {
     struct path_mark m = {d->path_n, d->over};
     if (is_plain(key) && !is_secret_key(d, key)) {
         differ_push(d, STR("."));
+        differ_push(d, mark);
         differ_push(d, key);
         return m;
     }
     struct text t = d->scratch;
     t.n = 0;
-    add_quoted(d, key, &t);
+    add_quoted(d, mark, key, &t);
     if (t.failed)
         d->failed = t.failed;
     else
@@ -110,6 +112,11 @@ struct path_mark differ_push_key(struct differ *d, struct str key)
     t.failed = 0;
     d->scratch = t;
     return m;
+}
+
+struct path_mark differ_push_key(struct differ *d, struct str key)
+{
+    return differ_push_marked(d, str_of(NULL, 0), key);
 }
 
 /* The path as a text; room: COMPARE_PATH_MAX bytes. Only the start of one that is too long is kept,

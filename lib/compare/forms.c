@@ -19,8 +19,7 @@ static void compare(struct differ *d, struct pair *a, size_t na, struct pair *b,
     differ_pop(d, m);
 }
 
-/* False: above the limits, or memory is out (d->failed). */
-static bool read_form(struct differ *d, struct str body, struct pair **ret, size_t *ret_n)
+bool form_pairs(struct differ *d, struct str body, struct pair **ret, size_t *ret_n)
 {
     size_t room = 1, n = 0;
     bool sign;
@@ -53,7 +52,7 @@ bool form_compare(struct differ *d, struct str a, struct str b)
 {
     struct pair *pa, *pb;
     size_t na, nb;
-    if (!read_form(d, a, &pa, &na) || !read_form(d, b, &pb, &nb))
+    if (!form_pairs(d, a, &pa, &na) || !form_pairs(d, b, &pb, &nb))
         return false;
     compare(d, pa, na, pb, nb);
     return true;

@@ -85,6 +85,52 @@ static void add_field(
     x->b = field_text(d, name, b);
 }
 
+/* ---- URLs ---- */
+
+struct urls {
+    struct str name, a, b;
+};
+#define URL_FIELDS 2
+
+/* The pair of that name; NULL: none, or more than one. */
+static struct pair *only_one(struct pair *p, size_t n, struct str name)
+{
+    struct pair *ret = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (!str_eq(p[i].name, name))
+            continue;
+        if (ret)
+            return NULL;
+        ret = &p[i];
+    }
+    return ret;
+}
+
+/* Leaves to the comparison of values what is before the queries, where both have one such field. */
+static size_t urls_cut(struct pair *a, size_t na, struct pair *b, size_t nb, struct urls *ret)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < na && n < URL_FIELDS; i++) {
+        struct pair *x = url_is_field(a[i].name) ? only_one(a, na, a[i].name) : NULL;
+        struct pair *y = x ? only_one(b, nb, a[i].name) : NULL;
+        if (!y)
+            continue;
+        ret[n++] = (struct urls){x->name, x->value, y->value};
+        x->value = url_base(x->value);
+        y->value = url_base(y->value);
+    }
+    return n;
+}
+
+static void urls_compare(struct differ *d, const struct urls *u, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct path_mark m = differ_push_key(d, u[i].name);
+        url_compare(d, u[i].a, u[i].b);
+        differ_pop(d, m);
+    }
+}
+
 static void fields_compare(struct differ *d, struct str piece, const struct reply_field *a,
     size_t na, const struct reply_field *b, size_t nb)
 {
@@ -92,8 +138,12 @@ static void fields_compare(struct differ *d, struct str piece, const struct repl
     struct path_mark m = differ_push(d, piece);
     size_t npa, npb;
     struct pair *pa = pairs_of(d, a, na, &npa), *pb = pairs_of(d, b, nb, &npb);
-    if (!d->failed)
+    if (!d->failed) {
+        struct urls urls[URL_FIELDS];
+        size_t n = urls_cut(pa, npa, pb, npb, urls);
         pairs_compare(d, &rules, pa, npa, pb, npb);
+        urls_compare(d, urls, n);
+    }
     differ_pop(d, m);
 }
 

@@ -123,7 +123,7 @@ static void what_means_the_same_is_equal_and_a_change_is_found(void **state)
 static const char fields_a[] = "content-type: application/json\netag: 1\nvary: a\nvary: b\n"
                                "set-cookie: s=a; Path=/\nlocation: /?token=canary";
 static const char fields_b[] = "content-type: application/json\netag: 2\nvary: b\nvary: a\n"
-                               "set-cookie: s=b; Path=/x";
+                               "set-cookie: s=b; Path=/x\nlocation: /?b%20c=1#x";
 
 static void every_allocation_may_fail(const char *a_fields, const char *b_fields, struct str a,
     struct str b, const struct compare_rules *rules)

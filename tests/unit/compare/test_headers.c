@@ -1,3 +1,4 @@
+#include "lib/compare/redact.h"
 #include "tests/unit/compare/replies.h"
 
 static void status_and_grpc_status_are_exact(void **state)
@@ -83,6 +84,73 @@ static void cookies_are_taken_apart(void **state)
         "header.set-cookie.odd.max-age extra |\n");
 }
 
+static void urls_are_taken_apart(void **state)
+{
+    (void)state;
+    assert_heads("location: https://a.example/login?state=aaaa&next=/cart",
+        "location: https://a.example/login?next=/cart&state=bbbb",
+        "header.location.?state value aaaa|bbbb\n");
+    assert_heads("location: https://a.example/login?state=aaaa",
+        "location: https://a.example/logout?state=bbbb",
+        "header.location value https://a.example/login|https://a.example/logout\n"
+        "header.location.?state value aaaa|bbbb\n");
+    assert_heads("content-location: /x?a=1&b=2&e%20f=1", "content-location: /x?b=2&c=3&e+f=2",
+        "header.content-location.?a missing 1|\n"
+        "header.content-location.?c extra |3\n"
+        "header.content-location.[\"?e f\"] value 1|2\n");
+    assert_heads("location: /x?a=1&a=2", "location: /x?a=2&a=1", "header.location.?a order 1|2\n");
+    assert_heads(
+        "location: /x?a=1#top", "location: /x?a=1#end", "header.location.# value top|end\n");
+    assert_heads("location: /x#a?b=1", "location: /x", "header.location.# missing a?b=1|\n");
+    assert_heads("location: /x", "location: /x#", "header.location.# extra |\n");
+    assert_heads(
+        "location: /x?a=1", "etag: 1", "header.etag extra |1\nheader.location missing /x?a=1|\n");
+    assert_heads("location: /x?a=1\nlocation: /y", "location: /x?a=2\nlocation: /y",
+        "header.location value /x?a=1|/x?a=2\n");
+    assert_heads("x-next: /x?a=1", "x-next: /x?a=2", "header.x-next value /x?a=1|/x?a=2\n");
+}
+
+/* Above the limit of values it is one. */
+static void query_with_too_many_parameters_is_a_value(void **state)
+{
+    struct compare_rules rules = {.limits = COMPARE_LIMITS_DEFAULT};
+    struct made a, b;
+    (void)state;
+    rules.limits.nodes = 2;
+    make_reply(&a, 200, "location: /x?a=1&b=2&c=3", STR("x"), "");
+    make_reply(&b, 200, "location: /x?a=1&b=2&c=4", STR("x"), "");
+    assert_replies(&a, &a, &rules, "");
+    assert_replies(&a, &b, &rules, "header.location.? value a=1&b=2&c=3|a=1&b=2&c=4\n");
+}
+
+static void secrets_of_urls_are_taken_out(void **state)
+{
+    struct redact_options o = {.key = "0123456789abcde"};
+    struct err e = {0};
+    struct redact *r = redact_new(&o, &e);
+    struct compare_rules rules = {.limits = COMPARE_LIMITS_DEFAULT, .redact = r};
+    struct differences d;
+    struct text t = {0};
+    struct made a, b;
+    (void)state;
+    assert_non_null(r);
+    make_reply(&a, 200,
+        "location: https://u:canary@h/x?token=canary&canary@a.example=1#access_token=canary",
+        STR("x"), "");
+    make_reply(&b, 200, "location: //h/y?token=canary2&to=canary@a.example#access_token=canary2",
+        STR("x"), "");
+    assert_int_equal(replies_compare(&a.reply, &b.reply, &rules, &d), 0);
+    describe(&d, &t);
+    assert_int_equal(d.n, 5);
+    if (strstr(t.p, "canary"))
+        fail_msg("%s", t.p);
+    assert_non_null(strstr(t.p, "header.location.?token value [redacted:"));
+    assert_non_null(strstr(t.p, "header.location.[\"?[redacted:"));
+    text_release(&t);
+    differences_release(&d);
+    redact_free(r);
+}
+
 static void trailers_are_compared_like_fields(void **state)
 {
     (void)state;
@@ -118,6 +186,9 @@ int main(void)
         cmocka_unit_test(what_says_nothing_of_the_provider_is_left_out),
         cmocka_unit_test(without_bodies_content_length_counts),
         cmocka_unit_test(cookies_are_taken_apart),
+        cmocka_unit_test(urls_are_taken_apart),
+        cmocka_unit_test(query_with_too_many_parameters_is_a_value),
+        cmocka_unit_test(secrets_of_urls_are_taken_out),
         cmocka_unit_test(trailers_are_compared_like_fields),
         cmocka_unit_test(fields_of_a_reply_are_found),
     };
