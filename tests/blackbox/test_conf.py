@@ -326,7 +326,9 @@ class Shadow(DeployCase):
         text = text.replace("conf/graph", f"{ROOT}/conf/graph")
         for path in ("agent.sock", "agent.state", "proxy.sock", "proxy.state"):
             text = text.replace(f": {path}", f": {self.folder}/{path}")
-        return self.start(f"offshoot-{name}", "-c", self.write(f"{name}.yaml", text))
+        # Proxies forget a session that has ended at once: nothing is open at the end.
+        more = ("--shadow-linger", "0") if name == "agent" else ()
+        return self.start(f"offshoot-{name}", "-c", self.write(f"{name}.yaml", text), *more)
 
     def shadow(self, *words):
         done = self.run_program("offshootctl", "--socket", self.folder / "agent.sock", "--json",
