@@ -66,7 +66,7 @@ struct flight {
     struct session *session;
     uint64_t sample;
     bool canary;
-    bool dead;  /* counted as dropped: its run is over */
+    bool dead; /* counted as dropped: its run is over */
 };
 
 /* ---- session.c ---- */
