@@ -2,8 +2,8 @@
  * not depend on which is first, or on redaction; texts are short and well-formed; what was JSON is
  * JSON after redaction.
  *
- * Input: a byte of mode (low bits: the media type, 0x10: gzip), two bytes with the length of the
- * first body (little-endian, within the rest), the first body, the second. */
+ * Input: a byte of mode (low bits: the media type, 0x10: gzip, 0x40: URLs too), two bytes with the
+ * length of the first body (little-endian, within the rest), the first body, the second. */
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
 #include "lib/compare/compare.h"
@@ -19,7 +19,7 @@ static const struct compare_limits limits = {
     .depth = 32, .nodes = 2000, .differences = 50, .inflated_bytes = 65536, .lcs = 16};
 
 struct two {
-    struct reply_field field[2][2];
+    struct reply_field field[2][3];
     struct reply reply[2];
 };
 
@@ -32,6 +32,8 @@ static void make(struct two *t, unsigned mode, struct str a, struct str b)
             .fields = t->field[i],
             .nfields = mode & 0x10 ? 2 : 1,
             .body = i ? b : a};
+        if (mode & 0x40) /* both are URLs, too */
+            t->field[i][t->reply[i].nfields++] = (struct reply_field){STR("location"), i ? b : a};
     }
 }
 
