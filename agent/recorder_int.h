@@ -76,24 +76,24 @@ struct recorded {
     void *arg;
     uint64_t id;
     uint32_t run;
-    char decisions[DECISIONS_HEX + 1];
     int node; /* where its slot is */
+    char decisions[DECISIONS_HEX + 1];
+    bool begun; /* Redis knows our id and run */
+    bool others_changed;
+    bool cursor_at_end;
+    bool ended;      /* what was read last is the end of the session */
+    bool read_whole; /* and nothing is behind it: no file is kept open */
+    bool probe;      /* what Redis has of its samples is not known: ask, even with none to send */
     struct lane lane[LANE_COUNT];
     /* sums */
-    bool begun; /* Redis knows our id and run */
     struct item *items;
     size_t nitems;
     uint64_t version; /* of what was sent, for the comparison with what is there */
     uint64_t others_version, others_hash;
-    bool others_changed;
     char others_why[RECORDER_WHY]; /* an agent that is not added */
     /* samples */
     struct reclog_cursor *cursor;
-    bool cursor_at_end;
-    bool ended;      /* what was read last is the end of the session */
-    bool read_whole; /* and nothing is behind it: no file is kept open */
-    bool probe;      /* what Redis has of them is not known: ask, even with none to send */
-    uint64_t sent;   /* the last sample that Redis has; in the journal's order, not by number */
+    uint64_t sent; /* the last sample that Redis has; in the journal's order, not by number */
     enum {
         SKIP_NONE,
         SKIP_TO,

@@ -401,7 +401,7 @@ static int take_dark_key(struct shadow *sh, struct err *e)
     char *key = NULL;
     int folder = open(sh->o.set->state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int rc = folder < 0 ? -errno : file_get(folder, DARK_KEY, sizeof sh->dark_key, &key);
-    if (rc == 0)
+    if (rc == 0 && key)
         memcpy(sh->dark_key, key, sizeof sh->dark_key);
     mem_free(key);
     if (rc == -ENOENT || rc == -EBADMSG) {
