@@ -84,6 +84,8 @@ static void tell_field(const json_t *f, struct text *t)
         (unsigned long long)object_number(f, "secondary_only"),
         (unsigned long long)object_number(f, "both"), (unsigned long long)object_number(f, "pairs"),
         object_true(f, "shape") ? ", by shape" : "", object_true(f, "failed") ? ": FAILED" : "");
+    if (json_number_value(json_object_get(f, "fail_log10")) <= 0)
+        return; /* it speaks for chance: no need to see it */
     json_array_foreach(json_object_get(f, "examples"), i, x)
     {
         tell_example(x, object_text(f, "kind"), t);

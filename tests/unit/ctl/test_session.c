@@ -81,10 +81,11 @@ static void exit_statuses_of_gates_keep_errors_apart(void **state)
     assert_int_equal(status_exit(STATUS_ERROR, false), 1);
 }
 
-#define EXAMPLE(kind, p, s, c)                                                                     \
+#define EVIDENCE(log10, kind, p, s, c)                                                             \
     "{\"verdict\":\"fail\",\"fields\":[{\"kind\":\"" kind "\",\"path\":\"body.<x>\",\"failed\":"   \
-    "true,\"examples\":[{\"primary\":\"" p "\",\"secondary\":\"" s "\",\"candidate\":\"" c         \
-    "\"}]}]}"
+    "true,\"fail_log10\":" log10 ",\"examples\":[{\"primary\":\"" p "\",\"secondary\":\"" s        \
+    "\",\"candidate\":\"" c "\"}]}]}"
+#define EXAMPLE(kind, p, s, c) EVIDENCE("3.5", kind, p, s, c)
 
 static void differing_parts_are_marked_by_whole_characters(void **state)
 {
@@ -104,6 +105,13 @@ static void nothing_is_named_by_its_kind(void **state)
     form_has(session_junit, EXAMPLE("missing", "1", "", ""), "candidate  \xe2\x80\x93", "the same");
 }
 
+static void what_is_chance_has_no_examples_in_text(void **state)
+{
+    (void)state;
+    form_has(session_text, EVIDENCE("0.1", "value", "one", "two", "three"), "three", NULL);
+    form_has(session_text, EVIDENCE("0", "value", "one", "two", "three"), "body.<x>", "three");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +121,7 @@ int main(void)
         cmocka_unit_test(exit_statuses_of_gates_keep_errors_apart),
         cmocka_unit_test(differing_parts_are_marked_by_whole_characters),
         cmocka_unit_test(nothing_is_named_by_its_kind),
+        cmocka_unit_test(what_is_chance_has_no_examples_in_text),
     };
     return unit_run(tests);
 }
