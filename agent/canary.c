@@ -219,7 +219,7 @@ void canary_answered(struct canary *c, const struct canary_attempt *a, uint64_t 
     struct pending *p = &c->pending[c->npending++];
     memcpy(p->primary, a->primary, TRACE_BYTES);
     memcpy(p->dark, a->dark, TRACE_BYTES);
-    p->due_ms = now_ms + CANARY_WAIT_MS;
+    p->due_ms = now_ms + a->wait_ms;
     p->own = bit(service_of(c, a->service));
     p->entry = a->entry;
     lookup(c, a->primary)->pins++;

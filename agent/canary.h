@@ -5,7 +5,7 @@
  *   hop of a dark request      → services that the secondary reaches
  *   hop that lost its context  → LOST, at once, for good
  *
- * An attempt is a secondary that was answered. CANARY_WAIT_MS later its hops are compared with
+ * An attempt is a secondary that was answered. Its wait_ms later its hops are compared with
  * those of the user's request, where that came from a client (of one that a service made we cannot
  * tell what lies behind it). A service that users reach in CANARY_ATTEMPTS attempts and that no
  * dark request reached is LOST too. PROVED: CANARY_PROOF attempts, and each service that they
@@ -21,7 +21,6 @@
 #define CANARY_PENDING  64u /* answered attempts that wait for their hops */
 #define CANARY_ATTEMPTS 5u
 #define CANARY_PROOF    3u
-#define CANARY_WAIT_MS  1000u
 
 enum canary_state { CANARY_UNPROVED, CANARY_PROVED, CANARY_LOST };
 const char *canary_word(enum canary_state s); /* "unproved" "proved" "lost" */
@@ -38,7 +37,8 @@ void canary_hop(struct canary *c, const struct hop *h, bool ours);
 struct canary_attempt {
     const unsigned char *primary, *dark; /* trace-ids */
     struct str service;
-    bool entry; /* the user's request came from a client */
+    bool entry;       /* the user's request came from a client */
+    uint32_t wait_ms; /* for the hops of other proxies, and for calls behind the reply */
 };
 /* The secondary of an exchange was answered. */
 void canary_answered(struct canary *c, const struct canary_attempt *a, uint64_t now_ms);

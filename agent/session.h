@@ -37,6 +37,7 @@ struct session_host {
     int64_t (*now)(void *arg); /* Unix seconds */
     uint64_t (*ms)(void *arg); /* monotonic */
     struct recorder *recorder; /* NULL: none */
+    uint32_t hop_wait_ms;      /* of canary_attempt */
     struct journal_options journal;
     counter_cell *stats; /* STAT_COUNT of them */
 };

@@ -182,7 +182,8 @@ static void on_mirrored(void *arg, struct exchange *x, const struct mirror_resul
             session_drop(s, r->dropped, 1, was.sample);
         return;
     }
-    struct canary_attempt a = {x->trace_id, r->secondary.trace_id, x->service, x->client.n > 0};
+    struct canary_attempt a = {
+        x->trace_id, r->secondary.trace_id, x->service, x->client.n > 0, s->host->hop_wait_ms};
     canary_answered(s->canary, &a, s->host->ms(s->host->arg));
     if (f->canary) {
         flight_end(f);

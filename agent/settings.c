@@ -93,6 +93,8 @@ const struct conf_key settings_keys[] = {
       "Largest body of a captured request or of a reply. Above: dropped and counted." },
     { "shadow.timeout", NULL, NULL, CONF_MS, AT(shadow_timeout), "10s", 10, HOUR, NULL,
       "Deadline of a dark request." },
+    { "shadow.hopWait", "shadow-hop-wait", "TIME", CONF_MS, AT(shadow_hop_wait), "1s", 50, 60 * SECOND, NULL,
+      "How long after the reply of a canary its hops are waited for: what other proxies tell, and calls that a service makes behind its reply." },
     { "shadow.linger", "shadow-linger", "TIME", CONF_MS, AT(shadow_linger), "30s", 0, HOUR, NULL,
       "How long proxies go on knowing the dark requests of a session that has ended, once none is on its way: what a service whose context was lost does late still changes nothing." },
     { "shadow.segmentBytes", NULL, NULL, CONF_BYTES, AT(shadow_segment_bytes), "64MiB", 1 * MIB, 16 * GIB, NULL,

@@ -29,8 +29,8 @@ struct settings {
     const char *keys, *trust_domain; /* keys NULL: contexts are unsigned */
     const char *shadow_through;      /* NULL: sessions name it */
     uint32_t shadow_sessions, shadow_in_flight, shadow_segments;
-    uint64_t shadow_bytes, shadow_body, shadow_timeout, shadow_linger, shadow_segment_bytes,
-        shadow_message;
+    uint64_t shadow_bytes, shadow_body, shadow_timeout, shadow_linger, shadow_hop_wait,
+        shadow_segment_bytes, shadow_message;
     bool shadow_messages;
     const char *redis, *redis_user, *redis_password_file; /* redis NULL: journals only */
     uint64_t redis_connect, redis_command;

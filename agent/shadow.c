@@ -386,6 +386,7 @@ static void make_host(struct shadow *sh)
         .now = on_now,
         .ms = on_ms,
         .recorder = sh->recorder,
+        .hop_wait_ms = (uint32_t)set->shadow_hop_wait,
         .journal = {.dir = sh->dir,
             .segment_bytes = set->shadow_segment_bytes,
             .segments = set->shadow_segments,

@@ -139,7 +139,8 @@ class ShadowCase(SessionCase):
     def begin(self, *flags, proxy=()):
         """flags: the agent's; proxy: those of the proxy."""
         self.agent = self.start_agent(self.graph(), "--shadow-through", self.mesh,
-                                      "--shadow-linger", "0", *flags)  # fmt: skip
+                                      "--shadow-linger", "0",
+                                      "--shadow-hop-wait", "300ms", *flags)  # fmt: skip
         self.proxy = self.start(
             "offshoot-proxy", "--agent", self.agent.listen, "--node", "gw-1", "--listen",
             "127.0.0.1:0", "--listen", f"{self.mesh},trusted", "--admin",

@@ -90,7 +90,7 @@ class SystemCase(ShadowCase):
     methods = {}  # {service: method by which it asks the next one}
     drops = {}  # {(env, service): the fields it passes on}
     parents = {}  # {environment: its parent}, main for others
-    linger = ("--shadow-linger", "0")
+    linger = ("--shadow-linger", "0", "--shadow-hop-wait", "300ms")
 
     def setUp(self):
         super().setUp()

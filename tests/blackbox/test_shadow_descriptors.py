@@ -62,7 +62,8 @@ class ShadowDescriptors(SessionCase):
             overlay("feat", shop=self.closes(Shop(8)).address),
             gateway({"/": "shop"}),
         )
-        self.agent = self.start_agent(graph, "--shadow-through", mesh, "--shadow-linger", "0")
+        self.agent = self.start_agent(graph, "--shadow-through", mesh, "--shadow-linger", "0",
+                                      "--shadow-hop-wait", "300ms")  # fmt: skip
         self.proxy = self.start(
             "offshoot-proxy", "--agent", self.agent.listen, "--node", "gw-1", "--listen",
             "127.0.0.1:0", "--listen", f"{mesh},trusted", "--admin", self.folder / "proxy.sock",

@@ -341,7 +341,8 @@ class TestTwoAgents(RedisCase):
         """An agent with a proxy of its own."""
         self.mesh = f"127.0.0.1:{free_port()}"
         self.agent = self.named[name] = self.start_agent(
-            self.graph(), "--shadow-through", self.mesh, "--shadow-linger", "0", "--node", name,
+            self.graph(), "--shadow-through", self.mesh, "--shadow-linger", "0",
+            "--shadow-hop-wait", "300ms", "--node", name,
             "--redis", self.redis.url)  # fmt: skip
         self.proxy = self.start(
             "offshoot-proxy", "--agent", self.agent.listen, "--node", f"gw-{name}", "--listen",

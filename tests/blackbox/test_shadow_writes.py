@@ -9,7 +9,8 @@ from shadow_system import ORDINARY, SystemCase, ended, json_reply, running, seen
 
 class Writing(SystemCase):
     methods = {"middle": "POST"}
-    linger = ("--shadow-linger", "1s")  # a chain goes on when its session has ended
+    # A chain goes on when its session has ended.
+    linger = ("--shadow-linger", "1s", "--shadow-hop-wait", "300ms")
 
     def writes(self, env="main"):
         """Flags of the writes that came to the last provider."""

@@ -77,6 +77,7 @@ static inline int play_begin(void **state)
         return -1;
     snprintf(play.journals, sizeof play.journals, "%s/shadow", dir);
     play.host = (struct session_host){.send = play_send,
+        .hop_wait_ms = 1000,
         .snapshot = play_snapshot,
         .changed = play_changed,
         .now = test_now,
@@ -181,7 +182,7 @@ static inline void prove(struct session *s)
         assert_true(play.sent[0].only_secondary);
         replied("{}", "{}", NULL);
     }
-    play.ms += CANARY_WAIT_MS;
+    play.ms += play.host.hop_wait_ms;
     session_tick(s);
     assert_int_equal(session_state(s), SESSION_RUNNING);
 }

@@ -2,6 +2,8 @@
 #include "agent/canary.h"
 #include "tests/unit/unit.h"
 
+#define WAIT_MS 1000u
+
 static unsigned char traces[64][2][TRACE_BYTES]; /* of users, of secondaries */
 
 static int make_traces(void **state)
@@ -25,8 +27,11 @@ static void hop(
 
 static void answered(struct canary *c, unsigned i, bool entry, uint64_t now)
 {
-    struct canary_attempt a = {
-        .primary = traces[i][0], .dark = traces[i][1], .service = STR("shop"), .entry = entry};
+    struct canary_attempt a = {.primary = traces[i][0],
+        .dark = traces[i][1],
+        .service = STR("shop"),
+        .entry = entry,
+        .wait_ms = WAIT_MS};
     canary_answered(c, &a, now);
 }
 
@@ -40,8 +45,8 @@ static void trace_without_inner_hops_proves_it_after_three_attempts(void **state
         hop(c, traces[i][1], "shop", HOP_OF_DARK);
         answered(c, i, true, 1000 * i);
     }
-    assert_int_equal(canary_judge(c, 2000 + CANARY_WAIT_MS - 1), CANARY_UNPROVED);
-    assert_int_equal(canary_judge(c, 2000 + CANARY_WAIT_MS), CANARY_PROVED);
+    assert_int_equal(canary_judge(c, 2000 + WAIT_MS - 1), CANARY_UNPROVED);
+    assert_int_equal(canary_judge(c, 2000 + WAIT_MS), CANARY_PROVED);
     assert_int_equal(canary_attempts(c), 3);
     assert_int_equal(canary_services(c), 1);
     assert_int_equal(canary_service(c, 0).sampled, 3);
@@ -62,7 +67,7 @@ static void inner_service_must_be_reached_before_it_is_proved(void **state)
         answered(c, i, true, 0);
         if (i == 3)
             hop(c, traces[i][1], "cart", HOP_OF_DARK);
-        assert_int_equal(canary_judge(c, CANARY_WAIT_MS), i == 3 ? CANARY_PROVED : CANARY_UNPROVED);
+        assert_int_equal(canary_judge(c, WAIT_MS), i == 3 ? CANARY_PROVED : CANARY_UNPROVED);
     }
     assert_int_equal(canary_service(c, 1).dark, 1);
     canary_free(c);
@@ -77,7 +82,7 @@ static void service_that_no_dark_request_reaches_ends_it_named(void **state)
         hop(c, traces[i][1], "shop", HOP_OF_DARK);
         answered(c, i, true, 0);
         enum canary_state want = i + 1 == CANARY_ATTEMPTS ? CANARY_LOST : CANARY_UNPROVED;
-        assert_int_equal(canary_judge(c, CANARY_WAIT_MS), want);
+        assert_int_equal(canary_judge(c, WAIT_MS), want);
     }
     assert_non_null(strstr(canary_why(c), "service 'cart' in 5 attempts"));
     canary_free(c);
@@ -94,7 +99,7 @@ static void trace_of_an_inner_exchange_is_not_judged_by_services_before_it(void 
         hop(c, traces[i][1], "shop", HOP_OF_DARK);
         answered(c, i, false, 0);
     }
-    assert_int_equal(canary_judge(c, CANARY_WAIT_MS), CANARY_PROVED);
+    assert_int_equal(canary_judge(c, WAIT_MS), CANARY_PROVED);
     canary_free(c);
 }
 
@@ -126,7 +131,7 @@ static void lost_context_of_another_session_does_not_count(void **state)
     (void)state;
     hop(c, traces[9][1], "stock", HOP_OF_LOST);
     answered(c, 0, true, 0);
-    assert_int_equal(canary_judge(c, CANARY_WAIT_MS), CANARY_UNPROVED);
+    assert_int_equal(canary_judge(c, WAIT_MS), CANARY_UNPROVED);
     canary_free(c);
 }
 
@@ -136,9 +141,9 @@ static void lost_stays_lost_and_ends_a_proof(void **state)
     (void)state;
     for (unsigned i = 0; i < CANARY_PROOF; i++)
         answered(c, i, true, 0);
-    assert_int_equal(canary_judge(c, CANARY_WAIT_MS), CANARY_PROVED);
+    assert_int_equal(canary_judge(c, WAIT_MS), CANARY_PROVED);
     hop(c, traces[0][1], "stock", HOP_OF_LOST);
-    assert_int_equal(canary_judge(c, CANARY_WAIT_MS), CANARY_LOST);
+    assert_int_equal(canary_judge(c, WAIT_MS), CANARY_LOST);
     for (unsigned i = 0; i < CANARY_PROOF; i++)
         answered(c, i + 10, true, 2000);
     assert_int_equal(canary_judge(c, 9000), CANARY_LOST);
@@ -189,7 +194,7 @@ static void service_that_is_not_reached_is_found_under_any_traffic(void **state)
         memcpy(other + 1, &i, sizeof i);
         hop(c, other, "shop", HOP_OF_SAMPLED);
     }
-    assert_int_equal(canary_judge(c, CANARY_WAIT_MS), CANARY_LOST);
+    assert_int_equal(canary_judge(c, WAIT_MS), CANARY_LOST);
     assert_non_null(strstr(canary_why(c), "service 'cart' in 5 attempts"));
     canary_free(c);
 }
@@ -204,7 +209,7 @@ static void dark_trace_whose_first_hop_is_unknown_says_nothing(void **state)
         hop(c, traces[i][0], "cart", HOP_OF_SAMPLED);
         answered(c, i, true, 0);
     }
-    assert_int_equal(canary_judge(c, CANARY_WAIT_MS), CANARY_PROVED);
+    assert_int_equal(canary_judge(c, WAIT_MS), CANARY_PROVED);
     canary_free(c);
 }
 
@@ -217,11 +222,11 @@ static void many_traces_services_and_attempts_stay_bounded(void **state)
         char name[16];
         snprintf(name, sizeof name, "s%u", i % (2 * CANARY_SERVICES));
         hop(c, trace, name, HOP_OF_DARK);
-        struct canary_attempt a = {trace, trace, STR("shop"), true};
+        struct canary_attempt a = {trace, trace, STR("shop"), true, WAIT_MS};
         canary_answered(c, &a, 0);
     }
     assert_int_equal(canary_services(c), CANARY_SERVICES);
-    canary_judge(c, CANARY_WAIT_MS);
+    canary_judge(c, WAIT_MS);
     assert_int_equal(canary_attempts(c), CANARY_PENDING);
     canary_free(c);
 }
