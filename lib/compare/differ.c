@@ -45,7 +45,8 @@ struct path_mark differ_push(struct differ *d, struct str piece)
 {
     struct path_mark m = {d->path_n, d->over};
     if (!d->over && piece.n <= sizeof(d->path) - d->path_n) {
-        memcpy(d->path + d->path_n, piece.p, piece.n);
+        if (piece.n)
+            memcpy(d->path + d->path_n, piece.p, piece.n);
         d->path_n += piece.n;
     } else {
         d->over = XXH3_64bits_withSeed(piece.p, piece.n, d->over) | 1;

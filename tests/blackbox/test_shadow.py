@@ -212,7 +212,7 @@ class TestMisuse(ShadowCase):
         self.assertNotIn("fields", listed[0])
 
     def test_secret_of_a_header_is_shown_nowhere(self):
-        self.begin()
+        self.begin(proxy=("-c", self.write("proxy.yaml", "capture: {grace: 1s}\n")))
         answer = self.start_session(header="Authorization: Bearer topsecret")
         self.assertEqual(["authorization"], answer["spec"]["headers"])
         self.until(lambda s: s["samples"] >= 2)

@@ -54,7 +54,7 @@ class Whole(ShadowCase):
         self.assertIn("No field differs more", self.ctl("report", "s", "-o", "-"))
         replayed = self.run_program(
             "offshootctl", "shadow", "replay", self.session()["journal"]["path"], "--candidate",
-            "feat", "--through", self.mesh, "--rate", "60")  # fmt: skip
+            "feat", "--through", self.mesh, "--rate", "500")  # fmt: skip
         self.assertEqual(0, replayed.returncode, replayed.stdout + replayed.stderr)
         self.assertIn("run 2, verdict inconclusive", self.ctl("restart", "s"))
 
