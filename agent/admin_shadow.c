@@ -86,7 +86,8 @@ static const char *which(struct admin_request *r)
     return name;
 }
 
-void admin_shadow_stop(struct admin_request *r, void *arg)
+static void change(struct admin_request *r, void *arg,
+    int (*fn)(struct shadow *sh, const char *name, const char *who, const char *why, struct err *e))
 {
     struct control *c = admin_control(arg);
     const char *name = which(r);
@@ -95,19 +96,17 @@ void admin_shadow_stop(struct admin_request *r, void *arg)
     if (!name)
         return;
     who_of(r, who);
-    answer(r, c, name, shadow_stop(c->shadow, name, who, reason(r), &e), &e);
+    answer(r, c, name, fn(c->shadow, name, who, reason(r), &e), &e);
+}
+
+void admin_shadow_stop(struct admin_request *r, void *arg)
+{
+    change(r, arg, shadow_stop);
 }
 
 void admin_shadow_restart(struct admin_request *r, void *arg)
 {
-    struct control *c = admin_control(arg);
-    const char *name = which(r);
-    struct err e = {0};
-    char who[HISTORY_WHO_MAX];
-    if (!name)
-        return;
-    who_of(r, who);
-    answer(r, c, name, shadow_restart(c->shadow, name, who, reason(r), &e), &e);
+    change(r, arg, shadow_restart);
 }
 
 void admin_sessions(struct admin_request *r, void *arg)

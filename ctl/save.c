@@ -1,5 +1,6 @@
 #include "ctl/save.h"
 #include "ctl/output.h"
+#include "lib/base/files.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,26 +9,13 @@
 
 #define PATH_ROOM 4096
 
-static int write_all(int fd, struct str s)
-{
-    while (s.n) {
-        ssize_t n = write(fd, s.p, s.n);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n ? -errno : -EIO;
-        s = str_from(s, (size_t)n);
-    }
-    return 0;
-}
-
 /* Opens, writes and closes. 0 or negative errno. */
 static int write_to(const char *path, int flags, struct str s)
 {
     int fd = open(path, O_WRONLY | O_CLOEXEC | flags, 0666);
     if (fd < 0)
         return -errno;
-    int rc = write_all(fd, s);
+    int rc = file_write(fd, s);
     if (close(fd) != 0 && rc == 0)
         rc = -errno;
     return rc;

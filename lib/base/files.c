@@ -564,17 +564,17 @@ uint64_t files_generation(const struct files *f)
 
 /* ---- small files of our own ---- */
 
-static int write_all(int fd, struct str s)
+int file_write(int fd, struct str bytes)
 {
-    while (s.n) {
-        ssize_t n = write(fd, s.p, s.n);
+    while (bytes.n) {
+        ssize_t n = write(fd, bytes.p, bytes.n);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             return n ? -errno : -EIO;
-        s = str_from(s, (size_t)n);
+        bytes = str_from(bytes, (size_t)n);
     }
-    return fsync(fd) ? -errno : 0;
+    return 0;
 }
 
 int file_put(int folder, const char *name, struct str bytes)
@@ -586,7 +586,9 @@ int file_put(int folder, const char *name, struct str bytes)
     int fd = openat(folder, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
-    int rc = write_all(fd, bytes);
+    int rc = file_write(fd, bytes);
+    if (rc == 0 && fsync(fd) != 0)
+        rc = -errno;
     if (close(fd) != 0 && rc == 0)
         rc = -errno;
     if (rc == 0 && (renameat(folder, fresh, folder, name) != 0 || fsync(folder) != 0))

@@ -53,6 +53,8 @@ uint64_t files_generation(const struct files *f);
 int file_put(int folder, const char *name, struct str bytes);
 int file_get(int folder, const char *name, uint64_t n, char **ret);
 
+/* write until all of it is written: 0 or negative errno. */
+int file_write(int fd, struct str bytes);
 /* pread until n bytes are there or the file ends: their number, or negative errno. */
 ssize_t file_read_at(int fd, void *p, size_t n, uint64_t offset);
 
