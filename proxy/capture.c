@@ -58,8 +58,8 @@ static void flush(struct worker *w)
         if (!c->sums.failed && s.n <= k->size - k->n) {
             memcpy(k->data + k->n, s.p, s.n);
             k->n += (uint32_t)s.n;
-        } else {
-            c->drops_changed = true; /* goes with the next one */
+        } else { /* memory was out: with the next one */
+            c->drops_changed = true;
         }
     }
     c->chunk = NULL;
@@ -78,14 +78,16 @@ static void on_flush(evutil_socket_t fd, short what, void *worker)
     flush(worker);
 }
 
-/* A place for n bytes in the chunk. NULL: memory is out. */
+/* A place for n bytes in the chunk, where sums of drops still fit behind them. NULL: memory is out.
+ */
 static unsigned char *room(struct worker *w, size_t n)
 {
     struct capture *c = &w->capture;
+    n += CAPTURE_DROPS_MAX;
     if (c->chunk && c->chunk->size - c->chunk->n < n)
         flush(w);
     if (!c->chunk) {
-        size_t size = n + CAPTURE_DROPS_MAX > CHUNK_BYTES ? n + CAPTURE_DROPS_MAX : CHUNK_BYTES;
+        size_t size = n > CHUNK_BYTES ? n : CHUNK_BYTES;
         struct capture_chunk *k = mem_alloc(sizeof *k + size);
         if (!k)
             return NULL;

@@ -383,6 +383,34 @@ static void a_side_that_breaks_drops_the_exchange(void **state)
     end(c);
 }
 
+static void sums_of_drops_are_told_however_full_a_chunk_is(void **state)
+{
+    (void)state;
+    static char text[20000], pad[17000];
+    begin(rules_new(), NULL);
+    for (unsigned i = 0; i < 60; i++) {
+        memset(pad, 'p', 15900 + 8 * i); /* the begin of the exchange nearly fills a chunk */
+        pad[15900 + 8 * i] = 0;
+        snprintf(text, sizeof text, GET("/", "x-pad: %s\r\n"), pad);
+        int c = loop_client(&l, l.trusted);
+        loop_send(&l, c, text);
+        loop_recv(&l, l.provider[l.nproviders - 1]);
+        loop_close(&l, &c);
+        loop_send(&l, l.provider[l.nproviders - 1], OK);
+        assert_int_equal(dropped(CAPTURE_DROP_ABORTED), i + 1);
+        event_active(l.w.capture.flush, EV_TIMEOUT, 1);
+        loop_turns(&l);
+        assert_null(l.w.capture.chunk);
+        assert_false(l.w.capture.drops_changed);
+    }
+    Offshoot__V1__CaptureChunk *k = told();
+    const Offshoot__V1__CaptureEvent *last = k->events[k->n_events - 1];
+    assert_int_equal(last->event_case, OFFSHOOT__V1__CAPTURE_EVENT__EVENT_DROPS);
+    assert_int_equal(last->drops->dropped[CAPTURE_DROP_ABORTED], 60);
+    forget(k);
+    end(-1);
+}
+
 static void an_exchange_does_not_outlive_its_stream(void **state)
 {
     (void)state;
@@ -562,6 +590,7 @@ int main(void)
         cmocka_unit_test(a_trace_is_sampled_by_its_hash),
         cmocka_unit_test(a_bound_that_is_reached_drops_and_counts),
         cmocka_unit_test(a_side_that_breaks_drops_the_exchange),
+        cmocka_unit_test(sums_of_drops_are_told_however_full_a_chunk_is),
         cmocka_unit_test(an_exchange_does_not_outlive_its_stream),
         cmocka_unit_test(without_rules_nothing_is_told),
         cmocka_unit_test(a_dark_request_changes_nothing_outside_its_environment),
