@@ -13,7 +13,7 @@ struct seen {
     unsigned char trace[TRACE_BYTES];
     uint64_t stamp;    /* 0: free; the least is the oldest */
     uint64_t services; /* bits */
-    bool mine;         /* a dark one of this session */
+    bool mine;         /* a dark one of the session that owns this canary */
     unsigned pins;     /* pending attempts that will look at it: it is kept */
     uint32_t blocked;  /* hops before it was known to be mine */
     char why[WHY_MAX]; /* not empty: it lost its context */
@@ -143,7 +143,7 @@ static void lose(struct canary *c, const char *why)
     snprintf(c->why, sizeof c->why, "%s", why);
 }
 
-/* What a dark trace met counts once it is known to be of this session. */
+/* What a dark trace met counts once it is known to belong to the session that owns the canary. */
 static void settle_dark(struct canary *c, struct seen *t)
 {
     for (unsigned i = 0; i < c->nservices; i++)

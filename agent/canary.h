@@ -42,7 +42,7 @@ struct canary_attempt {
 };
 /* The secondary of an exchange was answered. */
 void canary_answered(struct canary *c, const struct canary_attempt *a, uint64_t now_ms);
-/* Another dark trace of this session (a candidate's): what it loses counts. */
+/* Another dark trace of the session that owns this canary (a candidate's): what it loses counts. */
 void canary_claim(struct canary *c, const unsigned char dark[TRACE_BYTES]);
 /* Judges the attempts that are due. */
 enum canary_state canary_judge(struct canary *c, uint64_t now_ms);
