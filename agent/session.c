@@ -234,38 +234,29 @@ static void take_state(struct session *s, const struct journal_state *j)
     snprintf(s->end_why, sizeof s->end_why, "%s", j->end_why);
 }
 
-/* The number that a tally needs is in the spec, which is in the journal that fills the tally: so
- * the journal is opened twice. */
-static int read_spec(struct session *s, const char *name, struct err *e)
+static int take_spec(
+    struct session *s, const char *name, const struct journal_state *j, struct err *e)
 {
-    if (make_sums(s, 0.01, e) != 0)
-        return -ENOMEM;
-    struct journal *j = journal_open(&s->host->journal, name, s->tally, s->drops, e);
-    if (!j)
-        return e->code;
-    const struct journal_state *state = journal_state(j);
-    int rc = state->found && state->spec_json
-                 ? spec_from_json(&s->spec, name, state->spec_json, e)
+    int rc = j->found && j->spec_json
+                 ? spec_from_json(&s->spec, name, j->spec_json, e)
                  : err_set(e, -EINVAL, "session '%s': its journal holds no session", name);
-    journal_close(j);
-    tally_free(s->tally);
-    mem_free(s->drops);
-    s->tally = NULL;
-    s->drops = NULL;
+    if (rc == 0)
+        tally_set_epsilon(s->tally, s->spec.epsilon);
     return rc;
 }
 
 /* lost: descriptors that cannot be read any more. */
 static int resume(struct session *s, const char *name, struct err *lost, struct err *e)
 {
-    int rc = read_spec(s, name, e);
-    rc = rc ? rc : make_parts(s, e);
-    rc = rc ? rc : make_sums(s, s->spec.epsilon, e);
-    if (rc != 0)
-        return rc;
+    if (make_sums(s, SPEC_EPSILON, e) != 0)
+        return -ENOMEM;
     s->journal = journal_open(&s->host->journal, name, s->tally, s->drops, e);
     if (!s->journal)
         return e->code;
+    int rc = take_spec(s, name, journal_state(s->journal), e);
+    rc = rc ? rc : make_parts(s, e);
+    if (rc != 0)
+        return rc;
     take_state(s, journal_state(s->journal));
     session_descriptors_read(s, lost);
     session_recall(s);

@@ -93,7 +93,7 @@ static int take_numbers(const struct reading *r)
     const char *samples = value_of(r, "samples"), *life = value_of(r, "for");
     double percent = 100;
     uint64_t ms;
-    s->epsilon = 0.01;
+    s->epsilon = SPEC_EPSILON;
     s->for_s = SPEC_FOR_DEFAULT;
     if (take_real(r, "rate", 100, "a percentage above 0, at most 100", &percent) != 0 ||
         take_real(r, "epsilon", 0.5, "a number above 0, at most 0.5", &s->epsilon) != 0)

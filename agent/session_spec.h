@@ -19,6 +19,7 @@
 #define SPEC_TEXT_MAX        512u
 #define SPEC_PATHS_MAX       8192u /* bytes; proxies take 256 KiB of rules for all sessions */
 #define SPEC_PPM             1000000u
+#define SPEC_EPSILON         0.01 /* when none is given */
 #define SPEC_DECISIONS       32u
 #define SPEC_DESCRIPTORS_MAX (4u << 20)
 

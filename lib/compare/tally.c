@@ -36,6 +36,11 @@ struct tally *tally_new(double epsilon)
     return NULL;
 }
 
+void tally_set_epsilon(struct tally *t, double epsilon)
+{
+    t->epsilon = epsilon;
+}
+
 void tally_free(struct tally *t)
 {
     if (!t)

@@ -74,6 +74,8 @@ struct tally_added {
 
 struct tally;
 struct tally *tally_new(double epsilon); /* (0, 0.5]; NULL when memory is out */
+/* Another one, for the verdicts from now on: sums do not depend on it. */
+void tally_set_epsilon(struct tally *t, double epsilon);
 void tally_free(struct tally *t);
 /* 0 or -ENOMEM (nothing was added, nothing to release). Differences that do not count by the
  * field's present test are not told. */

@@ -300,6 +300,33 @@ static void session_goes_on_from_its_journal(void **state)
     assert_null(session_resume(&play.host, "none", &e));
 }
 
+static uint64_t needed(const struct session *s)
+{
+    struct text t = {0};
+    session_show(s, true, 0, &t);
+    const char *at = strstr(t.p, "\"samples_needed\":");
+    assert_non_null(at);
+    uint64_t n = strtoull(at + 17, NULL, 10);
+    text_release(&t);
+    return n;
+}
+
+static void it_waits_for_as_many_samples_as_before(void **state)
+{
+    struct err e = {0};
+    struct session *s = START("until=limit", "epsilon=0.25");
+    (void)state;
+    prove(s);
+    asked(s, "GET", "{}");
+    replied("{}", "{}", NULL);
+    uint64_t before = needed(s);
+    session_free(s);
+    s = session_resume(&play.host, "s", &e);
+    assert_non_null(s);
+    assert_true(before > 0 && needed(s) == before);
+    session_free(s);
+}
+
 static void name_with_a_journal_is_not_taken_again(void **state)
 {
     const char *const item[] = {BASE};
@@ -428,6 +455,7 @@ int main(void)
         SESSION_TEST(lost_context_ends_it_inconclusive),
         SESSION_TEST(changed_decisions_begin_a_new_run_and_others_do_not),
         SESSION_TEST(session_goes_on_from_its_journal),
+        SESSION_TEST(it_waits_for_as_many_samples_as_before),
         SESSION_TEST(name_with_a_journal_is_not_taken_again),
         SESSION_TEST(full_disk_is_said_once_a_second_and_counted_each_time),
         SESSION_TEST(each_allocation_of_a_start_may_fail),
