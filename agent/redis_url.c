@@ -4,33 +4,34 @@
 #include <errno.h>
 #include <stdio.h>
 
+static const char form[] = "want redis://HOST[:PORT][/DB] or unix:/PATH";
+
 static int bad(struct err *e, const char *what)
 {
-    return err_set(e, -EINVAL, "Redis: %s", what);
+    return err_set(e, -EINVAL, "%s", what);
 }
 
 /* HOST, HOST:PORT, [IPv6], [IPv6]:PORT. */
 static int parse_host(struct str s, struct redis_url *ret, struct err *e)
 {
-    struct err why;
     struct addr a;
     bool v6 = s.n && s.p[0] == '[';
     bool has_port = v6 ? s.p[s.n - 1] != ']' : str_find(s, ':') < s.n;
     int n = snprintf(
         ret->target, sizeof(ret->target), has_port ? "%.*s" : "%.*s:%u", STR_ARG(s), REDIS_PORT);
     if (s.n == 0 || n >= (int)sizeof(ret->target))
-        return bad(e, "want redis://HOST:PORT/DB or unix:/PATH");
-    if (addr_parse(str_c(ret->target), false, &a, &why))
-        return err_set(e, -EINVAL, "Redis: %s", why.text);
+        return bad(e, form);
+    if (addr_parse(str_c(ret->target), false, &a, e))
+        return -EINVAL;
     if (a.kind == ADDR_IP4 || a.kind == ADDR_IP6 || a.kind == ADDR_DNS)
         return 0;
-    return bad(e, "want redis://HOST:PORT/DB or unix:/PATH");
+    return bad(e, form);
 }
 
 static int parse_user(struct str s, struct redis_url *ret, struct err *e)
 {
     if (str_find(s, ':') < s.n)
-        return bad(e, "the password belongs into a file (redisPasswordFile), not into the address");
+        return bad(e, "a password does not belong into the URL: say --redis-password-file FILE");
     if (s.n == 0 || s.n > REDIS_USER_MAX || str_find(s, ' ') < s.n)
         return bad(e, "the user's name is empty, too long or has a space");
     memcpy(ret->user, s.p, s.n);
@@ -40,7 +41,6 @@ static int parse_user(struct str s, struct redis_url *ret, struct err *e)
 
 static int parse_unix(struct str url, struct redis_url *ret, struct err *e)
 {
-    struct err why;
     struct addr a;
     struct str path = str_from(url, 5);
     if (str_starts(path, STR("///")))
@@ -48,9 +48,7 @@ static int parse_unix(struct str url, struct redis_url *ret, struct err *e)
     int n = snprintf(ret->target, sizeof(ret->target), "unix:%.*s", STR_ARG(path));
     if (n >= (int)sizeof(ret->target))
         return bad(e, "the path of the socket is too long");
-    if (addr_parse(str_c(ret->target), false, &a, &why))
-        return err_set(e, -EINVAL, "Redis: %s", why.text);
-    return 0;
+    return addr_parse(str_c(ret->target), false, &a, e);
 }
 
 int redis_url_parse(struct str url, struct redis_url *ret, struct err *e)
@@ -76,7 +74,7 @@ int redis_url_parse(struct str url, struct redis_url *ret, struct err *e)
         if (rc == 0)
             rc = parse_host(str_of(rest.p, slash), &u, e);
     } else {
-        rc = bad(e, "want redis://HOST:PORT/DB or unix:/PATH");
+        rc = bad(e, form);
     }
     if (rc == 0)
         *ret = u;

@@ -1,4 +1,5 @@
 #include "agent/settings.h"
+#include "agent/redis_url.h"
 #include "lib/base/conf_rules.h"
 #include "lib/base/parse.h"
 #include <errno.h>
@@ -191,21 +192,13 @@ static int finish_shadow(const struct settings *s, const struct conf *c, struct 
     return 0;
 }
 
-/* A password would be seen in the list of processes, in the log and in the configuration. */
+/* A password in the URL would be seen in the list of processes, in the log and in the
+ * configuration. */
 static int finish_redis(const struct settings *s, const struct conf *c, struct err *e)
 {
-    struct str url = str_c(s->redis ? s->redis : "");
-    bool tcp = str_starts(url, STR("redis://")) && url.n > 8;
-    bool unix_path = str_starts(url, STR("unix:/"));
-    struct str who = tcp ? str_from(url, 8) : STR("");
-    who.n = str_find(who, '@') < who.n ? str_find(who, '@') : 0;
-    if (s->redis && !tcp && !unix_path)
-        return err_set(e, -EINVAL, "%s: redis: want redis://HOST:PORT[/DB] or unix:/path, not '%s'",
-            conf_origin(c, "redis"), s->redis);
-    if (str_find(who, ':') < who.n)
-        return err_set(e, -EINVAL,
-            "%s: redis: a password does not belong into the URL: say --redis-password-file FILE",
-            conf_origin(c, "redis"));
+    struct redis_url url;
+    if (s->redis && redis_url_parse(str_c(s->redis), &url, e) != 0)
+        return err_prefix(e, "%s: redis", conf_origin(c, "redis"));
     if (!s->redis && (s->redis_user || s->redis_password_file))
         return err_set(e, -EINVAL, "%s: %s: there is no redis",
             conf_origin(c, s->redis_user ? "redisUser" : "redisPasswordFile"),
