@@ -238,13 +238,6 @@ struct mirror *mirror_new(const struct mirror_options *o, struct err *e)
     return m;
 }
 
-bool mirror_is_dark(const struct mirror *m, const unsigned char trace_id[TRACE_BYTES])
-{
-    unsigned char want[TRACE_BYTES];
-    dark_trace_id(m->o.dark_key, trace_id, want);
-    return memcmp(want, trace_id, TRACE_BYTES) == 0;
-}
-
 bool mirror_up(const struct mirror *m)
 {
     return !h2client_down(m->client);

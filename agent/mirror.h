@@ -61,8 +61,6 @@ struct mirror *mirror_new(const struct mirror_options *o, struct err *e);
  * (down, until the wait after a failure is over). Takes a reference on x; roles are copied. */
 const char *mirror_send(struct mirror *m, struct exchange *x, const struct mirror_roles *roles,
     mirror_fn *fn, void *arg);
-/* Whether proxies take this trace-id for a dark one. */
-bool mirror_is_dark(const struct mirror *m, const unsigned char trace_id[TRACE_BYTES]);
 /* False while mirror_send would answer "connection". The first exchange connects. */
 bool mirror_up(const struct mirror *m);
 /* The last failure, until there is a connection; or "". */

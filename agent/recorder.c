@@ -283,17 +283,6 @@ static void on_more(evutil_socket_t fd, short what, void *arg)
         stream_pump(list_entry(it, struct recorded, link));
 }
 
-static void note_state(struct recorder *r)
-{
-    struct recorder_status now;
-    const char *before = r->state;
-    recorder_status(r, &now);
-    if (now.state != before) {
-        r->state = now.state;
-        r->since_unix = clock_wall_s();
-    }
-}
-
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct recorder *r = arg;
@@ -316,7 +305,6 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         if (r->tick % OTHERS_EVERY == 0)
             others_pump(s);
     }
-    note_state(r);
 }
 
 /* Outside of every answer: the owner may forget its session in it. */
@@ -483,8 +471,7 @@ void recorder_status(const struct recorder *r, struct recorder_status *ret)
         .errors = r->counts.errors,
         .timeouts = r->counts.timeouts,
         .reconnects = r->counts.reconnects,
-        .redirects = r->redirects,
-        .since_unix = r->since_unix};
+        .redirects = r->redirects};
     for (unsigned i = 0; i < r->nnodes; i++)
         up |= redis_conn_state(r->node[i]) == REDIS_UP;
     if (up)
@@ -565,7 +552,6 @@ static int set_going(struct recorder *r, struct err *e)
         return err_set(e, -ENOMEM, "out of memory");
     }
     r->nnodes = 1;
-    note_state(r);
     return 0;
 }
 

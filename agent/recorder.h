@@ -69,7 +69,6 @@ struct recorder_status {
     const char *why;
     uint64_t commands, errors, timeouts, redirects, reconnects,
         behind; /* behind: samples not sent */
-    int64_t since_unix;
 };
 void recorder_status(const struct recorder *r, struct recorder_status *ret);
 

@@ -94,12 +94,8 @@ struct recorded {
     /* samples */
     struct reclog_cursor *cursor;
     uint64_t sent; /* the last sample that Redis has; in the journal's order, not by number */
-    enum {
-        SKIP_NONE,
-        SKIP_TO,
-        SKIP_UP_TO
-    } skip; /* what is read: until that number is found; all
-               numbers up to it */
+    /* Of what is read: until that number is found; all numbers up to it. */
+    enum { SKIP_NONE, SKIP_TO, SKIP_UP_TO } skip;
     uint64_t skip_number;
     uint64_t read; /* the last one that was read */
     struct sample_out batch[BATCH_SAMPLES];
@@ -129,8 +125,6 @@ struct recorder {
     unsigned tick;
     struct redis_conn_counts counts;
     uint64_t redirects;
-    const char *state;
-    int64_t since_unix;
 };
 
 /* Sends the lane's next command, unless its node is down. fn gets the answer, never an error and

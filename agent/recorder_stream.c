@@ -13,6 +13,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/net/admingraph.h"
 #include <errno.h>
 #include <event2/event.h>
 #include <hiredis/hiredis.h>
@@ -109,10 +110,9 @@ static void put_headlines(struct text *t, uint32_t bits)
         }
 }
 
-static void put_hex(struct text *t, struct str s)
+static void put_trace(struct text *t, const struct read_sample *r)
 {
-    for (size_t i = 0; i < s.n; i++)
-        text_fmt(t, "%02x", (unsigned char)s.p[i]);
+    text_hex(t, (const unsigned char *)r->primary_trace.p, r->primary_trace.n);
 }
 
 static void put_json(struct text *t, const struct recorded *s, const struct read_sample *r)
@@ -125,7 +125,7 @@ static void put_json(struct text *t, const struct recorded *s, const struct read
     text_add(t, STR(",\"headlines\":\""));
     put_headlines(t, r->candidate);
     text_add(t, STR("\",\"trace\":\""));
-    put_hex(t, r->primary_trace);
+    put_trace(t, r);
     text_add(t, STR("\",\"differences\":"));
     put_differences(t, r);
     text_add(t, STR("}"));
@@ -149,7 +149,7 @@ static int put_sample(struct recorded *s, const struct read_sample *r, uint32_t 
         else if (i == 4)
             put_headlines(t, r->candidate);
         else if (i == 5)
-            put_hex(t, r->primary_trace);
+            put_trace(t, r);
         else if (i == 6)
             put_differences(t, r);
         else

@@ -108,8 +108,6 @@ void session_recall(struct session *s);
 /* ---- session_show.c ---- */
 /* In a sentence: what the verdict stands on, or what it waits for. */
 void session_why(const struct session *s, struct text *out);
-/* UINT64_MAX: cannot be told. */
-uint64_t session_needed(const struct session *s);
 uint64_t session_bytes(const struct session *s); /* of its journal */
 const char *session_verdict_word(const struct session *s);
 const char *session_headline_state(const struct tally_verdict *v, enum headline h);

@@ -20,13 +20,6 @@ const char *session_verdict_word(const struct session *s)
     return verdict_word(session_verdict(s));
 }
 
-uint64_t session_needed(const struct session *s)
-{
-    struct tally_verdict v;
-    tally_verdict(s->tally, &v);
-    return v.samples_needed;
-}
-
 uint64_t session_bytes(const struct session *s)
 {
     return s->journal ? journal_bytes(s->journal) : s->journal_bytes;
@@ -325,7 +318,8 @@ static void add_stores(const struct session *s, struct text *t)
 static void add_head(const struct session *s, struct text *t)
 {
     struct text why = {0};
-    uint64_t needed = session_needed(s);
+    struct tally_verdict v;
+    tally_verdict(s->tally, &v);
     text_fmt(t, "{\"name\":\"%s\",\"id\":%" PRIu64 ",\"state\":\"%s\",\"verdict\":\"%s\",\"why\":",
         s->spec.name, s->id, session_state_word(s->state), session_verdict_word(s));
     session_why(s, &why);
@@ -341,7 +335,7 @@ static void add_head(const struct session *s, struct text *t)
     text_add(t, STR(",\"spec\":"));
     spec_json(&s->spec, t);
     text_fmt(t, ",\"samples\":%" PRIu64 ",\"samples_needed\":", tally_samples(s->tally));
-    text_fmt(t, needed == UINT64_MAX ? "null" : "%" PRIu64, needed);
+    text_fmt(t, v.samples_needed == UINT64_MAX ? "null" : "%" PRIu64, v.samples_needed);
     text_fmt(t, ",\"in_flight\":%" PRIu32, s->in_flight);
 }
 

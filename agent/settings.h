@@ -52,9 +52,8 @@ void settings_release(struct settings *s);
 /* What serving needs besides: where to listen, where to keep the history. -EINVAL with e. */
 int settings_needed(const struct settings *s, struct err *e);
 
-/* The name this agent has beside others: `node`, or the host's name, with what cannot stand in it
- * as
- * '-'. Up to SETTINGS_NODE_MAX bytes with the NUL. */
+/* The name this agent has beside others: `node`, or the host's name, with '-' for what cannot stand
+ * in it. Up to SETTINGS_NODE_MAX bytes with the NUL. */
 #define SETTINGS_NODE_MAX 65
 void settings_node(const struct settings *set, char out[SETTINGS_NODE_MAX]);
 

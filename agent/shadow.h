@@ -1,7 +1,7 @@
 /* All sessions of mirroring, and what they share: capture, mirrors, recorder, rules for proxies.
  *
- *   capture.h ─ exchanges, hops, drops ─→ each session ─ dark requests ─→ a mirror for each
- * listener sessions that have not ended ─→ CaptureRules ─→ shadow_options.rules (sync.h)
+ *   capture.h ─ exchanges, hops, drops ─→ each session ─ dark requests ─→ its listener's mirror
+ *   sessions that have not ended ─→ CaptureRules ─→ shadow_options.rules (sync.h)
  *
  * Journals are below STATE/shadow; what had not ended goes on at shadow_begin. One thread. */
 #ifndef OFFSHOOT_AGENT_SHADOW_H

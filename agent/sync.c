@@ -5,6 +5,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/pballoc.h"
 #include <assert.h>
+#include <errno.h>
 #include <event2/event.h>
 
 #define HANDSHAKE_MS 10000
@@ -270,7 +271,7 @@ static int make_server(struct sync *s, struct err *e)
     size_t n = s->o.nmethods;
     s->methods = mem_array(n + 1, sizeof *s->methods);
     if (!s->methods)
-        return err_set(e, -12, "out of memory");
+        return err_set(e, -ENOMEM, "out of memory");
     for (size_t i = 0; i < n; i++)
         s->methods[i] = s->o.methods[i];
     s->methods[n] = (struct grpc_method){"/offshoot.v1.Control/Sync", &events, NULL};
@@ -300,7 +301,7 @@ struct sync *sync_new(const struct sync_options *o, struct err *e)
 {
     struct sync *s = mem_zalloc(sizeof *s);
     if (!s) {
-        err_set(e, -12, "out of memory");
+        err_set(e, -ENOMEM, "out of memory");
         return NULL;
     }
     s->magic = SYNC_MAGIC;
@@ -319,7 +320,7 @@ struct sync *sync_new(const struct sync_options *o, struct err *e)
         .drop = sync_drop};
     s->push = push_new(&p, o->history);
     if (!s->push || make_timers(s) != 0) {
-        err_set(e, -12, "out of memory");
+        err_set(e, -ENOMEM, "out of memory");
     } else if (make_server(s, e) == 0) {
         moved(s);
         return s;

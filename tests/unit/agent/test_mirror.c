@@ -145,6 +145,15 @@ static void trace_of(const struct asked *a, unsigned char ret[16])
         ret[i] = (unsigned char)(hex_value(at[17 + 2 * i]) << 4 | hex_value(at[18 + 2 * i]));
 }
 
+/* Whether proxies take it for a dark one. */
+static bool is_dark(const unsigned char trace[16])
+{
+    static const unsigned char key[16] = KEY;
+    unsigned char want[16];
+    dark_trace_id(key, trace, want);
+    return memcmp(want, trace, 16) == 0;
+}
+
 static void each_trace_is_dark_new_and_told(void **state)
 {
     struct fix f;
@@ -158,9 +167,9 @@ static void each_trace_is_dark_new_and_told(void **state)
     assert_memory_equal(s, f.got.secondary.trace_id, 16);
     assert_memory_equal(c, f.got.candidate.trace_id, 16);
     assert_memory_not_equal(s, c, 8);
-    assert_true(mirror_is_dark(f.m, s) && mirror_is_dark(f.m, c));
+    assert_true(is_dark(s) && is_dark(c));
     s[0] ^= 1;
-    assert_false(mirror_is_dark(f.m, s));
+    assert_false(is_dark(s));
     tear_down(&f);
 }
 
