@@ -1,5 +1,6 @@
 #include "lib/compare/inflate.h"
 
+#include "lib/base/field.h"
 #include "lib/base/mem.h"
 #include <errno.h>
 #include <zlib.h>
@@ -46,17 +47,11 @@ static int coding_of(struct str name, enum coding *ret)
 /* The codings in the order in which they were applied. Their number, or -ENOTSUP. */
 static int codings_of(struct str list, enum coding ret[CODINGS_MAX])
 {
+    struct str name;
     int n = 0;
-    while (list.n) {
-        struct str name = str_trim(str_of(list.p, str_find(list, ',')));
-        size_t comma = str_find(list, ',');
-        list = str_from(list, comma < list.n ? comma + 1 : comma);
-        if (name.n == 0) /* empty elements say nothing (RFC 9110 5.6.1.2) */
-            continue;
+    for (; field_next_element(&list, &name); n++)
         if (n == CODINGS_MAX || coding_of(name, &ret[n]) < 0)
             return -ENOTSUP;
-        n++;
-    }
     return n;
 }
 
