@@ -21,19 +21,6 @@ struct reader {
     uint32_t nopen;
 };
 
-const char *json_type_word(enum json_type t)
-{
-    static const char *const words[] = {
-        [JSON_NULL] = "null",
-        [JSON_BOOL] = "boolean",
-        [JSON_NUMBER] = "number",
-        [JSON_STRING] = "string",
-        [JSON_ARRAY] = "array",
-        [JSON_OBJECT] = "object",
-    };
-    return words[t];
-}
-
 /* Mostly enough: growing copies. */
 static uint32_t first_room(const struct reader *r)
 {

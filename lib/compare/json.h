@@ -13,7 +13,6 @@
 #define JSON_DEPTH_MAX 256 /* whatever the limits say: walks go as deep as the text */
 
 enum json_type { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
-const char *json_type_word(enum json_type t);
 
 struct json_node {
     struct str text;    /* of a string: decoded; else as it stands, containers whole */
