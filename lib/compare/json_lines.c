@@ -6,18 +6,16 @@
 
 #define CHUNK (4u << 10)
 
-/* Each line is JSON by itself: "1,2" would else be two elements. */
-static int check_line(const struct compare_limits *l, struct str line)
+/* Each line is JSON by itself: "1,2" would else be two elements. pool: for this line only. */
+static int check_line(struct pool *pool, const struct compare_limits *l, struct str line)
 {
     struct json j;
-    struct pool *pool = pool_new(CHUNK);
-    int rc = pool ? json_read(&j, pool, line, l->depth, l->nodes) : -ENOMEM;
-    pool_free(pool);
-    return rc;
+    pool_clear(pool);
+    return json_read(&j, pool, line, l->depth, l->nodes);
 }
 
-/* "[line,line]" in memory of the pool. */
-static int array_of(struct differ *d, struct str body, struct str *ret)
+/* "[line,line]" in memory of the differ's pool. */
+static int array_of(struct differ *d, struct pool *scratch, struct str body, struct str *ret)
 {
     char *p = pool_alloc(d->pool, body.n + 3);
     size_t n = 0;
@@ -30,7 +28,7 @@ static int array_of(struct differ *d, struct str body, struct str *ret)
             line.n--;
         if (line.n == 0)
             continue;
-        rc = check_line(&d->rules->limits, line);
+        rc = check_line(scratch, &d->rules->limits, line);
         p[n] = n ? ',' : '[';
         memcpy(p + n + 1, line.p, line.n);
         n += 1 + line.n;
@@ -47,8 +45,10 @@ static int array_of(struct differ *d, struct str body, struct str *ret)
 int json_lines_compare(struct differ *d, struct str a, struct str b)
 {
     struct str x, y;
-    int rc = array_of(d, a, &x);
-    rc = rc ? rc : array_of(d, b, &y);
+    struct pool *scratch = pool_new(CHUNK);
+    int rc = scratch ? array_of(d, scratch, a, &x) : -ENOMEM;
+    rc = rc ? rc : array_of(d, scratch, b, &y);
+    pool_free(scratch);
     if (rc == 0) {
         struct path_mark m = differ_push(d, STR(".lines"));
         rc = json_compare(d, x, y);
