@@ -192,11 +192,11 @@ static int read_field(
     return 0;
 }
 
+/* Of descriptor_field, which a declared_field begins with. */
 static int by_number(const void *a, const void *b)
 {
-    uint32_t x = ((const struct declared_field *)a)->pub.number;
-    uint32_t y = ((const struct declared_field *)b)->pub.number;
-    return (x > y) - (x < y);
+    const struct descriptor_field *x = a, *y = b;
+    return (x->number > y->number) - (x->number < y->number);
 }
 
 /* Fields with their types' texts beside them, both by number. */
@@ -503,15 +503,8 @@ size_t descriptor_fields(const struct descriptor_message *m, const struct descri
 
 const struct descriptor_field *descriptor_field(const struct descriptor_message *m, uint32_t number)
 {
-    size_t low = 0, high = m->nfields;
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        if (m->field[mid].number < number)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low < m->nfields && m->field[low].number == number ? &m->field[low] : NULL;
+    const struct descriptor_field key = {.number = number};
+    return bsearch(&key, m->field, m->nfields, sizeof(key), by_number);
 }
 
 struct str descriptor_enum_name(const struct descriptor_enum *e, int32_t number)
