@@ -67,18 +67,20 @@ void differ_pop(struct differ *d, struct path_mark m);
 /* ---- what differs here ---- */
 
 /* Whether the caller should make the texts of a difference of that kind: not ignored, not known,
- * not above the limit. The new one, with empty texts, which the caller fills with differ_text or
- * text of the pool that is redacted already; NULL: nothing to do (shape was noted). The pointer is
- * good until the next call. */
+ * not above the limit. The new one, with empty texts, which the caller fills with text of the pool
+ * that is redacted; NULL: nothing to do (shape was noted). The pointer is good until the next call.
+ */
 struct difference *differ_new(struct differ *d, enum diff_kind kind, bool shape);
-/* A copy of raw bytes, redacted as the value of this path (by the names in it and by patterns),
- * then cut to COMPARE_TEXT_MAX; bytes that are no UTF-8 as \xNN. */
-struct str differ_text(struct differ *d, struct str raw);
-/* Without regard to names: only patterns are taken out. */
-struct str differ_plain(struct differ *d, struct str raw);
-/* A copy of a text that is redacted already, cut in the same way. */
+/* A copy of a text that is redacted already, cut to COMPARE_TEXT_MAX; bytes that are no UTF-8 as
+ * \xNN. */
 struct str differ_shown(struct differ *d, struct str redacted);
-/* Both in one: raw texts; pass an empty one for what is missing. */
+/* The same of a text that redaction made, which is released; its failure is the differ's. */
+struct str differ_taken(struct differ *d, struct text *redacted);
+/* A copy of raw bytes, cut in the same way, from which only patterns are taken out, without regard
+ * to names. */
+struct str differ_plain(struct differ *d, struct str raw);
+/* A new one with its texts: raw ones, redacted as values of this path (by the names in it and by
+ * patterns); pass an empty one for what is missing. */
 void differ_add(struct differ *d, enum diff_kind kind, bool shape, struct str a, struct str b);
 /* The same with numbers as texts: lengths, counts. */
 void differ_add_numbers(struct differ *d, enum diff_kind kind, uint64_t a, uint64_t b);
@@ -113,14 +115,16 @@ struct pair_rules {
 void pairs_compare(struct differ *d, const struct pair_rules *rules, struct pair *a, size_t na,
     struct pair *b, size_t nb);
 void pairs_sort(struct pair *p, size_t n);
+/* An `add` for values that have nothing of their own: differ_add. */
+void pairs_add(
+    struct differ *d, struct str name, enum diff_kind kind, bool shape, struct str a, struct str b);
 
 /* ---- the parts: each compares below the present path and adds what differs ---- */
 
 void headers_compare(struct differ *d, const struct reply *a, const struct reply *b);
-/* A field, by its name in lower case, whose value is a URL; its part before the query; and what
- * is behind, below the field's path: parameters by name in any order, the fragment. */
+/* A field, by its name in lower case, whose value is a URL; and what is behind the path in it
+ * (path_bare), below the field's path: parameters by name in any order, the fragment. */
 bool url_is_field(struct str name);
-struct str url_base(struct str url);
 void url_compare(struct differ *d, struct str a, struct str b);
 /* Undoes the content codings; before all others. */
 void body_open(struct differ *d, const struct reply *a, const struct reply *b);

@@ -312,6 +312,17 @@ struct str differ_shown(struct differ *d, struct str redacted)
     return ret;
 }
 
+struct str differ_taken(struct differ *d, struct text *redacted)
+{
+    struct str ret = {NULL, 0};
+    if (redacted->failed)
+        d->failed = redacted->failed;
+    else
+        ret = differ_shown(d, str_of(redacted->p, redacted->n));
+    text_release(redacted);
+    return ret;
+}
+
 /* Redacts into a text of its own, as what is shown is made in the scratch. */
 static struct str shown_of(struct differ *d, struct str raw, bool secret)
 {
@@ -323,18 +334,7 @@ static struct str shown_of(struct differ *d, struct str raw, bool secret)
         redact_mark(r, raw, &t);
     else
         redact_text(r, raw, &t);
-    struct str ret = {NULL, 0};
-    if (t.failed)
-        d->failed = t.failed;
-    else
-        ret = differ_shown(d, str_of(t.p, t.n));
-    text_release(&t);
-    return ret;
-}
-
-struct str differ_text(struct differ *d, struct str raw)
-{
-    return shown_of(d, raw, differ_is_secret(d));
+    return differ_taken(d, &t);
 }
 
 struct str differ_plain(struct differ *d, struct str raw)
@@ -347,8 +347,9 @@ void differ_add(struct differ *d, enum diff_kind kind, bool shape, struct str a,
     struct difference *x = differ_new(d, kind, shape);
     if (!x)
         return;
-    x->a = differ_text(d, a);
-    x->b = differ_text(d, b);
+    bool secret = differ_is_secret(d);
+    x->a = shown_of(d, a, secret);
+    x->b = shown_of(d, b, secret);
 }
 
 void differ_add_numbers(struct differ *d, enum diff_kind kind, uint64_t a, uint64_t b)

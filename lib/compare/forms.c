@@ -3,14 +3,7 @@
 #include "lib/compare/media.h"
 #include <errno.h>
 
-static void add_value(
-    struct differ *d, struct str name, enum diff_kind kind, bool shape, struct str a, struct str b)
-{
-    (void)name;
-    differ_add(d, kind, shape, a, b);
-}
-
-static const struct pair_rules rules = {differ_push_key, add_value};
+static const struct pair_rules rules = {differ_push_key, pairs_add};
 
 static void compare(struct differ *d, struct pair *a, size_t na, struct pair *b, size_t nb)
 {

@@ -4,6 +4,7 @@
 #include "lib/compare/compare_int.h"
 #include "lib/compare/media.h"
 #include "lib/compare/redact_int.h"
+#include "lib/graph/path.h"
 #include <errno.h>
 #include <stdio.h>
 
@@ -63,16 +64,10 @@ static struct pair *pairs_of(struct differ *d, const struct reply_field *f, size
 static struct str field_text(struct differ *d, struct str name, struct str value)
 {
     struct text t = {0};
-    struct str ret = {NULL, 0};
     if (!d->rules->redact)
         return differ_shown(d, value);
     redact_field(d->rules->redact, name, value, &t);
-    if (t.failed)
-        d->failed = t.failed;
-    else
-        ret = differ_shown(d, str_of(t.p, t.n));
-    text_release(&t);
-    return ret;
+    return differ_taken(d, &t);
 }
 
 static void add_field(
@@ -116,8 +111,8 @@ static size_t urls_cut(struct pair *a, size_t na, struct pair *b, size_t nb, str
         if (!y)
             continue;
         ret[n++] = (struct urls){x->name, x->value, y->value};
-        x->value = url_base(x->value);
-        y->value = url_base(y->value);
+        x->value = path_bare(x->value);
+        y->value = path_bare(y->value);
     }
     return n;
 }

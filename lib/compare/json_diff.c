@@ -70,18 +70,12 @@ static struct str shown(struct json_walk *w, const struct json *j, const struct 
 {
     const struct redact *r = w->d->rules->redact;
     struct text t = {0};
-    struct str ret = {NULL, 0};
     if (!v)
-        return ret;
+        return str_of(NULL, 0);
     if (redact_is_off(r))
         return differ_shown(w->d, v->raw);
     redact_nodes(r, j, v, differ_is_secret(w->d), 2 * COMPARE_TEXT_MAX, &t);
-    if (t.failed)
-        w->d->failed = t.failed;
-    else
-        ret = differ_shown(w->d, str_of(t.p, t.n));
-    text_release(&t);
-    return ret;
+    return differ_taken(w->d, &t);
 }
 
 void json_tell(

@@ -21,6 +21,13 @@ void pairs_sort(struct pair *p, size_t n)
         qsort(p, n, sizeof(*p), by_name);
 }
 
+void pairs_add(
+    struct differ *d, struct str name, enum diff_kind kind, bool shape, struct str a, struct str b)
+{
+    (void)name;
+    differ_add(d, kind, shape, a, b);
+}
+
 /* The values of one name on both sides. */
 struct lists {
     const struct pair *a, *b;

@@ -3,6 +3,7 @@
 #include "lib/base/mem.h"
 #include "lib/compare/redact_int.h"
 #include "lib/graph/hint.h"
+#include "lib/graph/path.h"
 #include "lib/graph/sha.h"
 #include <errno.h>
 
@@ -318,9 +319,9 @@ bool redact_path(const struct redact *r, struct str path, struct text *out)
 {
     if (path.n == 0)
         return false;
-    size_t query = str_find(path, '?');
+    size_t query = path_bare(path).n;
     size_t end = str_find(path, '#');
-    bool any = redact_text(r, str_of(path.p, query < end ? query : end), out), in_query = false;
+    bool any = redact_text(r, str_of(path.p, query), out), in_query = false;
     if (query < end) {
         text_add(out, STR("?"));
         (void)redact_form(r, str_of(path.p + query + 1, end - query - 1), out, &in_query);

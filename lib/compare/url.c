@@ -14,12 +14,6 @@ bool url_is_field(struct str name)
     return str_eq(name, STR("location")) || str_eq(name, STR("content-location"));
 }
 
-struct str url_base(struct str url)
-{
-    struct str whole = str_of(url.p, str_find(url, '#'));
-    return str_of(whole.p, str_find(whole, '?'));
-}
-
 static struct str query_of(struct str url)
 {
     struct str whole = str_of(url.p, str_find(url, '#'));
@@ -38,17 +32,10 @@ static struct path_mark push_parameter(struct differ *d, struct str name)
     return differ_push_marked(d, STR("?"), name);
 }
 
-static void add_parameter(
-    struct differ *d, struct str name, enum diff_kind kind, bool shape, struct str a, struct str b)
-{
-    (void)name;
-    differ_add(d, kind, shape, a, b);
-}
-
 /* One that has too many parameters is a value. */
 static void query_compare(struct differ *d, struct str a, struct str b)
 {
-    static const struct pair_rules rules = {push_parameter, add_parameter};
+    static const struct pair_rules rules = {push_parameter, pairs_add};
     struct pair *pa, *pb;
     size_t na, nb;
     if (form_pairs(d, a, &pa, &na) && form_pairs(d, b, &pb, &nb)) {
