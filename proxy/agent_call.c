@@ -1,6 +1,5 @@
 #include "proxy/agent_call.h"
 #include "proxy/settings.h"
-#include <event2/util.h>
 #include <stdio.h>
 
 struct grpc_client_options agent_options(
@@ -22,13 +21,9 @@ struct str agent_authority(const struct settings *set)
     return str_starts(authority, STR("unix:")) ? STR("localhost") : authority;
 }
 
-uint64_t agent_wait(const struct settings *set, uint64_t *again_ms)
+void agent_backoff(const struct settings *set, struct backoff *ret)
 {
-    uint64_t half = *again_ms / 2, most = set->agent_backoff_max;
-    uint32_t jitter;
-    evutil_secure_rng_get_bytes(&jitter, sizeof jitter);
-    *again_ms = *again_ms * 2 > most ? most : *again_ms * 2;
-    return half + jitter % (half + 1);
+    backoff_init(ret, (uint32_t)set->agent_backoff, (uint32_t)set->agent_backoff_max);
 }
 
 void agent_why(const char *why, char *out, size_t n)

@@ -57,9 +57,10 @@ struct capture_link {
     struct event *grace;         /* the agent was lost */
     bool parting;                /* the client is to go: its streams are being ended */
     uint64_t part_ms;            /* at the latest then */
-    uint64_t opened_ms, again_ms;
-    bool complained; /* of the loss that lasts */
-    char why[160];   /* the last loss; "": none yet */
+    uint64_t opened_ms;
+    struct backoff backoff; /* until a stream that ended is opened again */
+    bool complained;        /* of the loss that lasts */
+    char why[160];          /* the last loss; "": none yet */
     unsigned nfeeds;
     struct feed feeds[];
 };
@@ -301,13 +302,13 @@ static void on_end(struct grpc_stream *st, unsigned status, struct str text, voi
         return; /* on_down tells */
     if (clock_mono_ms() - l->opened_ms >= LIVED_MS) {
         l->opened_ms = clock_mono_ms(); /* the others that end now are the same loss */
-        l->again_ms = l->control->set->agent_backoff;
+        backoff_reset(&l->backoff);
         l->complained = false;
     }
     agent_end_text(status, text, l->why, sizeof l->why);
     lost(l, "the agent ended a stream of captured traffic");
     if (!event_pending(l->step, EV_TIMEOUT, NULL))
-        step_in(l, agent_wait(l->control->set, &l->again_ms));
+        step_in(l, backoff_next(&l->backoff));
 }
 
 static void on_up(struct grpc_client *client, void *arg)
@@ -346,7 +347,7 @@ static void dial(struct capture_link *l)
         .streams = l->nfeeds, .message_bytes = MESSAGE_MAX, .queue_bytes = QUEUE_MAX};
     struct grpc_client_options o = agent_options(c->set, sync_tls(c->sync), limits);
     struct err e = {0};
-    l->again_ms = c->set->agent_backoff;
+    agent_backoff(c->set, &l->backoff);
     l->client = grpc_client_new(c->base, c->dns, c->set->agent, &o, &events, l, &e);
     if (l->client)
         return;

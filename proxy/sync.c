@@ -39,11 +39,6 @@ uint64_t sync_now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-uint64_t sync_now_ms(void)
-{
-    return sync_now_ns() / 1000000u;
-}
-
 void sync_gauge(struct sync *s, enum proxy_stat which, uint64_t v)
 {
     counter_set(&s->control->stats[which], v);
@@ -181,7 +176,7 @@ static void send_heartbeat(struct sync *s)
     beat.time_unix = clock_wall_s();
     m.message_case = OFFSHOOT__V1__PROXY_MESSAGE__MESSAGE_HEARTBEAT;
     m.heartbeat = &beat;
-    s->beat_ms = sync_now_ms();
+    s->beat_ms = clock_mono_ms();
     send_message(s, &m);
 }
 
@@ -189,7 +184,7 @@ static void send_heartbeat(struct sync *s)
 
 static void heard(struct sync *s)
 {
-    s->heard_ms = sync_now_ms();
+    s->heard_ms = clock_mono_ms();
     s->heard_s = clock_wall_s();
     sync_gauge(s, STAT_SNAPSHOT_STALE, 0);
 }
@@ -237,7 +232,7 @@ static void on_message(struct grpc_stream *st, struct str bytes, void *arg)
         break;
     case OFFSHOOT__V1__AGENT_MESSAGE__MESSAGE_HEARTBEAT:
         heard(s);
-        if (sync_now_ms() - s->beat_ms >= ECHO_MS) /* an agent may ask more often than we tell */
+        if (clock_mono_ms() - s->beat_ms >= ECHO_MS) /* an agent may ask more often than we tell */
             send_heartbeat(s);
         break;
     case OFFSHOOT__V1__AGENT_MESSAGE__MESSAGE_CAPTURE_RULES:
@@ -306,9 +301,9 @@ static void on_end(struct grpc_stream *st, unsigned status, struct str text, voi
         return;
     if (sync_may_complain(s))
         log_warn("the agent's stream ended (%s): the graph is served on", why);
-    if (s->heard_ms && sync_now_ms() - s->heard_ms < 10000)
-        s->again_ms = s->control->set->agent_backoff;
-    struct timeval t = clock_timeval(agent_wait(s->control->set, &s->again_ms));
+    if (s->heard_ms && clock_mono_ms() - s->heard_ms < 10000)
+        backoff_reset(&s->backoff);
+    struct timeval t = clock_timeval(backoff_next(&s->backoff));
     event_add(s->again, &t);
 }
 
@@ -364,9 +359,9 @@ int sync_start(struct control *c, struct err *e)
         return err_set(e, -ENOMEM, "out of memory");
     s->magic = SYNC_MAGIC;
     s->control = c;
-    s->again_ms = c->set->agent_backoff;
+    agent_backoff(c->set, &s->backoff);
     s->since_s = clock_wall_s();
-    s->heard_ms = sync_now_ms(); /* staleness is counted from the start */
+    s->heard_ms = clock_mono_ms(); /* staleness is counted from the start */
     settings_node(c->set, s->node);
     c->sync = s;
     s->again = event_new(c->base, -1, 0, on_again, s);
@@ -434,7 +429,7 @@ int sync_reload(struct sync *s, struct err *e)
 
 void sync_second(struct sync *s)
 {
-    uint64_t now = sync_now_ms();
+    uint64_t now = clock_mono_ms();
     s->complaints = 0;
     if (now - s->heard_ms >= s->control->set->snapshot_ttl) {
         if (counter_get(&s->control->stats[STAT_SNAPSHOT_STALE]) == 0)

@@ -4,6 +4,7 @@
 #define OFFSHOOT_PROXY_SYNC_IMPL_H
 
 #include "lib/net/grpc.h"
+#include "lib/net/reach.h"
 #include "proxy/control.h"
 #include "proxy/sync.h"
 #include "proxy/sync_stage.h"
@@ -50,11 +51,11 @@ struct sync {
     struct grpc_client *client;
     struct grpc_stream *stream; /* NULL: none */
     struct event *again;        /* a new stream on a connection that is still up */
-    uint64_t again_ms;
+    struct backoff backoff;     /* until then */
     char why[160];              /* the last stream ended, or could not be made; "": not yet */
     int64_t since_s;            /* of the stream, or of its loss */
     int64_t heard_s;            /* Unix seconds, something of the agent; 0: never */
-    uint64_t heard_ms, beat_ms; /* clock of sync_now_ms */
+    uint64_t heard_ms, beat_ms; /* of clock_mono_ms */
     unsigned complaints;        /* logged in this second */
     bool inside;                /* one of the client's callbacks runs: it writes what we queue */
     bool freeing;               /* no new streams */
@@ -77,8 +78,7 @@ struct sync {
     unsigned char adopted[HISTORY_ID]; /* without a state folder */
 };
 
-uint64_t sync_now_ms(void); /* monotonic */
-uint64_t sync_now_ns(void);
+uint64_t sync_now_ns(void); /* monotonic */
 void sync_gauge(struct sync *s, enum proxy_stat which, uint64_t v);
 void sync_count(struct sync *s, enum proxy_stat which);
 /* True a few times a second: what an agent sends must not fill the log. */
