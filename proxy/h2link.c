@@ -190,8 +190,8 @@ int h2link_open(struct h2link *l, struct conn *conn, bool server, uint32_t strea
     list_init(&l->streams);
     list_init(&l->flush);
     list_init(&l->awake);
-    l->limits = limits_of(conn->w, streams, server);
-    l->h2 = h2_new(server, &l->limits, &events, l);
+    const struct h2_limits limits = limits_of(conn->w, streams, server);
+    l->h2 = h2_new(server, &limits, &events, l);
     if (!l->h2)
         return -ENOMEM;
     h2_attach(l->h2, &conn->out);

@@ -54,7 +54,6 @@ struct h2link {
     struct list awake;   /* in worker->awake, unless it rests */
     uint64_t active_ms;  /* last input */
     uint32_t nstreams;
-    struct h2_limits limits;
 };
 
 struct h2strm {
