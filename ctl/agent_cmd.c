@@ -83,10 +83,8 @@ enum status live_graph_log(const struct call *c, struct err *e)
     struct target t;
     struct object o;
     uint64_t n;
-    if (limit && (parse_u64(str_c(limit), &n) || n == 0)) {
-        err_set(e, -EINVAL, "--limit wants a number, not '%.*s'", STR_ARG(shown(str_c(limit))));
+    if (args_number(c->args, OPT_LIMIT, &n, e))
         return STATUS_ERROR;
-    }
     target_start(&t, "/epochs", NULL);
     if (limit)
         target_param(&t, "limit", limit);

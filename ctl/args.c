@@ -1,5 +1,6 @@
 #include "ctl/args.h"
 #include "lib/base/mem.h"
+#include "lib/base/parse.h"
 #include "lib/base/str.h"
 #include "lib/graph/hint.h"
 #include <errno.h>
@@ -157,6 +158,28 @@ static enum option find_option(const char *word, struct str *ret_name, const cha
             return (enum option)i;
     }
     return OPT_COUNT;
+}
+
+int args_number(const struct args *a, enum option o, uint64_t *ret, struct err *e)
+{
+    struct str value = str_c(a->value[o]);
+    uint64_t n = 0;
+    if (!a->value[o])
+        return 0;
+    if (parse_u64(value, &n) || n == 0)
+        return err_set(
+            e, -EINVAL, "--%s wants a number, not '%.*s'", options[o].flag, STR_ARG(shown(value)));
+    *ret = n;
+    return 0;
+}
+
+int args_duration(const struct args *a, enum option o, uint64_t *ret_ms, struct err *e)
+{
+    struct str value = str_c(a->value[o]);
+    if (!a->value[o] || parse_duration_ms(value, ret_ms) == 0)
+        return 0;
+    return err_set(e, -EINVAL, "--%s wants a duration as 30s or 2h, not '%.*s'", options[o].flag,
+        STR_ARG(shown(value)));
 }
 
 struct values *args_list(struct args *a, enum option o)

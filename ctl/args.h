@@ -116,6 +116,11 @@ static inline bool args_have(const struct args *a, enum option o)
     return (a->given & OPTION_BIT(o)) != 0;
 }
 
+/* What an option says, *ret as it is where it is not given: a number above 0; a duration in
+ * milliseconds. 0, or -EINVAL with e. */
+int args_number(const struct args *a, enum option o, uint64_t *ret, struct err *e);
+int args_duration(const struct args *a, enum option o, uint64_t *ret_ms, struct err *e);
+
 /* The list of an option that may be repeated; NULL for one that is given once. */
 struct values *args_list(struct args *a, enum option o);
 

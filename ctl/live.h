@@ -33,6 +33,9 @@ int live_ask(const struct call *c, enum live_method m, struct target *t, bool js
  * want (false) ends it. ret has the status, and the body when that is not 200. */
 int live_stream(const struct call *c, struct target *t, bool (*fn)(struct str piece, void *arg),
     void *arg, struct live_reply *ret, struct err *e);
+/* Sends the request (and releases the target) and prints the answer as it comes, its last line
+ * ended. A status other than 200 becomes e, as live_refused tells. */
+enum status live_print(const struct call *c, enum live_method m, struct target *t, struct err *e);
 /* What a status other than 200 says: 404 not found, 409 no, else an error; e gets the body's text.
  */
 enum status live_refused(const struct live_reply *r, struct err *e);

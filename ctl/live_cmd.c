@@ -18,8 +18,7 @@ static void end_line(struct text *t)
         text_add(t, STR("\n"));
 }
 
-/* Prints the answer; a status other than 200 becomes e. */
-static enum status ask(const struct call *c, enum live_method m, struct target *t, struct err *e)
+enum status live_print(const struct call *c, enum live_method m, struct target *t, struct err *e)
 {
     struct live_reply r;
     if (live_ask(c, m, t, c->json, &r, e))
@@ -36,14 +35,14 @@ static enum status get(const struct call *c, const char *path, const char *name,
 {
     struct target t;
     target_start(&t, path, name);
-    return ask(c, LIVE_GET, &t, e);
+    return live_print(c, LIVE_GET, &t, e);
 }
 
 static enum status post(const struct call *c, const char *path, struct err *e)
 {
     struct target t;
     target_start(&t, path, NULL);
-    return ask(c, LIVE_POST, &t, e);
+    return live_print(c, LIVE_POST, &t, e);
 }
 
 /* ---- decisions ---- */
@@ -119,7 +118,7 @@ enum status live_explain(const struct call *c, struct err *e)
 static enum status ask_environments(const struct call *c, struct target *t, struct err *e)
 {
     if (live_at(c, t, e) == 0)
-        return ask(c, LIVE_GET, t, e);
+        return live_print(c, LIVE_GET, t, e);
     text_release(&t->text);
     return STATUS_ERROR;
 }
@@ -183,7 +182,7 @@ static enum status ask_verdict(
     if (e->code)
         return s;
     make_target(c, &t);
-    enum status told = ask(c, LIVE_GET, &t, e);
+    enum status told = live_print(c, LIVE_GET, &t, e);
     return told == STATUS_YES ? s : told;
 }
 
@@ -264,7 +263,7 @@ enum status live_proxy_adopt(const struct call *c, struct err *e)
     }
     target_start(&t, "/adopt", NULL);
     target_param(&t, "history", history);
-    return ask(c, LIVE_POST, &t, e);
+    return live_print(c, LIVE_POST, &t, e);
 }
 
 enum status live_providers(const struct call *c, struct err *e)
@@ -287,7 +286,7 @@ enum status live_proxy_endpoint(const struct call *c, struct err *e)
     target_param(&t, "action", action);
     if (args_have(c->args, OPT_REASON))
         target_param(&t, "reason", c->args->value[OPT_REASON]);
-    return ask(c, LIVE_POST, &t, e);
+    return live_print(c, LIVE_POST, &t, e);
 }
 
 /* The proxy has its own time-out (timeouts.upgrade); a path that is not whole is from here. */
@@ -308,7 +307,7 @@ enum status live_proxy_upgrade(const struct call *c, struct err *e)
         snprintf(path + n, sizeof path - n, "%s%s", n ? "/" : "", binary);
         target_param(&t, "binary", path);
     }
-    return ask(c, LIVE_POST, &t, e);
+    return live_print(c, LIVE_POST, &t, e);
 }
 
 enum status live_drain(const struct call *c, struct err *e)
@@ -327,5 +326,5 @@ enum status live_log_level(const struct call *c, struct err *e)
     }
     target_start(&t, "/log-level", NULL);
     target_param(&t, "level", c->words[0]);
-    return ask(c, LIVE_POST, &t, e);
+    return live_print(c, LIVE_POST, &t, e);
 }

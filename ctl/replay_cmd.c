@@ -4,7 +4,6 @@
 #include "ctl/saved_reply.h"
 #include "lib/base/addr.h"
 #include "lib/base/parse.h"
-#include "lib/compare/descriptors.h"
 #include "lib/graph/hint.h"
 #include "lib/graph/keyring.h"
 #include <errno.h>
@@ -32,7 +31,6 @@ static int read_rate(const char *value, double *ret, struct err *e)
 
 static int read_words(const struct args *a, struct replay *r, struct err *e)
 {
-    const char *limit = a->value[OPT_LIMIT];
     struct addr at;
     r->candidate = a->value[OPT_CANDIDATE];
     r->through = a->value[OPT_THROUGH];
@@ -45,9 +43,8 @@ static int read_words(const struct args *a, struct replay *r, struct err *e)
             STR_ARG(shown(str_c(r->candidate))));
     if (addr_parse(str_c(r->through), false, &at, e))
         return err_prefix(e, "--through");
-    if (limit && (parse_u64(str_c(limit), &r->limit) || r->limit == 0))
-        return err_set(
-            e, -EINVAL, "--limit wants a number, not '%.*s'", STR_ARG(shown(str_c(limit))));
+    if (args_number(a, OPT_LIMIT, &r->limit, e))
+        return e->code;
     return read_rate(a->value[OPT_RATE], &r->rate, e);
 }
 
@@ -64,18 +61,14 @@ static int read_keys(const struct args *a, struct replay *r, struct err *e)
 static int read_descriptors(const struct call *c, struct replay *r, struct err *e)
 {
     const char *given = c->args->value[OPT_DESCRIPTORS];
-    struct text beside = {0}, bytes = {0};
+    struct text beside = {0};
     text_fmt(&beside, "%s/descriptors", c->words[0]);
     const char *path = given ? given : beside.failed ? "" : beside.p;
     int rc = 0;
     if (given || access(path, F_OK) == 0) {
-        rc = saved_read(path, &bytes, e);
-        if (rc == 0)
-            r->score.descriptors = descriptors_parse(str_of(bytes.p, bytes.n), e);
-        if (rc == 0 && !r->score.descriptors)
-            rc = err_prefix(e, "%s", path);
+        r->score.descriptors = saved_descriptors(path, e);
+        rc = r->score.descriptors ? 0 : e->code;
     }
-    text_release(&bytes);
     text_release(&beside);
     return rc;
 }

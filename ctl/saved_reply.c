@@ -1,6 +1,7 @@
 #include "ctl/saved_reply.h"
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
+#include "lib/compare/descriptors.h"
 #include "lib/compare/inflate.h"
 #include "lib/graph/hint.h"
 #include <errno.h>
@@ -25,6 +26,19 @@ int saved_read(const char *path, struct text *ret, struct err *e)
     if (rc)
         err_set(e, rc, "cannot read '%.*s': %s", STR_ARG(shown(str_c(path))), strerror(-rc));
     return rc;
+}
+
+struct descriptors *saved_descriptors(const char *path, struct err *e)
+{
+    struct text bytes = {0};
+    struct descriptors *d = NULL;
+    if (saved_read(path, &bytes, e) == 0) {
+        d = descriptors_parse(str_of(bytes.p, bytes.n), e);
+        if (!d)
+            err_prefix(e, "%.*s", STR_ARG(shown(str_c(path))));
+    }
+    text_release(&bytes);
+    return d;
 }
 
 /* What is read line by line. */

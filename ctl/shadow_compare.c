@@ -31,19 +31,13 @@ static int prepare_redact(struct prepared *p, struct err *e)
 static int prepare_descriptors(struct prepared *p, const struct args *a, struct err *e)
 {
     const char *path = a->value[OPT_DESCRIPTORS], *method = a->value[OPT_GRPC_METHOD];
-    struct text bytes = {0};
     if (!path && !method)
         return 0;
     if (!path || !method)
         return err_set(e, -EINVAL, "names of gRPC want both, --descriptors and --grpc-method");
-    int rc = saved_read(path, &bytes, e);
-    if (rc == 0)
-        p->descriptors = descriptors_parse(str_of(bytes.p, bytes.n), e);
-    text_release(&bytes);
-    if (rc)
-        return rc;
+    p->descriptors = saved_descriptors(path, e);
     if (!p->descriptors)
-        return err_prefix(e, "%.*s", STR_ARG(shown(str_c(path))));
+        return e->code;
     if (!descriptors_reply(p->descriptors, str_c(method)))
         return err_set(e, -EINVAL, "no method '%.*s' in '%.*s': want /package.Service/Method",
             STR_ARG(shown(str_c(method))), STR_ARG(shown(str_c(path))));

@@ -54,14 +54,10 @@ static int want_number(const struct args *a, enum option o, struct err *e)
 static int want_duration(
     const struct args *a, enum option o, uint64_t max_ms, uint64_t *ret, struct err *e)
 {
-    const char *value = a->value[o];
-    if (!value)
-        return 0;
-    if (parse_duration_ms(str_c(value), ret))
-        return err_set(e, -EINVAL, "--%s wants a duration as 30s or 2h, not '%.*s'",
-            options[o].flag, STR_ARG(shown(str_c(value))));
-    if (*ret > max_ms)
-        return err_set(e, -EINVAL, "--%s '%s' is too long", options[o].flag, value);
+    if (args_duration(a, o, ret, e))
+        return e->code;
+    if (args_have(a, o) && *ret > max_ms)
+        return err_set(e, -EINVAL, "--%s '%s' is too long", options[o].flag, a->value[o]);
     return 0;
 }
 
@@ -274,23 +270,11 @@ enum status live_shadow_restart(const struct call *c, struct err *e)
 
 /* ---- list, show: as the agent tells it ---- */
 
-static enum status print_answer(const struct call *c, struct target *t, struct err *e)
-{
-    struct live_reply r;
-    if (live_ask(c, LIVE_GET, t, c->json, &r, e))
-        return STATUS_ERROR;
-    if (r.status == 200)
-        return out_plain(&r.body, STATUS_YES, e);
-    enum status s = live_refused(&r, e);
-    text_release(&r.body);
-    return s;
-}
-
 enum status live_shadow_list(const struct call *c, struct err *e)
 {
     struct target t;
     target_start(&t, "/sessions", NULL);
-    return print_answer(c, &t, e);
+    return live_print(c, LIVE_GET, &t, e);
 }
 
 enum status live_shadow_show(const struct call *c, struct err *e)
@@ -298,12 +282,10 @@ enum status live_shadow_show(const struct call *c, struct err *e)
     const char *limit = c->args->value[OPT_LIMIT];
     struct target t;
     uint64_t n;
-    if (limit && (parse_u64(str_c(limit), &n) || n == 0)) {
-        err_set(e, -EINVAL, "--limit wants a number, not '%.*s'", STR_ARG(shown(str_c(limit))));
+    if (args_number(c->args, OPT_LIMIT, &n, e))
         return STATUS_ERROR;
-    }
     target_start(&t, "/sessions/", c->words[0]);
     if (limit)
         target_param(&t, "fields", limit);
-    return print_answer(c, &t, e);
+    return live_print(c, LIVE_GET, &t, e);
 }

@@ -30,17 +30,13 @@ static bool is_judged(const json_t *session)
 static enum status ask(const struct call *c, struct object *o, struct err *e)
 {
     struct session_wait w = {c->words[0], FIELDS_JUDGED, UINT64_MAX, is_judged};
-    const char *timeout = c->args->value[OPT_TIMEOUT];
     *o = (struct object){0};
-    if (!args_have(c->args, OPT_WAIT) && timeout) {
+    if (!args_have(c->args, OPT_WAIT) && args_have(c->args, OPT_TIMEOUT)) {
         err_set(e, -EINVAL, "--timeout is for --wait, which is not said");
         return STATUS_ERROR;
     }
-    if (timeout && parse_duration_ms(str_c(timeout), &w.timeout_ms)) {
-        err_set(e, -EINVAL, "--timeout wants a duration as 30s or 2h, not '%.*s'",
-            STR_ARG(shown(str_c(timeout))));
+    if (args_duration(c->args, OPT_TIMEOUT, &w.timeout_ms, e))
         return STATUS_ERROR;
-    }
     if (args_have(c->args, OPT_WAIT))
         return session_wait(c, &w, o, e);
     return session_ask(c, w.name, w.fields, o, e);

@@ -11,20 +11,12 @@ static void add_option(const struct call *c, struct target *t, enum option o, co
         target_param(t, name, c->args->value[o]);
 }
 
-/* The answer as it comes. */
 static enum status ask_list(const struct call *c, struct target *t, struct err *e)
 {
-    struct live_reply r;
     add_option(c, t, OPT_STATE, "state");
     add_option(c, t, OPT_OLDER, "older");
     add_option(c, t, OPT_LIMIT, "limit");
-    if (live_ask(c, LIVE_GET, t, c->json, &r, e))
-        return STATUS_ERROR;
-    if (r.status == 200)
-        return out_plain(&r.body, STATUS_YES, e);
-    enum status s = live_refused(&r, e);
-    text_release(&r.body);
-    return s;
+    return live_print(c, LIVE_GET, t, e);
 }
 
 enum status live_connections(const struct call *c, struct err *e)
