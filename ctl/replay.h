@@ -11,6 +11,7 @@
 #include "lib/compare/compare.h"
 #include "proto/offshoot/v1/journal.pb-c.h"
 
+typedef Offshoot__V1__JournalRecord recorded;
 typedef Offshoot__V1__JournalSample recorded_sample;
 typedef Offshoot__V1__JournalMessage recorded_request;
 typedef Offshoot__V1__JournalReply recorded_reply;
@@ -23,6 +24,8 @@ struct tape *tape_open(const char *dir, struct err *e);
 void tape_close(struct tape *t);
 /* 1: *ret is the next sample, valid until the next call; 0: there are no more; negative with e. */
 int tape_next(struct tape *t, const recorded_sample **ret, struct err *e);
+/* The record of the sample that tape_next gave last, which lives on with the caller: pb_free. */
+recorded *tape_take(struct tape *t);
 /* What the session is told to do, as of the last sample; "{}" before. */
 const char *tape_spec(const struct tape *t);
 unsigned tape_damaged(const struct tape *t); /* segments that could not be read to their end */

@@ -14,7 +14,7 @@ enum { STOP = 2 };
 
 struct tape {
     struct reclog_cursor *cursor;
-    Offshoot__V1__JournalRecord *record; /* of the last sample */
+    recorded *record; /* of the last sample */
     struct text spec;
     unsigned damaged;
 };
@@ -57,7 +57,7 @@ static int on_record(void *arg, uint32_t type, struct str payload)
     struct tape *t = arg;
     if (type != JOURNAL_RECORD)
         return 0;
-    Offshoot__V1__JournalRecord *r = (Offshoot__V1__JournalRecord *)(void *)pb_unpack(
+    recorded *r = (recorded *)(void *)pb_unpack(
         &offshoot__v1__journal_record__descriptor, payload, pb_budget(payload.n));
     if (!r)
         return -EBADMSG;
@@ -87,6 +87,13 @@ int tape_next(struct tape *t, const recorded_sample **ret, struct err *e)
         return e->code ? rc : err_set(e, rc, "cannot read the journal: %s", strerror(-rc));
     *ret = rc == STOP ? t->record->sample : NULL;
     return rc == STOP;
+}
+
+recorded *tape_take(struct tape *t)
+{
+    recorded *ret = t->record;
+    t->record = NULL;
+    return ret;
 }
 
 const char *tape_spec(const struct tape *t)

@@ -14,7 +14,7 @@ static int take_field(struct fields *f, const char *given, char *at)
         return -EINVAL;
     memcpy(at, given, n);
     for (size_t i = 0; i < colon; i++)
-        at[i] = (char)(at[i] >= 'A' && at[i] <= 'Z' ? at[i] | 0x20 : at[i]);
+        at[i] = ascii_lower(at[i]);
     for (size_t i = 0; i < n; i++)
         if ((unsigned char)at[i] < ' ' || at[i] == 0x7f || (i < colon && at[i] == ' '))
             return -EINVAL;

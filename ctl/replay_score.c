@@ -251,17 +251,6 @@ static void recorded_make(
 
 /* ---- counting ---- */
 
-static char *copy(struct str s)
-{
-    char *ret = mem_alloc(s.n + 1);
-    if (!ret)
-        return NULL;
-    if (s.n)
-        memcpy(ret, s.p, s.n);
-    ret[s.n] = '\0';
-    return ret;
-}
-
 static struct score_field *find_field(
     const struct score *s, const char *endpoint, const struct difference *d)
 {
@@ -277,8 +266,9 @@ static struct score_field *find_field(
 static int add_field(struct score *s, const char *endpoint, const struct difference *d)
 {
     struct score_field *f = &s->field[s->nfields];
-    *f = (struct score_field){
-        .endpoint = copy(str_c(endpoint)), .path = copy(d->path), .kind = d->kind};
+    *f = (struct score_field){.endpoint = mem_dup(endpoint, strlen(endpoint)),
+        .path = mem_dup(d->path.p, d->path.n),
+        .kind = d->kind};
     if (f->endpoint && f->path) {
         s->nfields++;
         return 0;
@@ -290,7 +280,7 @@ static int add_field(struct score *s, const char *endpoint, const struct differe
 static int add_example(struct score_field *f, uint64_t sample, const struct difference *d)
 {
     struct score_example *x = &f->example[f->nexamples];
-    *x = (struct score_example){sample, copy(d->a), copy(d->b)};
+    *x = (struct score_example){sample, mem_dup(d->a.p, d->a.n), mem_dup(d->b.p, d->b.n)};
     f->nexamples++;
     return x->recorded && x->candidate ? 0 : -ENOMEM;
 }

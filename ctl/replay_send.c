@@ -41,14 +41,13 @@ struct sender {
 struct flight {
     struct list link;
     struct sender *s;
-    recorded_sample *sample; /* a copy of its own */
+    recorded *record; /* of its sample */
 };
 
 static void free_flight(struct flight *f)
 {
     list_remove(&f->link);
-    if (f->sample)
-        offshoot__v1__journal_sample__free_unpacked(f->sample, &pb_allocator);
+    pb_free(&f->record->base);
     mem_free(f);
 }
 
@@ -114,7 +113,7 @@ static void on_reply(void *arg, const struct h2reply *h)
         on_lost(s, dropped);
     } else {
         s->lost = 0;
-        if (score_reply(s, f->sample, h, outcome))
+        if (score_reply(s, f->record->sample, h, outcome))
             end_run(s, err_set(s->e, -ENOMEM, "out of memory"));
     }
     free_flight(f);
@@ -164,7 +163,7 @@ static int send_built(
 
 static int send_request(struct sender *s, struct flight *f)
 {
-    const recorded_request *r = f->sample->request;
+    const recorded_request *r = f->record->sample->request;
     char token[TOKEN_MAX];
     struct dark_request built = {.memory = NULL};
     struct reply_field *fields = mem_array(r->n_fields + 1, sizeof(*fields));
@@ -194,29 +193,16 @@ static int send_request(struct sender *s, struct flight *f)
     return rc;
 }
 
-/* The tape's sample lives until the next one is read: this one longer. */
-static recorded_sample *copy_sample(const recorded_sample *from)
-{
-    size_t n = offshoot__v1__journal_sample__get_packed_size(from);
-    uint8_t *bytes = mem_alloc(n + 1);
-    if (!bytes)
-        return NULL;
-    offshoot__v1__journal_sample__pack(from, bytes);
-    recorded_sample *ret = (recorded_sample *)(void *)pb_unpack(
-        &offshoot__v1__journal_sample__descriptor, str_of((const char *)bytes, n), pb_budget(n));
-    mem_free(bytes);
-    return ret;
-}
-
-static int send_sample(struct sender *s, const recorded_sample *sample)
+/* The sample that the tape gave last. */
+static int send_sample(struct sender *s)
 {
     struct flight *f = mem_zalloc(sizeof(*f));
     if (!f)
         return -ENOMEM;
     f->s = s;
     list_append(&s->flights, &f->link);
-    f->sample = copy_sample(sample);
-    if (f->sample && send_request(s, f) == 0) {
+    f->record = tape_take(s->r->tape);
+    if (send_request(s, f) == 0) {
         s->in_flight++;
         s->sent++;
         return 0;
@@ -253,7 +239,7 @@ static int send_next(struct sender *s)
         if (!why && sample->request->grpc && s->typed && !s->r->score.descriptors)
             why = "descriptors";
         if (!why)
-            return send_sample(s, sample) ? err_set(s->e, -ENOMEM, "out of memory") : 1;
+            return send_sample(s) ? err_set(s->e, -ENOMEM, "out of memory") : 1;
         score_count(s->r->score.obstacle, why);
     }
 }
