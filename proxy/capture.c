@@ -3,7 +3,9 @@
  * Events are written as fields `events` of a CaptureChunk (proto/offshoot/v1/capture.proto), heads
  * by way of a scratch buffer, bodies straight from where they are. */
 #include "proxy/capture.h"
+#include "lib/base/bytes.h"
 #include "lib/base/mem.h"
+#include "lib/graph/dark_mark.h"
 #include "lib/graph/model.h"
 #include "lib/graph/pb.h"
 #include "proxy/capture_event.h"
@@ -260,18 +262,9 @@ static bool below(const struct str *prefix, unsigned n, struct str path)
     return n == 0;
 }
 
-static uint64_t load_le64(const unsigned char *p)
-{
-    uint64_t v = 0;
-    for (unsigned i = 8; i-- > 0;)
-        v = v << 8 | p[i];
-    return v;
-}
-
 static bool is_dark_trace(const struct capture_rules *rules, const unsigned char id[TRACE_BYTES])
 {
-    uint64_t mark = XXH3_64bits_withSeed(id, 8, rules->dark_seed) ^ rules->dark_xor;
-    return mark == load_le64(id + 8);
+    return bytes_get_le64(id + 8) == dark_mark(id, rules->dark_seed, rules->dark_xor);
 }
 
 /* RFC 9110 section 9.2.1, without TRACE, which providers answer with what they got. */

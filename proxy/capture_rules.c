@@ -1,5 +1,6 @@
 /* What the agent asks to be told of traffic, judged and compiled: one block of memory for all
  * texts and lists, immutable afterwards. */
+#include "lib/base/bytes.h"
 #include "lib/base/mem.h"
 #include "lib/base/parse.h"
 #include "lib/base/pballoc.h"
@@ -125,14 +126,6 @@ static void compile(struct capture_rule *r, const pb_session *m, struct str **li
     r->paths = put_list(list, text, m->paths, m->n_paths);
 }
 
-static uint64_t le64(const uint8_t *p)
-{
-    uint64_t v = 0;
-    for (unsigned i = 0; i < 8; i++)
-        v |= (uint64_t)p[i] << (8 * i);
-    return v;
-}
-
 static struct capture_rules *rules_new(const pb_rules *m)
 {
     size_t lists, texts;
@@ -150,8 +143,8 @@ static struct capture_rules *rules_new(const pb_rules *m)
     r->refs = 1;
     r->version = m->version;
     if (m->dark_key.len == KEY_BYTES) {
-        r->dark_seed = le64(m->dark_key.data);
-        r->dark_xor = le64(m->dark_key.data + 8);
+        r->dark_seed = bytes_get_le64(m->dark_key.data);
+        r->dark_xor = bytes_get_le64(m->dark_key.data + 8);
     }
     for (; r->nrules < m->n_sessions; r->nrules++) {
         compile(&r->rule[r->nrules], m->sessions[r->nrules], &list, &text);

@@ -16,6 +16,7 @@
  * cut. DONE is why a wrong length of the last graph does not look torn: a whole record follows. It
  * needs no sync itself, for without it the graph in front is still read. */
 #include "proxy/lastgood.h"
+#include "lib/base/bytes.h"
 #include "lib/base/mem.h"
 #include "lib/base/reclog.h"
 #include "lib/graph/codec.h"
@@ -50,30 +51,15 @@ struct lastgood {
     char *path;
 };
 
-static void put_u64(unsigned char *p, uint64_t v)
-{
-    for (unsigned i = 0; i < 8; i++)
-        p[i] = (unsigned char)(v >> (8 * i));
-}
-
-static uint64_t get_u64(const char *at)
-{
-    const unsigned char *p = (const unsigned char *)at;
-    uint64_t v = 0;
-    for (unsigned i = 0; i < 8; i++)
-        v |= (uint64_t)p[i] << (8 * i);
-    return v;
-}
-
 static void head_write(unsigned char out[static HEAD_BYTES], const struct graph_head *h)
 {
     memcpy(out, h->history, HISTORY_ID);
     memcpy(out + HISTORY_ID, h->digest, HASH);
     unsigned char *p = out + HISTORY_ID + HASH;
-    put_u64(p, h->base);
-    put_u64(p + 8, h->epoch);
-    put_u64(p + 16, h->saved_s);
-    put_u64(p + 24, h->length);
+    bytes_put_le64(p, h->base);
+    bytes_put_le64(p + 8, h->epoch);
+    bytes_put_le64(p + 16, h->saved_s);
+    bytes_put_le64(p + 24, h->length);
 }
 
 static void head_read(struct str payload, struct graph_head *ret)
@@ -81,10 +67,10 @@ static void head_read(struct str payload, struct graph_head *ret)
     memcpy(ret->history, payload.p, HISTORY_ID);
     memcpy(ret->digest, payload.p + HISTORY_ID, HASH);
     const char *p = payload.p + HISTORY_ID + HASH;
-    ret->base = get_u64(p);
-    ret->epoch = get_u64(p + 8);
-    ret->saved_s = get_u64(p + 16);
-    ret->length = get_u64(p + 24);
+    ret->base = bytes_get_le64(p);
+    ret->epoch = bytes_get_le64(p + 8);
+    ret->saved_s = bytes_get_le64(p + 16);
+    ret->length = bytes_get_le64(p + 24);
 }
 
 /* ---- damage --------------------------------------------------------------------------------- */
@@ -192,7 +178,7 @@ static int read_done(struct reading *r, struct str payload)
 {
     const struct lastgood *l = r->l;
     if (payload.n != DONE_BYTES || !l->saved || memcmp(payload.p, l->history, HISTORY_ID) != 0 ||
-        get_u64(payload.p + HISTORY_ID) != snapshot_epoch(l->saved))
+        bytes_get_le64(payload.p + HISTORY_ID) != snapshot_epoch(l->saved))
         return damaged(l, r->at, "the graph that was acknowledged is not there", r->e);
     return 0;
 }
@@ -321,7 +307,7 @@ static int write_done(const struct writing *w, struct reclog *log, struct err *e
 {
     unsigned char done[DONE_BYTES];
     memcpy(done, w->history, HISTORY_ID);
-    put_u64(done + HISTORY_ID, snapshot_epoch(w->s));
+    bytes_put_le64(done + HISTORY_ID, snapshot_epoch(w->s));
     return reclog_append(log, DONE, str_of((char *)done, sizeof done), e);
 }
 

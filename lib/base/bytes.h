@@ -1,4 +1,5 @@
-/* Copying and comparing few bytes of a length known only at run time, without a call.
+/* Copying and comparing few bytes of a length known only at run time, without a call; and numbers
+ * in the byte order of files and messages.
  *
  * Names, values and tokens are mostly 2 to 32 bytes long; for those, memcpy and memcmp cost more
  * for getting there than for the bytes. Here two wide steps, which overlap, cover any length up to
@@ -6,6 +7,7 @@
 #ifndef OFFSHOOT_BASE_BYTES_H
 #define OFFSHOOT_BASE_BYTES_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -39,6 +41,20 @@ static inline bool bytes_eq(const char *a, const char *b, size_t n)
                    (bytes_load4(a + (n - 4)) ^ bytes_load4(b + (n - 4)))) == 0;
     /* up to three: the first, the middle and the last are all there are */
     return n == 0 || (a[0] == b[0] && a[n / 2] == b[n / 2] && a[n - 1] == b[n - 1]);
+}
+
+/* The least significant byte first, whatever the machine's order is. */
+static inline uint64_t bytes_get_le64(const void *from)
+{
+    uint64_t v;
+    memcpy(&v, from, sizeof v);
+    return le64toh(v);
+}
+
+static inline void bytes_put_le64(void *to, uint64_t v)
+{
+    v = htole64(v);
+    memcpy(to, &v, sizeof v);
 }
 
 /* from and to may not overlap. */

@@ -1,4 +1,5 @@
 /* The digests of an epoch, and the root: the content hash of a graph. */
+#include "lib/base/bytes.h"
 #include "lib/base/mem.h"
 #include "lib/graph/digest.h"
 #include <errno.h>
@@ -10,12 +11,6 @@ static void add_record(
     sha_u64(sha, number);
     sha_u64(sha, changed);
     sha_update(sha, hash, HASH_SIZE);
-}
-
-static void put_u64(unsigned char *out, uint64_t v)
-{
-    for (unsigned i = 0; i < 8; i++)
-        out[i] = (unsigned char)(v >> (8 * i));
 }
 
 int digest_page(struct sha *sha, const struct slab *records, struct page *p)
@@ -31,8 +26,8 @@ int digest_page(struct sha *sha, const struct slab *records, struct page *p)
             continue;
         const struct env_record *r = record_at(records, handle);
         struct entry *e = &entries[n++];
-        put_u64(e->number, i);
-        put_u64(e->changed, record_changed(r));
+        bytes_put_le64(e->number, i);
+        bytes_put_le64(e->changed, record_changed(r));
         memcpy(e->hash, record_hash(r), HASH_SIZE);
     }
     return sha_of(sha, entries, n * sizeof(*entries), p->digest);
@@ -66,7 +61,7 @@ static void add_pages(struct sha *sha, const struct snapshot *s)
     for (uint32_t i = 0; i < s->npages; i++) {
         if (!s->pages[i])
             continue;
-        put_u64(entries[n].at, i);
+        bytes_put_le64(entries[n].at, i);
         memcpy(entries[n++].digest, s->pages[i]->digest, HASH_SIZE);
         if (n == sizeof(entries) / sizeof(*entries)) {
             sha_update(sha, entries, sizeof(entries));

@@ -1,5 +1,6 @@
 #include "lib/graph/sha.h"
 
+#include "lib/base/bytes.h"
 #include "lib/base/mem.h"
 #include <errno.h>
 #include <openssl/evp.h>
@@ -48,8 +49,7 @@ void sha_update(struct sha *s, const void *p, size_t n)
 void sha_u64(struct sha *s, uint64_t v)
 {
     unsigned char b[8];
-    for (unsigned i = 0; i < 8; i++)
-        b[i] = (unsigned char)(v >> (8 * i));
+    bytes_put_le64(b, v);
     sha_update(s, b, sizeof(b));
 }
 

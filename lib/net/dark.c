@@ -1,10 +1,11 @@
 #include "lib/net/dark.h"
+#include "lib/base/bytes.h"
 #include "lib/base/mem.h"
 #include "lib/graph/context.h"
+#include "lib/graph/dark_mark.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
-#include <xxhash.h>
 
 enum {
     OWN_FIELDS = 10,        /* that are added, at the most */
@@ -15,21 +16,12 @@ enum {
 
 /* ---- trace-ids ---- */
 
-static uint64_t le64(const unsigned char *p)
-{
-    uint64_t v = 0;
-    for (int i = 7; i >= 0; i--)
-        v = v << 8 | p[i];
-    return v;
-}
-
 void dark_trace_id(
     const unsigned char key[16], const unsigned char random[8], unsigned char ret[DARK_TRACE_BYTES])
 {
-    uint64_t v = XXH3_64bits_withSeed(random, 8, le64(key)) ^ le64(key + 8);
+    uint64_t mark = dark_mark(random, bytes_get_le64(key), bytes_get_le64(key + 8));
     memmove(ret, random, 8);
-    for (int i = 0; i < 8; i++)
-        ret[8 + i] = (unsigned char)(v >> (8 * i));
+    bytes_put_le64(ret + 8, mark);
 }
 
 /* ---- what is left out ---- */
