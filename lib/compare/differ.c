@@ -1,6 +1,7 @@
 /* Where a comparison is, and what it has found. */
 #include "lib/base/parse.h"
 #include "lib/compare/compare_int.h"
+#include "lib/compare/letters.h"
 #include "lib/compare/redact_int.h"
 #include <errno.h>
 #include <xxhash.h>
@@ -63,8 +64,8 @@ void differ_pop(struct differ *d, struct path_mark m)
 static bool is_plain(struct str key)
 {
     for (size_t i = 0; i < key.n; i++) {
-        char c = ascii_lower(key.p[i]);
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-'))
+        char c = key.p[i];
+        if (!is_alnum(c) && c != '_' && c != '-')
             return false;
     }
     return key.n > 0 && key.n <= KEY_PLAIN_MAX;

@@ -1,22 +1,12 @@
 /* Which requests are compared as one: a path with its ids taken out. */
 #include "lib/base/parse.h"
+#include "lib/compare/letters.h"
 #include "lib/compare/tally.h"
 #include <xxhash.h>
 
 #define LONG_HEX   8  /* hex digits of an id, digits and letters both */
 #define LONG_MIXED 16 /* bytes of an id */
 #define CHANGES    3  /* from digit to letter and back in an id; words with a number have fewer */
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static bool is_letter(char c)
-{
-    c = ascii_lower(c);
-    return c >= 'a' && c <= 'z';
-}
 
 /* What a segment is made of. */
 struct made_of {
@@ -31,28 +21,15 @@ static struct made_of look(struct str s)
         char c = s.p[i];
         m.digits += is_digit(c);
         m.letters += is_letter(c);
-        m.hex += hex_value(c) >= 0;
+        m.hex += is_hex(c);
         m.dashes += c == '-';
         m.marks += c && strchr("_.:,+=~", c);
-        m.others += !is_digit(c) && !is_letter(c) && c != '-' && !(c && strchr("_.:,+=~", c));
+        m.others += !is_alnum(c) && c != '-' && !(c && strchr("_.:,+=~", c));
         if (i > 0)
             m.changes +=
                 (is_digit(s.p[i - 1]) && is_letter(c)) || (is_letter(s.p[i - 1]) && is_digit(c));
     }
     return m;
-}
-
-/* 8-4-4-4-12 hex digits. */
-static bool is_uuid(struct str s)
-{
-    if (s.n != 36)
-        return false;
-    for (size_t i = 0; i < s.n; i++) {
-        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        if (dash ? s.p[i] != '-' : hex_value(s.p[i]) < 0)
-            return false;
-    }
-    return true;
 }
 
 static bool is_id(struct str s)

@@ -3,6 +3,7 @@
 #include "lib/base/conf.h"
 #include "lib/base/mem.h"
 #include "lib/compare/compare.h"
+#include "lib/compare/letters.h"
 #include "lib/graph/hint.h"
 #include <errno.h>
 
@@ -53,7 +54,7 @@ static int take_kind(struct str *text)
 static struct str word_behind_colon(struct str s)
 {
     size_t n = 0;
-    while (n < s.n && ascii_lower(s.p[s.n - n - 1]) >= 'a' && ascii_lower(s.p[s.n - n - 1]) <= 'z')
+    while (n < s.n && is_letter(s.p[s.n - n - 1]))
         n++;
     bool colon = n && n < s.n && s.p[s.n - n - 1] == ':';
     return colon ? str_from(s, s.n - n) : str_of(s.p, 0);

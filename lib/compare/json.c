@@ -3,6 +3,7 @@
  * → hash: from the last node to the first, so that children come before what holds them */
 #define XXH_INLINE_ALL
 #include "lib/compare/json.h"
+#include "lib/compare/letters.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <xxhash.h>
@@ -167,7 +168,7 @@ static int take_string(struct reader *r, struct str *ret, struct str *ret_raw)
 static size_t digits(struct str s, size_t at)
 {
     size_t n = 0;
-    while (at + n < s.n && s.p[at + n] >= '0' && s.p[at + n] <= '9')
+    while (at + n < s.n && is_digit(s.p[at + n]))
         n++;
     return n;
 }

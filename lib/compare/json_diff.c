@@ -6,6 +6,7 @@
  * ("sku-1001"). All keys of an object are taken for ids when it has more than 64 and all values are
  * of one type. When no id of one side is on the other, ids are noise: they are paired in order. */
 #include "lib/compare/json_walk.h"
+#include "lib/compare/letters.h"
 #include "lib/compare/redact_int.h"
 #include "lib/compare/redact_json.h"
 #include <errno.h>
@@ -14,11 +15,6 @@
 #define MAP_KEYS     64
 #define HEX_ID_MIN   8
 #define MIXED_ID_MIN 16
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
 
 struct letters {
     size_t digits, hex, letters, date, other;
@@ -29,10 +25,10 @@ static struct letters count_letters(struct str s)
     struct letters l = {0};
     for (size_t i = 0; i < s.n; i++) {
         char c = ascii_lower(s.p[i]);
-        bool letter = c >= 'a' && c <= 'z';
+        bool letter = is_letter(c);
         l.digits += is_digit(c);
         l.letters += letter;
-        l.hex += hex_value(c) >= 0;
+        l.hex += is_hex(c);
         l.date += is_digit(c) || (c && strchr("-:.tz+/ ", c));
         l.other += !letter && !is_digit(c) && c != '-' && c != '_';
     }

@@ -1,6 +1,7 @@
 /* Which names are secret; values, cookies, queries. Texts are in redact_text.c. */
 #include "lib/compare/redact.h"
 #include "lib/base/mem.h"
+#include "lib/compare/letters.h"
 #include "lib/compare/redact_int.h"
 #include "lib/graph/hint.h"
 #include "lib/graph/path.h"
@@ -61,12 +62,6 @@ struct redact {
     struct str *word; /* of the session; letters and digits in lower case */
     char *bytes;
 };
-
-static bool is_alnum(char c)
-{
-    c = ascii_lower(c);
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-}
 
 /* Letters and digits of s in lower case; bytes of other alphabets as they are. */
 static size_t normalise(struct str s, char *out)

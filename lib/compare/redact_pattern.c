@@ -6,18 +6,8 @@
  *   card numbers        13 to 19 digits, perhaps in groups, that begin with 2 to 6 and pass Luhn
  *   addresses           local@domain.tld
  *   keys of vendors     AKIA..., ghp_..., xoxb-..., sk_live_..., AIza..., glpat-... */
+#include "lib/compare/letters.h"
 #include "lib/compare/redact_int.h"
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static bool is_alnum(char c)
-{
-    char l = ascii_lower(c);
-    return is_digit(c) || (l >= 'a' && l <= 'z');
-}
 
 /* RFC 6750 b64token, which is RFC 9110 token68. */
 static bool is_token68(char c)

@@ -4,6 +4,7 @@
  *   password=hunter2&x=1    "password": "hunter2"    \"password\":\"hunter2\"
  *   <password>hunter2</     https://user:hunter2@    a%40b.example    a\u0040b.example */
 #include "lib/base/mem.h"
+#include "lib/compare/letters.h"
 #include "lib/compare/redact_int.h"
 
 #define NAME_LOOK_BACK 64
@@ -61,17 +62,6 @@ static const unsigned char looks[256] = {
     ['S'] = FIRST_LETTER,
 };
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static bool is_alnum(char c)
-{
-    char l = ascii_lower(c);
-    return is_digit(c) || (l >= 'a' && l <= 'z');
-}
-
 /* The next place of such, at or behind `at`; end: none before it. */
 static size_t next_look(struct str s, size_t at, size_t end)
 {
@@ -89,9 +79,7 @@ static size_t next_look(struct str s, size_t at, size_t end)
 
 static bool is_name(char c)
 {
-    char l = ascii_lower(c);
-    return (l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.' ||
-           (unsigned char)c >= 0x80;
+    return is_alnum(c) || c == '_' || c == '-' || c == '.' || (unsigned char)c >= 0x80;
 }
 
 static bool is_quote(char c)
@@ -218,10 +206,10 @@ static bool is_run(char c)
            c != ';' && c != ',' && c != '=';
 }
 
-static bool is_hex(struct str s, size_t at, size_t n)
+static bool is_hex_run(struct str s, size_t at, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (at + i >= s.n || hex_value(s.p[at + i]) < 0)
+        if (at + i >= s.n || !is_hex(s.p[at + i]))
             return false;
     return true;
 }
@@ -229,8 +217,8 @@ static bool is_hex(struct str s, size_t at, size_t n)
 static bool is_encoded(struct str s, size_t at)
 {
     if (s.p[at] == '%')
-        return is_hex(s, at + 1, 2);
-    return s.p[at] == '\\' && at + 1 < s.n && s.p[at + 1] == 'u' && is_hex(s, at + 2, 4);
+        return is_hex_run(s, at + 1, 2);
+    return s.p[at] == '\\' && at + 1 < s.n && s.p[at + 1] == 'u' && is_hex_run(s, at + 2, 4);
 }
 
 /* In place, one level. False: there was nothing to decode. Of \uXXXX only ASCII is of interest. */

@@ -4,6 +4,7 @@
 #include "lib/base/parse.h"
 #include "lib/compare/compare_int.h"
 #include "lib/compare/json.h"
+#include "lib/compare/letters.h"
 
 #define HEX_MIN      8
 #define BASE64_MIN   16
@@ -23,11 +24,6 @@ enum shape_class {
     CLASS_BASE64 = 512
 };
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 /* The position of the highest bit: 0 for 0, 1 for 1, 2 for 2 and 3, 3 for 4 to 7 ... */
 static unsigned bucket(size_t n)
 {
@@ -45,32 +41,19 @@ static bool all(struct str s, bool (*is)(char c))
     return s.n > 0;
 }
 
-static bool is_hex(char c)
-{
-    return hex_value(c) >= 0;
-}
-
 static bool is_base64(char c)
 {
-    char l = ascii_lower(c);
-    return is_digit(c) || (l >= 'a' && l <= 'z') || (c && strchr("+/=_-", c));
+    return is_alnum(c) || (c && strchr("+/=_-", c));
 }
 
-/* RFC 9562: 8-4-4-4-12, also in braces or behind urn:uuid: */
-static bool is_uuid(struct str s)
+/* Also in braces or behind urn:uuid: */
+static bool is_any_uuid(struct str s)
 {
     if (str_starts(s, STR("urn:uuid:")))
         s = str_from(s, 9);
     if (s.n == 38 && s.p[0] == '{' && s.p[37] == '}')
         s = str_of(s.p + 1, 36);
-    if (s.n != 36)
-        return false;
-    for (size_t i = 0; i < s.n; i++) {
-        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        if (dash ? s.p[i] != '-' : !is_hex(s.p[i]))
-            return false;
-    }
-    return true;
+    return is_uuid(s);
 }
 
 /* "Sun, 06 Nov 1994 08:49:37 GMT", RFC 9110 section 5.6.7 */
@@ -130,7 +113,7 @@ static unsigned classes_of_number(struct str s)
 
 static unsigned classes_of_text(struct str s)
 {
-    if (is_uuid(s))
+    if (is_any_uuid(s))
         return CLASS_UUID;
     if (is_time(s))
         return CLASS_TIME;
