@@ -72,9 +72,8 @@ struct journal_sample {
     const struct reply *secondary, *candidate;
     const unsigned char *secondary_trace, *candidate_trace;
     bool candidate_first;
-    const struct differences *secondary_differs, *candidate_differs; /* NULL: not compared */
-    const struct tally_added *added;
-    const struct redact *redact; /* everything is redacted by it on its way to the disk */
+    const struct tally_added *added; /* the differences that it names are there */
+    const struct redact *redact;     /* everything is redacted by it on its way to the disk */
     /* Of gRPC messages, so that the names of fields count too; NULL: not known. */
     const struct descriptor_message *request_type, *reply_type;
 };

@@ -192,34 +192,19 @@ void journal_put_totals(struct pb_out *o, const struct journal_totals *t)
 
 /* ---- a sample ---- */
 
-static const struct difference *find(
-    const struct differences *in, struct str path, enum diff_kind kind)
+static void put_difference(struct pb_out *o, const struct tally_difference *t)
 {
-    for (size_t i = 0; in && i < in->n; i++)
-        if (in->item[i].kind == kind && str_eq(in->item[i].path, path))
-            return &in->item[i];
-    return NULL;
-}
-
-static void put_difference(
-    struct pb_out *o, const struct journal_sample *s, const struct tally_difference *t)
-{
-    const struct differences *from = t->of_candidate ? s->candidate_differs : s->secondary_differs;
-    const struct difference *d = &from->item[t->at];
-    const struct difference *candidate =
-        t->of_candidate ? d : find(s->candidate_differs, d->path, d->kind);
-    const struct difference *secondary =
-        t->of_candidate ? find(s->secondary_differs, d->path, d->kind) : d;
+    const struct difference *any = t->of_secondary ? t->of_secondary : t->of_candidate;
     size_t at = pb_begin(o, 8);
-    journal_put_text(o, 1, d->path);
-    journal_put_uint(o, 2, d->kind);
+    journal_put_text(o, 1, any->path);
+    journal_put_uint(o, 2, any->kind);
     journal_put_uint(o, 3, t->candidate);
     journal_put_uint(o, 4, t->secondary);
-    journal_put_text(o, 5, d->a);
-    if (secondary)
-        journal_put_text(o, 6, secondary->b);
-    if (candidate)
-        journal_put_text(o, 7, candidate->b);
+    journal_put_text(o, 5, any->a);
+    if (t->of_secondary)
+        journal_put_text(o, 6, t->of_secondary->b);
+    if (t->of_candidate)
+        journal_put_text(o, 7, t->of_candidate->b);
     pb_end(o, at);
 }
 
@@ -262,7 +247,7 @@ int journal_put_sample(
         put_latency(o, 7, s->candidate);
     }
     for (size_t i = 0; i < s->added->ndifferences; i++)
-        put_difference(o, s, &s->added->differences[i]);
+        put_difference(o, &s->added->differences[i]);
     journal_put_uint(o, 9, s->added->headline_pairs);
     journal_put_uint(o, 10, s->added->headline_candidate);
     journal_put_uint(o, 11, s->added->headline_secondary);

@@ -65,28 +65,18 @@ static struct tally_sample sample_of(const struct exchange *x, const struct comp
         .candidate_differs = c->candidate.outcome == REPLY_WHOLE ? &c->of_candidate : NULL};
 }
 
-/* The other role's text of the same field: the primary's when it does not differ. */
-static struct str text_of(const struct differences *d, const struct difference *f)
-{
-    for (size_t i = 0; i < d->n; i++)
-        if (d->item[i].kind == f->kind && str_eq(d->item[i].path, f->path))
-            return d->item[i].b;
-    return f->a;
-}
-
 static void keep_examples(
     struct session *s, const struct exchange *x, const struct comparison *c, uint64_t sample)
 {
     for (size_t i = 0; i < c->added.ndifferences; i++) {
         const struct tally_difference *t = &c->added.differences[i];
-        const struct differences *from = t->of_candidate ? &c->of_candidate : &c->of_secondary;
-        const struct difference *d = &from->item[t->at];
-        struct example_field f = {str_of(c->endpoint.p, c->endpoint.n), d->path, d->kind};
+        const struct difference *any = t->of_secondary ? t->of_secondary : t->of_candidate;
+        struct example_field f = {str_of(c->endpoint.p, c->endpoint.n), any->path, any->kind};
         struct example e = {.sample = sample,
             .candidate_only = t->candidate && !t->secondary,
-            .primary = d->a,
-            .secondary = text_of(&c->of_secondary, d),
-            .candidate = text_of(&c->of_candidate, d)};
+            .primary = any->a,
+            .secondary = t->of_secondary ? t->of_secondary->b : any->a,
+            .candidate = t->of_candidate ? t->of_candidate->b : any->a};
         memcpy(e.trace, x->trace_id, TRACE_BYTES);
         examples_add(s->examples, &f, &e);
     }
@@ -107,8 +97,6 @@ static void write_sample(struct session *s, const struct exchange *x, const stru
         .secondary_trace = r->secondary.trace_id,
         .candidate_trace = r->candidate.trace_id,
         .candidate_first = r->candidate_first,
-        .secondary_differs = t.secondary_differs,
-        .candidate_differs = t.candidate_differs,
         .added = &c->added,
         .redact = s->redact,
         .request_type = types.request,

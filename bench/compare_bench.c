@@ -118,8 +118,7 @@ static void redaction(struct bench *b)
     text_release(&out);
 }
 
-static void put_record(struct bench *b, const struct differences *secondary,
-    const struct differences *candidate, const struct tally_added *added)
+static void put_record(struct bench *b, const struct tally_added *added)
 {
     struct journal_sample s = {.sample = 1,
         .endpoint = STR("cart GET /cart"),
@@ -128,8 +127,6 @@ static void put_record(struct bench *b, const struct differences *secondary,
         .candidate = &b->candidate,
         .secondary_trace = b->exchange.trace_id,
         .candidate_trace = b->exchange.trace_id,
-        .secondary_differs = secondary,
-        .candidate_differs = candidate,
         .added = added,
         .redact = b->rules.redact};
     b->out.n = 0;
@@ -140,7 +137,7 @@ static void put_record(struct bench *b, const struct differences *secondary,
 static void record(struct bench *b)
 {
     struct tally_added none = {0};
-    put_record(b, NULL, NULL, &none);
+    put_record(b, &none);
 }
 
 static void sample(struct bench *b)
@@ -157,7 +154,7 @@ static void sample(struct bench *b)
         .candidate_differs = &candidate};
     if (tally_add(b->tally, &t, &added))
         die("out of memory");
-    put_record(b, &secondary, &candidate, &added);
+    put_record(b, &added);
     mem_free(added.differences);
     differences_release(&secondary);
     differences_release(&candidate);

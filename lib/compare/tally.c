@@ -135,17 +135,14 @@ static int gather(
     for (size_t i = 0; i < secondary->n; i++) {
         const struct difference *d = &secondary->item[i];
         struct found *f = find_found(t, d->path, d->kind);
-        f->at = (uint32_t)i;
+        f->of_secondary = d;
         f->secondary.value = true;
         f->secondary.shape |= d->shape;
     }
     for (size_t i = 0; i < candidate->n; i++) {
         const struct difference *d = &candidate->item[i];
         struct found *f = find_found(t, d->path, d->kind);
-        if (!f->secondary.value) {
-            f->at = (uint32_t)i;
-            f->of_candidate = true;
-        }
+        f->of_candidate = d;
         f->candidate.value = true;
         f->candidate.shape |= d->shape;
     }
@@ -363,7 +360,7 @@ static int tell_found(const struct tally *t, struct tally_added *ret)
         const struct found *d = &t->found[i];
         if (d->candidate.value || d->secondary.value)
             ret->differences[ret->ndifferences++] = (struct tally_difference){
-                d->at, d->of_candidate, d->candidate.value, d->secondary.value};
+                d->of_secondary, d->of_candidate, d->candidate.value, d->secondary.value};
     }
     return 0;
 }

@@ -62,8 +62,9 @@ struct tally_sample {
 };
 /* What it added: enough to add it again. */
 struct tally_difference {
-    uint32_t at;       /* index of the path and kind in secondary_differs or candidate_differs */
-    bool of_candidate; /* `at` is in candidate_differs; else in secondary_differs */
+    /* Of one path and kind in secondary_differs and candidate_differs, borrowed; one may be NULL:
+     * it has none there. */
+    const struct difference *of_secondary, *of_candidate;
     bool candidate, secondary; /* who differs, judged by the field's present test */
 };
 struct tally_added {

@@ -54,8 +54,7 @@ struct endpoint {
 struct found {
     struct str path; /* borrowed */
     enum diff_kind kind;
-    bool of_candidate;
-    uint32_t at;
+    const struct difference *of_secondary, *of_candidate; /* as in struct tally_difference */
     struct {
         bool value, shape;
     } candidate, secondary;

@@ -118,16 +118,21 @@ static struct tally *restored(const struct tally *t)
     return r;
 }
 
+static bool is_one_of(const struct differences *of, const struct difference *d)
+{
+    return !d || (d >= of->item && d < of->item + of->n);
+}
+
 static void replay(struct tally *copy, const struct tally_sample *x, const struct tally_added *a)
 {
     struct tally_again_difference again[2 * PATHS];
     for (size_t i = 0; i < a->ndifferences; i++) {
         const struct tally_difference *d = &a->differences[i];
-        const struct differences *of =
-            d->of_candidate ? x->candidate_differs : x->secondary_differs;
-        demand(d->at < of->n && (d->candidate || d->secondary));
-        again[i] = (struct tally_again_difference){
-            of->item[d->at].path, of->item[d->at].kind, d->candidate, d->secondary};
+        const struct difference *of = d->of_secondary ? d->of_secondary : d->of_candidate;
+        demand(is_one_of(x->secondary_differs, d->of_secondary) &&
+               is_one_of(x->candidate_differs, d->of_candidate));
+        demand(of && (d->candidate || d->secondary));
+        again[i] = (struct tally_again_difference){of->path, of->kind, d->candidate, d->secondary};
     }
     demand(tally_again(copy, x->endpoint, a->headline_pairs, a->headline_candidate,
                a->headline_secondary, again, a->ndifferences, x->secondary->latency_us) == 0);

@@ -131,8 +131,6 @@ static inline int write_made(
         .secondary_trace = (const unsigned char *)"secondary-trace!",
         .candidate_trace = (const unsigned char *)"candidate-trace!",
         .candidate_first = n % 2,
-        .secondary_differs = &m->in_secondary,
-        .candidate_differs = &m->in_candidate,
         .added = &m->added,
         .redact = r};
     return journal_sample(j, &s, e);

@@ -165,12 +165,13 @@ static void what_was_added_names_each_difference_once(void **state)
     struct drawn d;
     draw(&d, "a b", "b c");
     struct tally_added a = add_drawn(t, "x", &d);
-    static const struct tally_difference want[] = {
-        {0, false, false, true}, {1, false, true, true}, {1, true, true, false}};
+    const struct difference *s = d.secondary.item, *c = d.candidate.item;
+    const struct tally_difference want[] = {
+        {&s[0], NULL, false, true}, {&s[1], &c[0], true, true}, {NULL, &c[1], true, false}};
     assert_int_equal(a.ndifferences, 3);
     for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(a.differences[i].at, want[i].at);
-        assert_int_equal(a.differences[i].of_candidate, want[i].of_candidate);
+        assert_ptr_equal(a.differences[i].of_secondary, want[i].of_secondary);
+        assert_ptr_equal(a.differences[i].of_candidate, want[i].of_candidate);
         assert_int_equal(a.differences[i].candidate, want[i].candidate);
         assert_int_equal(a.differences[i].secondary, want[i].secondary);
     }

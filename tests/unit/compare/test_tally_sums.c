@@ -44,8 +44,7 @@ static void add_and_replay(
     struct tally_again_difference again[16];
     for (size_t i = 0; i < a.ndifferences; i++) {
         const struct tally_difference *x = &a.differences[i];
-        const struct difference *of =
-            &(x->of_candidate ? &d->candidate : &d->secondary)->item[x->at];
+        const struct difference *of = x->of_secondary ? x->of_secondary : x->of_candidate;
         again[i] = (struct tally_again_difference){of->path, of->kind, x->candidate, x->secondary};
     }
     assert_int_equal(tally_again(copy, str_c(endpoint), a.headline_pairs, a.headline_candidate,
