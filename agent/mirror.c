@@ -126,9 +126,7 @@ static size_t write_token(
     uint8_t flags =
         CONTEXT_DARK | CONTEXT_NO_EFFECTS | (candidate ? CONTEXT_CANDIDATE : CONTEXT_SECONDARY);
     struct str env = candidate ? roles->candidate_env : roles->secondary_env;
-    if (signer_signs(m->o.signer))
-        return signer_mint(m->o.signer, 'm', env, 0, flags, 0, clock_wall_s(), out);
-    return token_write(env, 0, flags, out);
+    return signer_mint(m->o.signer, 'm', env, 0, flags, 0, clock_wall_s(), out);
 }
 
 static int send_one(

@@ -140,10 +140,7 @@ static size_t request_fields(const recorded_request *r, struct reply_field *to)
 static size_t write_token(const struct sender *s, char *out)
 {
     const uint8_t flags = CONTEXT_DARK | CONTEXT_NO_EFFECTS | CONTEXT_CANDIDATE;
-    struct str env = str_c(s->r->candidate);
-    if (signer_signs(s->signer))
-        return signer_mint(s->signer, 'm', env, 0, flags, 0, clock_wall_s(), out);
-    return token_write(env, 0, flags, out);
+    return signer_mint(s->signer, 'm', str_c(s->r->candidate), 0, flags, 0, clock_wall_s(), out);
 }
 
 static int send_built(
