@@ -1,6 +1,7 @@
 /* Which recorded requests can be sent again. */
 #include "ctl/replay.h"
 #include "lib/base/mem.h"
+#include "lib/net/dark.h"
 #include <errno.h>
 
 #define FIELDS_MAX 64u
@@ -75,12 +76,6 @@ static bool is_redacted(const void *p, size_t n)
     return n && memmem(p, n, "[redacted:", 10);
 }
 
-static bool is_credential(struct str name)
-{
-    return str_eq(name, STR("authorization")) || str_eq(name, STR("proxy-authorization")) ||
-           str_eq(name, STR("cookie"));
-}
-
 /* Something in a field is not known any more, or not for the candidate, and is not given. */
 static const char *field_obstacle(
     const recorded_request *r, const struct fields *given, bool forward)
@@ -90,7 +85,7 @@ static const char *field_obstacle(
         struct str name = str_c(f->name);
         if (is_given(given, name))
             continue;
-        if (is_credential(name) && !forward)
+        if (dark_is_credential(name) && !forward)
             return "credentials";
         if (r->redacted && is_redacted(f->value.data, f->value.len))
             return r->needs_credentials ? "credentials" : "redacted";

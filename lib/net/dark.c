@@ -54,7 +54,7 @@ static bool is_listed(const struct dark_source *x, struct str name)
     return false;
 }
 
-static bool is_credential(struct str name)
+bool dark_is_credential(struct str name)
 {
     return str_eq(name, STR("authorization")) || str_eq(name, STR("proxy-authorization")) ||
            str_eq(name, STR("cookie"));
@@ -77,7 +77,7 @@ static bool goes(const struct dark_source *x, const struct dark_part *part, stru
         return false;
     if (is_set(part, name))
         return false;
-    if (part->candidate && is_credential(name) && !part->forward_credentials)
+    if (part->candidate && dark_is_credential(name) && !part->forward_credentials)
         return false;
     return id != FIELD_OTHER || !is_listed(x, name);
 }

@@ -36,6 +36,9 @@ int dark_request_build(
     struct dark_request *ret, const struct dark_source *x, const struct dark_part *part);
 void dark_request_release(struct dark_request *r);
 
+/* A field, by its name in lower case, that a candidate gets only by forward_credentials. */
+bool dark_is_credential(struct str name);
+
 /* A dark trace-id out of 8 random bytes. The proxy has its own, by the rule in control.proto. */
 void dark_trace_id(const unsigned char key[16], const unsigned char random[8],
     unsigned char ret[DARK_TRACE_BYTES]);
