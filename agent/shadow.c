@@ -1,60 +1,21 @@
-#include "agent/shadow.h"
-#include "agent/recorder.h"
+#include "agent/shadow_int.h"
 #include "lib/base/clock.h"
 #include "lib/base/files.h"
-#include "lib/base/list.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/graph/keyring.h"
 #include "lib/net/dns.h"
-#include "proto/offshoot/v1/control.pb-c.h"
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <limits.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <unistd.h>
 
-#define SHADOW_MAGIC   0x53484457u
-#define TICK_MS        250u
-#define DNS_MS         5000u
-#define DARK_KEY_BYTES 16u
-#define DARK_KEY       "dark.key" /* in the state folder */
-
-/* What proxies are told of a session. Of one that has ended: its dark requests may still be on
- * their way somewhere, and what they lost their context with may still come to a provider. So
- * proxies go on knowing them for a while; they are told of nothing else any more. */
-enum known { KNOWN_NOT, KNOWN_ENDED, KNOWN_ENDING, KNOWN_RUNS, KNOWN };
-
-/* The way to one trusted listener. */
-struct way {
-    struct list link;
-    struct mirror *mirror;
-    char target[];
-};
-
-struct shadow {
-    uint32_t magic;
-    struct shadow_options o;
-    struct session_host host;
-    struct capture *capture;
-    struct dns *dns;
-    struct keyring *keys; /* NULL: contexts are unsigned */
-    struct signer *signer;
-    struct recorder *recorder; /* NULL: no Redis */
-    struct event *tick;
-    struct list ways;
-    struct session *session[SHADOW_KEPT];
-    size_t nsessions;
-    uint64_t busy_ms[SHADOW_KEPT]; /* when the session last ran or had something on its way */
-    size_t told[KNOWN];            /* how many of each kind are in the rules told last */
-    uint64_t version;              /* of these */
-    unsigned char dark_key[DARK_KEY_BYTES];
-    char node[SETTINGS_NODE_MAX], dir[PATH_MAX];
-};
+#define TICK_MS  250u
+#define DNS_MS   5000u
+#define DARK_KEY "dark.key" /* in the state folder */
 
 static struct shadow *shadow_of(void *arg)
 {
@@ -63,16 +24,11 @@ static struct shadow *shadow_of(void *arg)
     return sh;
 }
 
-static bool runs(const struct session *s)
-{
-    return session_state(s) != SESSION_ENDED;
-}
-
-static size_t running(const struct shadow *sh)
+size_t shadow_running(const struct shadow *sh)
 {
     size_t n = 0;
     for (size_t i = 0; i < sh->nsessions; i++)
-        n += runs(sh->session[i]);
+        n += shadow_runs(sh->session[i]);
     return n;
 }
 
@@ -144,7 +100,8 @@ static void free_ways(struct shadow *sh, bool all)
         bool used = false;
         for (size_t i = 0; i < sh->nsessions && !all; i++) {
             const char *target = target_of(sh, session_spec(sh->session[i])->through);
-            used = used || (runs(sh->session[i]) && target && strcmp(target, w->target) == 0);
+            used =
+                used || (shadow_runs(sh->session[i]) && target && strcmp(target, w->target) == 0);
         }
         if (!used && (all || mirror_in_flight(w->mirror) == 0))
             way_free(w);
@@ -156,81 +113,6 @@ static const char *on_send(void *arg, const char *through, struct exchange *x,
 {
     struct way *w = way_to(shadow_of(arg), through, NULL);
     return w ? mirror_send(w->mirror, x, roles, fn, fn_arg) : "connection";
-}
-
-/* ---- rules ---- */
-
-static enum known known_as(struct shadow *sh, size_t i)
-{
-    const struct session *s = sh->session[i];
-    uint64_t now = clock_mono_ms();
-    if (runs(s) || session_in_flight(s) > 0) {
-        sh->busy_ms[i] = now;
-        return runs(s) ? KNOWN_RUNS : KNOWN_ENDING;
-    }
-    bool late = !sh->busy_ms[i] || now - sh->busy_ms[i] >= sh->o.set->shadow_linger;
-    return late ? KNOWN_NOT : KNOWN_ENDED;
-}
-
-/* One session's part; the texts are borrowed. */
-static void rule_of(const struct session *s, enum known known, Offshoot__V1__CaptureSession *ret)
-{
-    const struct session_spec *p = session_spec(s);
-    offshoot__v1__capture_session__init(ret);
-    ret->id = session_id(s);
-    ret->baseline = (char *)(uintptr_t)p->baseline;
-    ret->services = (char **)(uintptr_t)p->services.item;
-    ret->n_services = p->services.n;
-    ret->paths = (char **)(uintptr_t)p->paths.item;
-    ret->n_paths = p->paths.n;
-    ret->rate_ppm = known == KNOWN_RUNS ? p->rate_ppm : 0;
-    ret->sample_seed = session_seed(s);
-    ret->unsafe_methods = p->secondary != NULL;
-    ret->refuse_missing = p->strict && known != KNOWN_ENDED;
-}
-
-static int tell(struct shadow *sh, Offshoot__V1__CaptureRules *rules)
-{
-    Offshoot__V1__AgentMessage m = OFFSHOOT__V1__AGENT_MESSAGE__INIT;
-    m.message_case = OFFSHOOT__V1__AGENT_MESSAGE__MESSAGE_CAPTURE_RULES;
-    m.capture_rules = rules;
-    size_t n = offshoot__v1__agent_message__get_packed_size(&m);
-    uint8_t *p = mem_alloc(n + 1);
-    if (!p)
-        return -ENOMEM;
-    offshoot__v1__agent_message__pack(&m, p);
-    int rc = sh->o.rules(sh->o.arg, str_of((const char *)p, n));
-    mem_free(p);
-    return rc;
-}
-
-/* Proxies that come later hear nothing when there is nothing to capture. */
-static void on_changed(void *arg)
-{
-    struct shadow *sh = shadow_of(arg);
-    Offshoot__V1__CaptureRules rules = OFFSHOOT__V1__CAPTURE_RULES__INIT;
-    Offshoot__V1__CaptureSession one[SHADOW_KEPT], *list[SHADOW_KEPT];
-    for (enum known k = KNOWN_RUNS; k > KNOWN_NOT; k--) {
-        sh->told[k] = 0;
-        for (size_t i = 0; i < sh->nsessions; i++) {
-            if (known_as(sh, i) != k)
-                continue;
-            sh->told[k]++;
-            if (rules.n_sessions == EXCHANGE_SESSIONS)
-                continue;
-            list[rules.n_sessions] = &one[rules.n_sessions];
-            rule_of(sh->session[i], k, &one[rules.n_sessions++]);
-        }
-    }
-    rules.version = ++sh->version;
-    rules.sessions = list;
-    rules.dark_key.data = sh->dark_key;
-    rules.dark_key.len = sizeof sh->dark_key;
-    int rc = tell(sh, &rules);
-    if (rc == 0 && rules.n_sessions == 0)
-        rc = sh->o.rules(sh->o.arg, STR(""));
-    if (rc != 0)
-        log_error("out of memory: proxies are not told what to capture");
 }
 
 /* ---- what proxies tell ---- */
@@ -273,16 +155,6 @@ static void plan_tick(struct shadow *sh)
         event_add(sh->tick, &next);
 }
 
-/* Sessions that have ended are known less and less. */
-static void forget_ended(struct shadow *sh)
-{
-    size_t now[KNOWN] = {0};
-    for (size_t i = 0; i < sh->nsessions; i++)
-        now[known_as(sh, i)]++;
-    if (now[KNOWN_ENDING] != sh->told[KNOWN_ENDING] || now[KNOWN_ENDED] != sh->told[KNOWN_ENDED])
-        on_changed(sh);
-}
-
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct shadow *sh = shadow_of(arg);
@@ -290,7 +162,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)what;
     for (size_t i = 0; i < sh->nsessions; i++)
         session_tick(sh->session[i]);
-    forget_ended(sh);
+    shadow_forget_ended(sh);
     free_ways(sh, false);
     plan_tick(sh);
 }
@@ -302,6 +174,11 @@ void shadow_commit(struct shadow *sh)
 }
 
 /* ---- making it ---- */
+
+static void on_changed(void *arg)
+{
+    shadow_tell(shadow_of(arg));
+}
 
 static const struct snapshot *on_snapshot(void *arg)
 {
@@ -479,8 +356,8 @@ void shadow_begin(struct shadow *sh)
     int rc = journal_sessions(sh->dir, on_journal, sh, &e);
     if (rc != 0 && rc != -ENOENT)
         log_error("%s: sessions from before are not known", e.text);
-    if (running(sh))
-        on_changed(sh);
+    if (shadow_running(sh))
+        shadow_tell(sh);
     plan_tick(sh);
 }
 
@@ -532,9 +409,10 @@ static struct session *find_or(const struct shadow *sh, const char *name, struct
 /* Whether one more may run; itself not counted. */
 static int room(const struct shadow *sh, struct err *e)
 {
-    if (running(sh) < sh->o.set->shadow_sessions)
+    if (shadow_running(sh) < sh->o.set->shadow_sessions)
         return 0;
-    return err_set(e, -ENOSPC, "%zu sessions run, as many as shadow.sessions allows", running(sh));
+    return err_set(
+        e, -ENOSPC, "%zu sessions run, as many as shadow.sessions allows", shadow_running(sh));
 }
 
 static int may_start(struct shadow *sh, const struct session_spec *spec, struct err *e)
@@ -542,7 +420,7 @@ static int may_start(struct shadow *sh, const struct session_spec *spec, struct 
     const struct session *old = find(sh, spec->name);
     if (old)
         return err_set(e, -EEXIST, "name: there is a session '%s'%s", spec->name,
-            runs(old) ? "" : ", which has ended: restart it, or take another name");
+            shadow_runs(old) ? "" : ", which has ended: restart it, or take another name");
     if (sh->nsessions == SHADOW_KEPT)
         return err_set(
             e, -ENOSPC, "%u sessions are kept, those that have ended included", SHADOW_KEPT);
@@ -571,7 +449,7 @@ int shadow_start(
     if (!s)
         return e->code;
     sh->session[sh->nsessions++] = s;
-    on_changed(sh); /* now it is among those that run */
+    shadow_tell(sh); /* now it is among those that run */
     plan_tick(sh);
     return 0;
 }
@@ -593,7 +471,7 @@ int shadow_restart(
     if (!s)
         return -ENOENT;
     reason_of(reason, who, why);
-    int rc = runs(s) ? 0 : room(sh, e);
+    int rc = shadow_runs(s) ? 0 : room(sh, e);
     if (rc == 0 && !way_to(sh, session_spec(s)->through, e))
         rc = e->code;
     return rc ? rc : session_restart(s, reason, e);
@@ -614,75 +492,4 @@ size_t shadow_sessions(const struct shadow *sh)
 const struct session *shadow_session(const struct shadow *sh, size_t i)
 {
     return sh->session[i];
-}
-
-void shadow_count(struct shadow *sh)
-{
-    counter_cell *c = sh->o.stats;
-    uint64_t in_flight = 0, down = 0;
-    struct recorder_status r = {.state = ""};
-    for (size_t i = 0; i < sh->nsessions; i++)
-        in_flight += session_in_flight(sh->session[i]);
-    list_for_each (it, &sh->ways)
-        down += !mirror_up(list_entry(it, struct way, link)->mirror);
-    if (sh->recorder)
-        recorder_status(sh->recorder, &r);
-    counter_set(&c[STAT_CAPTURE_STREAMS], capture_streams(sh->capture));
-    counter_set(&c[STAT_CAPTURE_BYTES], capture_bytes(sh->capture));
-    counter_set(&c[STAT_SHADOW_SESSIONS], running(sh));
-    counter_set(&c[STAT_SHADOW_IN_FLIGHT], in_flight);
-    counter_set(&c[STAT_SHADOW_MIRRORS_DOWN], down);
-    counter_set(&c[STAT_SHADOW_REDIS_UP], strcmp(r.state, "up") == 0);
-    counter_set(&c[STAT_SHADOW_REDIS_BEHIND], r.behind);
-    counter_set(&c[STAT_REDIS_COMMANDS], r.commands);
-    counter_set(&c[STAT_REDIS_ERRORS], r.errors);
-    counter_set(&c[STAT_REDIS_TIMEOUTS], r.timeouts);
-    counter_set(&c[STAT_REDIS_REDIRECTS], r.redirects);
-    counter_set(&c[STAT_REDIS_RECONNECTS], r.reconnects);
-}
-
-static void status_json(const struct shadow *sh, const struct recorder_status *r, struct text *t)
-{
-    const char *comma = "";
-    text_fmt(t, "{\"sessions\":%zu,\"running\":%zu,\"capture_streams\":%" PRIu32 ",\"mirrors\":[",
-        sh->nsessions, running(sh), capture_streams(sh->capture));
-    list_for_each (it, &sh->ways) {
-        const struct way *w = list_entry(it, struct way, link);
-        text_fmt(t, "%s{\"through\":\"", comma);
-        text_json(t, str_c(w->target));
-        text_fmt(t, "\",\"up\":%s,\"in_flight\":%" PRIu32 ",\"why\":\"",
-            mirror_up(w->mirror) ? "true" : "false", mirror_in_flight(w->mirror));
-        text_json(t, str_c(mirror_why(w->mirror)));
-        text_add(t, STR("\"}"));
-        comma = ",";
-    }
-    text_fmt(t, "],\"redis\":{\"state\":\"%s\",\"why\":\"", r->state);
-    text_json(t, str_c(r->why));
-    text_fmt(t, "\",\"behind\":%" PRIu64 "}}", r->behind);
-}
-
-static void status_text(const struct shadow *sh, const struct recorder_status *r, struct text *t)
-{
-    text_fmt(t, "shadow        %zu sessions, %zu running; %" PRIu32 " capture streams\n",
-        sh->nsessions, running(sh), capture_streams(sh->capture));
-    list_for_each (it, &sh->ways) {
-        const struct way *w = list_entry(it, struct way, link);
-        bool up = mirror_up(w->mirror);
-        text_fmt(t, "mirror        through %s: %s%s, %" PRIu32 " on their way\n", w->target,
-            up ? "up" : "down: ", up ? "" : mirror_why(w->mirror), mirror_in_flight(w->mirror));
-    }
-    if (sh->recorder)
-        text_fmt(t, "redis         %s%s%s, %" PRIu64 " behind\n", r->state, *r->why ? ": " : "",
-            r->why, r->behind);
-}
-
-void shadow_status(const struct shadow *sh, bool json, struct text *out)
-{
-    struct recorder_status r = {.state = "off", .why = ""};
-    if (sh->recorder)
-        recorder_status(sh->recorder, &r);
-    if (json)
-        status_json(sh, &r, out);
-    else
-        status_text(sh, &r, out);
 }
