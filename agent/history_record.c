@@ -45,12 +45,6 @@ const char *change_kind_word(enum change_kind k)
 
 /* ---- writing ---- */
 
-static void put_uint(struct pb_out *o, uint32_t field, uint64_t v)
-{
-    if (v)
-        pb_uint(o, field, v);
-}
-
 static void put_text(struct pb_out *o, uint32_t field, const char *s)
 {
     if (*s)
@@ -60,32 +54,32 @@ static void put_text(struct pb_out *o, uint32_t field, const char *s)
 void entry_write_begin(struct pb_out *o, const struct log_begin *b)
 {
     size_t at = pb_begin(o, ENTRY_BEGIN);
-    put_uint(o, B_VERSION, b->version);
+    pb_opt_uint(o, B_VERSION, b->version);
     pb_bytes(o, B_HISTORY, b->history);
-    put_uint(o, B_CREATED, (uint64_t)b->created);
+    pb_opt_uint(o, B_CREATED, (uint64_t)b->created);
     if (b->follows.n)
         pb_bytes(o, B_FOLLOWS, b->follows);
-    put_uint(o, B_FOLLOWS_EPOCH, b->follows_epoch);
+    pb_opt_uint(o, B_FOLLOWS_EPOCH, b->follows_epoch);
     pb_end(o, at);
 }
 
 void entry_write_head(struct pb_out *o, const struct epoch_info *info, size_t *ret_at)
 {
     *ret_at = pb_begin(o, ENTRY_EPOCH);
-    put_uint(o, E_EPOCH, info->epoch);
-    put_uint(o, E_TIME, (uint64_t)info->time);
+    pb_opt_uint(o, E_EPOCH, info->epoch);
+    pb_opt_uint(o, E_TIME, (uint64_t)info->time);
     put_text(o, E_KIND, kind_words[info->kind]);
     put_text(o, E_WHO, info->who);
     put_text(o, E_WHY, info->why);
     put_text(o, E_WHAT, info->what);
-    put_uint(o, E_HELD, info->held);
+    pb_opt_uint(o, E_HELD, info->held);
 }
 
 void entry_write_rest(
     struct pb_out *o, const struct epoch_info *info, const struct own_document *docs, size_t ndocs)
 {
     const struct snapshot_changes *c = &info->changes;
-    put_uint(o, E_WHOLE, info->whole);
+    pb_opt_uint(o, E_WHOLE, info->whole);
     for (size_t i = 0; i < ndocs; i++) {
         size_t at = pb_begin(o, E_DOCUMENTS);
         put_text(o, O_NAME, docs[i].name);
@@ -93,12 +87,12 @@ void entry_write_rest(
             pb_bytes(o, O_YAML, docs[i].yaml);
         pb_end(o, at);
     }
-    put_uint(o, E_ADDED, c->envs_added);
-    put_uint(o, E_REMOVED, c->envs_removed);
-    put_uint(o, E_CHANGED, c->envs_changed);
-    put_uint(o, E_SERVICES, c->services_changed);
-    put_uint(o, E_GATEWAYS, c->gateways_changed);
-    put_uint(o, E_ORIGINS, c->origins_only);
+    pb_opt_uint(o, E_ADDED, c->envs_added);
+    pb_opt_uint(o, E_REMOVED, c->envs_removed);
+    pb_opt_uint(o, E_CHANGED, c->envs_changed);
+    pb_opt_uint(o, E_SERVICES, c->services_changed);
+    pb_opt_uint(o, E_GATEWAYS, c->gateways_changed);
+    pb_opt_uint(o, E_ORIGINS, c->origins_only);
 }
 
 /* ---- reading: fields that are not known are passed over ---- */

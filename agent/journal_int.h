@@ -114,9 +114,7 @@ int journal_put_request(
     struct pb_out *o, uint32_t field, const struct exchange *x, const struct journal_keep *k);
 int journal_put_reply(
     struct pb_out *o, uint32_t field, const struct reply *reply, const struct journal_keep *k);
-void journal_put_uint(struct pb_out *o, uint32_t field, uint64_t v);   /* 0 is left out */
-void journal_put_text(struct pb_out *o, uint32_t field, struct str s); /* so is "" */
-void journal_put_fixed64(struct pb_out *o, uint32_t field, uint64_t v);
+void journal_put_text(struct pb_out *o, uint32_t field, struct str s); /* "" is left out */
 
 /* ---- the thread that syncs ---- */
 

@@ -114,8 +114,8 @@ static void put_body_facts(struct pb_out *o, uint32_t hash, uint32_t bytes, stru
 {
     if (!body.n)
         return;
-    journal_put_fixed64(o, hash, XXH3_64bits(body.p, body.n));
-    journal_put_uint(o, bytes, body.n);
+    pb_fixed64(o, hash, XXH3_64bits(body.p, body.n));
+    pb_opt_uint(o, bytes, body.n);
 }
 
 static int put_request(
@@ -131,13 +131,13 @@ static int put_request(
     if (rc)
         return rc;
     put_body(o, 5, body);
-    journal_put_uint(o, 6, taken);
-    journal_put_uint(o, 7, x->https);
-    journal_put_uint(o, 8, x->grpc);
+    pb_opt_uint(o, 6, taken);
+    pb_opt_uint(o, 7, x->https);
+    pb_opt_uint(o, 8, x->grpc);
     journal_put_text(o, 9, x->environment);
     journal_put_text(o, 10, x->service);
-    journal_put_uint(o, 11, credentials);
-    journal_put_uint(o, 12, body->cut);
+    pb_opt_uint(o, 11, credentials);
+    pb_opt_uint(o, 12, body->cut);
     put_body_facts(o, 13, 14, x->body);
     return 0;
 }
@@ -160,17 +160,17 @@ static int put_reply(
     struct pb_out *o, const struct reply *reply, const struct redact *r, const struct kept *body)
 {
     bool taken = body->redacted;
-    journal_put_uint(o, 1, reply->outcome);
-    journal_put_uint(o, 2, reply->status);
+    pb_opt_uint(o, 1, reply->outcome);
+    pb_opt_uint(o, 2, reply->status);
     int rc = put_fields(o, 3, reply->fields, reply->nfields, r, &taken, NULL);
     if (rc == 0)
         rc = put_fields(o, 4, reply->trailers, reply->ntrailers, r, &taken, NULL);
     if (rc)
         return rc;
     put_body(o, 5, body);
-    journal_put_uint(o, 6, reply->latency_us);
-    journal_put_uint(o, 7, taken);
-    journal_put_uint(o, 8, body->cut);
+    pb_opt_uint(o, 6, reply->latency_us);
+    pb_opt_uint(o, 7, taken);
+    pb_opt_uint(o, 8, body->cut);
     put_body_facts(o, 9, 10, reply->body);
     return 0;
 }

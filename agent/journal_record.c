@@ -7,12 +7,6 @@
 
 /* ---- values ---- */
 
-void journal_put_uint(struct pb_out *o, uint32_t field, uint64_t v)
-{
-    if (v)
-        pb_uint(o, field, v);
-}
-
 /* proto3 has UTF-8 in strings: bytes that are none become %XX. */
 void journal_put_text(struct pb_out *o, uint32_t field, struct str s)
 {
@@ -37,32 +31,17 @@ void journal_put_text(struct pb_out *o, uint32_t field, struct str s)
     pb_end(o, at);
 }
 
-void journal_put_fixed64(struct pb_out *o, uint32_t field, uint64_t v)
-{
-    unsigned char bytes[8];
-    for (unsigned i = 0; i < 8; i++)
-        bytes[i] = (unsigned char)(v >> 8 * i);
-    pb_varint(o, (uint64_t)field << 3 | PB_FIXED64);
-    pb_raw(o, bytes, sizeof(bytes));
-}
-
 static void put_double(struct pb_out *o, uint32_t field, double v)
 {
     uint64_t bits;
     memcpy(&bits, &v, sizeof(bits));
     if (bits)
-        journal_put_fixed64(o, field, bits);
+        pb_fixed64(o, field, bits);
 }
 
 static struct str bytes_of(const unsigned char *p, size_t n)
 {
     return str_of((const char *)p, p ? n : 0);
-}
-
-static void put_bytes(struct pb_out *o, uint32_t field, struct str s)
-{
-    if (s.n)
-        pb_bytes(o, field, s);
 }
 
 /* ---- small records ---- */
@@ -72,11 +51,11 @@ void journal_put_session(struct pb_out *o, const struct journal_session *s)
     size_t at = pb_begin(o, JOURNAL_SESSION);
     pb_uint(o, 1, JOURNAL_VERSION);
     journal_put_text(o, 2, str_c(s->name));
-    journal_put_uint(o, 3, s->id);
+    pb_opt_uint(o, 3, s->id);
     journal_put_text(o, 4, str_c(s->spec_json));
-    journal_put_uint(o, 5, (uint64_t)s->started_unix);
+    pb_opt_uint(o, 5, (uint64_t)s->started_unix);
     pb_bytes(o, 6, bytes_of(s->decisions, sizeof(s->decisions)));
-    journal_put_uint(o, 7, s->run);
+    pb_opt_uint(o, 7, s->run);
     journal_put_text(o, 8, str_c(s->why));
     pb_end(o, at);
 }
@@ -84,7 +63,7 @@ void journal_put_session(struct pb_out *o, const struct journal_session *s)
 void journal_put_begun(struct pb_out *o, uint64_t sample)
 {
     size_t at = pb_begin(o, JOURNAL_BEGUN);
-    journal_put_uint(o, 1, sample);
+    pb_opt_uint(o, 1, sample);
     pb_end(o, at);
 }
 
@@ -92,8 +71,8 @@ void journal_put_drop(struct pb_out *o, const char *reason, uint64_t n, uint64_t
 {
     size_t at = pb_begin(o, JOURNAL_DROP);
     journal_put_text(o, 1, str_c(reason));
-    journal_put_uint(o, 2, n);
-    journal_put_uint(o, 3, sample);
+    pb_opt_uint(o, 2, n);
+    pb_opt_uint(o, 3, sample);
     pb_end(o, at);
 }
 
@@ -102,7 +81,7 @@ void journal_put_end(struct pb_out *o, const char *verdict, const char *why, int
     size_t at = pb_begin(o, JOURNAL_END);
     journal_put_text(o, 1, str_c(verdict));
     journal_put_text(o, 2, str_c(why));
-    journal_put_uint(o, 3, (uint64_t)now);
+    pb_opt_uint(o, 3, (uint64_t)now);
     pb_end(o, at);
 }
 
@@ -111,10 +90,10 @@ void journal_put_end(struct pb_out *o, const char *verdict, const char *why, int
 static void put_count(struct pb_out *o, uint32_t field, const struct tally_count *c)
 {
     size_t at = pb_begin(o, field);
-    journal_put_uint(o, 1, c->pairs);
-    journal_put_uint(o, 2, c->candidate_only);
-    journal_put_uint(o, 3, c->secondary_only);
-    journal_put_uint(o, 4, c->both);
+    pb_opt_uint(o, 1, c->pairs);
+    pb_opt_uint(o, 2, c->candidate_only);
+    pb_opt_uint(o, 3, c->secondary_only);
+    pb_opt_uint(o, 4, c->both);
     put_double(o, 5, c->fail_log10_max);
     pb_end(o, at);
 }
@@ -124,9 +103,9 @@ static void put_field_count(struct pb_out *o, const struct tally_field *f)
     size_t at = pb_begin(o, 5);
     journal_put_text(o, 1, f->endpoint);
     journal_put_text(o, 2, f->path);
-    journal_put_uint(o, 3, f->kind);
+    pb_opt_uint(o, 3, f->kind);
     put_count(o, 4, &f->count);
-    journal_put_uint(o, 5, f->shape);
+    pb_opt_uint(o, 5, f->shape);
     pb_end(o, at);
 }
 
@@ -135,7 +114,7 @@ static void put_drops(struct pb_out *o, const struct shadow_drops *d)
     for (unsigned i = 0; i < d->n; i++) {
         size_t at = pb_begin(o, 6);
         journal_put_text(o, 1, str_c(d->reason[i]));
-        journal_put_uint(o, 2, d->count[i]);
+        pb_opt_uint(o, 2, d->count[i]);
         pb_end(o, at);
     }
 }
@@ -147,7 +126,7 @@ static void put_endpoints(struct pb_out *o, const struct tally *t)
         struct str name = tally_endpoint(t, i, &pairs);
         size_t at = pb_begin(o, 7);
         journal_put_text(o, 1, name);
-        journal_put_uint(o, 2, pairs);
+        pb_opt_uint(o, 2, pairs);
         pb_end(o, at);
     }
 }
@@ -169,9 +148,9 @@ void journal_put_totals(struct pb_out *o, const struct journal_totals *t)
     struct tally_count overflow = tally_overflow(t->tally);
     size_t n = tally_calibration(t->tally, &calibration, &p90, &p99);
     size_t at = pb_begin(o, JOURNAL_TOTALS);
-    journal_put_uint(o, 1, t->run);
-    journal_put_uint(o, 2, tally_samples(t->tally));
-    journal_put_uint(o, 3, t->next_sample);
+    pb_opt_uint(o, 1, t->run);
+    pb_opt_uint(o, 2, tally_samples(t->tally));
+    pb_opt_uint(o, 3, t->next_sample);
     for (unsigned h = 0; h < HEADLINE_COUNT; h++) {
         struct tally_count c = tally_headline(t->tally, (enum headline)h);
         put_count(o, 4, &c);
@@ -184,8 +163,8 @@ void journal_put_totals(struct pb_out *o, const struct journal_totals *t)
     put_endpoints(o, t->tally);
     put_numbers(o, 8, t->open, t->nopen);
     put_numbers(o, 9, calibration, n);
-    journal_put_uint(o, 10, p90);
-    journal_put_uint(o, 11, p99);
+    pb_opt_uint(o, 10, p90);
+    pb_opt_uint(o, 11, p99);
     put_count(o, 12, &overflow);
     pb_end(o, at);
 }
@@ -197,9 +176,9 @@ static void put_difference(struct pb_out *o, const struct tally_difference *t)
     const struct difference *any = t->of_secondary ? t->of_secondary : t->of_candidate;
     size_t at = pb_begin(o, 8);
     journal_put_text(o, 1, any->path);
-    journal_put_uint(o, 2, any->kind);
-    journal_put_uint(o, 3, t->candidate);
-    journal_put_uint(o, 4, t->secondary);
+    pb_opt_uint(o, 2, any->kind);
+    pb_opt_uint(o, 3, t->candidate);
+    pb_opt_uint(o, 4, t->secondary);
     journal_put_text(o, 5, any->a);
     if (t->of_secondary)
         journal_put_text(o, 6, t->of_secondary->b);
@@ -225,8 +204,8 @@ static int put_messages(
 static void put_latency(struct pb_out *o, uint32_t field, const struct reply *r)
 {
     size_t at = pb_begin(o, field);
-    journal_put_uint(o, 1, r->outcome);
-    journal_put_uint(o, 6, r->latency_us);
+    pb_opt_uint(o, 1, r->outcome);
+    pb_opt_uint(o, 6, r->latency_us);
     pb_end(o, at);
 }
 
@@ -234,8 +213,8 @@ int journal_put_sample(
     struct pb_out *o, const struct journal_sample *s, const struct journal_options *options)
 {
     size_t at = pb_begin(o, JOURNAL_SAMPLE);
-    journal_put_uint(o, 1, s->sample);
-    journal_put_uint(o, 2, (uint64_t)s->time_unix_us);
+    pb_opt_uint(o, 1, s->sample);
+    pb_opt_uint(o, 2, (uint64_t)s->time_unix_us);
     journal_put_text(o, 3, s->endpoint);
     if (options->messages) {
         int rc = put_messages(o, s, options);
@@ -248,13 +227,13 @@ int journal_put_sample(
     }
     for (size_t i = 0; i < s->added->ndifferences; i++)
         put_difference(o, &s->added->differences[i]);
-    journal_put_uint(o, 9, s->added->headline_pairs);
-    journal_put_uint(o, 10, s->added->headline_candidate);
-    journal_put_uint(o, 11, s->added->headline_secondary);
-    journal_put_uint(o, 12, s->candidate_first);
-    put_bytes(o, 13, bytes_of(s->exchange->trace_id, TRACE_BYTES));
-    put_bytes(o, 14, bytes_of(s->secondary_trace, TRACE_BYTES));
-    put_bytes(o, 15, bytes_of(s->candidate_trace, TRACE_BYTES));
+    pb_opt_uint(o, 9, s->added->headline_pairs);
+    pb_opt_uint(o, 10, s->added->headline_candidate);
+    pb_opt_uint(o, 11, s->added->headline_secondary);
+    pb_opt_uint(o, 12, s->candidate_first);
+    pb_opt_bytes(o, 13, bytes_of(s->exchange->trace_id, TRACE_BYTES));
+    pb_opt_bytes(o, 14, bytes_of(s->secondary_trace, TRACE_BYTES));
+    pb_opt_bytes(o, 15, bytes_of(s->candidate_trace, TRACE_BYTES));
     pb_end(o, at);
     return o->failed ? -ENOMEM : 0;
 }

@@ -30,18 +30,6 @@ static void end_event(struct pb_out *o, struct nest n)
     pb_end(o, n.outer);
 }
 
-static void put_uint(struct pb_out *o, uint32_t field, uint64_t v)
-{
-    if (v)
-        pb_uint(o, field, v);
-}
-
-static void put_str(struct pb_out *o, uint32_t field, struct str s)
-{
-    if (s.n)
-        pb_bytes(o, field, s);
-}
-
 /* ---- written straight ---- */
 
 static uint32_t varint_len(uint64_t v)
@@ -125,20 +113,20 @@ void capture_event_begin(struct pb_out *o, const struct request *r, uint64_t id,
     for (unsigned i = 0; i < n; i++)
         pb_varint(o, sessions[i]);
     pb_end(o, packed);
-    put_str(o, 3, r->head.method);
-    put_str(o, 4, r->head.authority);
-    put_str(o, 5, r->answer.path);
+    pb_opt_bytes(o, 3, r->head.method);
+    pb_opt_bytes(o, 4, r->head.authority);
+    pb_opt_bytes(o, 5, r->answer.path);
     capture_put_fields(o, 6, r->fields, r->head.nfields,
         FIELD_BIT(FIELD_HOST) | FIELD_BIT(FIELD_CONTENT_LENGTH) |
             FIELD_BIT(FIELD_TRANSFER_ENCODING) | FIELD_BIT(FIELD_EXPECT));
     pb_bytes(o, 7, trace_id);
-    put_str(o, 8, snapshot_env_name(r->snapshot, r->answer.decision.env));
-    put_str(o, 9, r->service);
-    put_uint(o, 10, r->epoch);
+    pb_opt_bytes(o, 8, snapshot_env_name(r->snapshot, r->answer.decision.env));
+    pb_opt_bytes(o, 9, r->service);
+    pb_opt_uint(o, 10, r->epoch);
     pb_uint(o, 11, (uint64_t)clock_wall_us());
-    put_uint(o, 12, ask_https(&r->ask));
+    pb_opt_uint(o, 12, ask_https(&r->ask));
     put_client(o, 13, r->client);
-    put_uint(o, 14, is_grpc(r));
+    pb_opt_uint(o, 14, is_grpc(r));
     end_event(o, event);
 }
 
@@ -156,7 +144,7 @@ void capture_event_own_reply(struct pb_out *o, const struct request *r, uint64_t
     struct nest event = begin_event(o, EVENT_REPLY);
     pb_uint(o, 1, id);
     pb_uint(o, 2, r->status);
-    put_str(o, 4, str_c(refusal_word(r->refusal)));
+    pb_opt_bytes(o, 4, str_c(refusal_word(r->refusal)));
     end_event(o, event);
 }
 
@@ -170,10 +158,10 @@ void capture_event_end(struct pb_out *o, const struct request *r, uint64_t id,
 {
     struct nest event = begin_event(o, EVENT_END);
     pb_uint(o, 1, id);
-    put_uint(o, 2, dropped);
+    pb_opt_uint(o, 2, dropped);
     pb_raw(o, trailers.p, trailers.n);
-    put_uint(o, 4, since(r, r->t_reply ? r->t_reply : r->t_own));
-    put_uint(o, 5, since(r, r->w->now_us));
+    pb_opt_uint(o, 4, since(r, r->t_reply ? r->t_reply : r->t_own));
+    pb_opt_uint(o, 5, since(r, r->w->now_us));
     end_event(o, event);
 }
 
@@ -185,16 +173,16 @@ void capture_event_hop(struct pb_out *o, const struct request *r, struct str tra
     struct str method = r->head.method;
     method.n = method.n < METHOD_TOLD ? method.n : METHOD_TOLD;
     pb_bytes(o, 1, trace_id);
-    put_str(o, 2, r->service);
+    pb_opt_bytes(o, 2, r->service);
     if (env != NUMBER_NONE)
-        put_str(o, 3, snapshot_env_name(r->snapshot, env));
+        pb_opt_bytes(o, 3, snapshot_env_name(r->snapshot, env));
     if (!why)
-        put_str(o, 4, r->provider_env);
-    put_uint(o, 5, r->answer.context.flags);
-    put_uint(o, 6, kind);
-    put_str(o, 7, method);
+        pb_opt_bytes(o, 4, r->provider_env);
+    pb_opt_uint(o, 5, r->answer.context.flags);
+    pb_opt_uint(o, 6, kind);
+    pb_opt_bytes(o, 7, method);
     if (why)
-        put_str(o, 8, str_c(refusal_word(why)));
+        pb_opt_bytes(o, 8, str_c(refusal_word(why)));
     end_event(o, event);
 }
 

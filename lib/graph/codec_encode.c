@@ -14,12 +14,6 @@ struct encode {
     uint32_t nfiles;
 };
 
-static void put_uint(struct pb_out *o, uint32_t field, uint64_t v)
-{
-    if (v)
-        pb_uint(o, field, v);
-}
-
 /* The parts of an environment that are equal by address. */
 struct env_view {
     const struct env_record *record;
@@ -117,16 +111,16 @@ static int put_env(
     if (!content && !lines && !place_differs(old, new))
         return 0; /* another lineage: the receiver finds it, too */
     size_t at = pb_begin(o, D_ENVIRONMENTS);
-    put_uint(o, EU_NUMBER, env);
+    pb_opt_uint(o, EU_NUMBER, env);
     if (content) {
-        put_uint(o, EU_CHANGED, record_changed(r));
+        pb_opt_uint(o, EU_CHANGED, record_changed(r));
         size_t record = pb_begin(o, EU_RECORD);
         env_write(o, &en->names, env, r);
         pb_end(o, record);
     }
     if (new->place.file != NUMBER_NONE)
         pb_uint(o, EU_FILE, en->file_index[new->place.file]);
-    put_uint(o, EU_LINE, new->place.line);
+    pb_opt_uint(o, EU_LINE, new->place.line);
     int e = lines ? put_lines(en, r) : 0;
     pb_end(o, at);
     return e;
@@ -166,8 +160,8 @@ static void put_services(struct encode *en)
         if (!t->docs[i] || t->docs[i] == base_service(en, i))
             continue;
         size_t at = pb_begin(o, D_SERVICES);
-        put_uint(o, SU_NUMBER, i);
-        put_uint(o, SU_CHANGED, t->docs[i]->changed);
+        pb_opt_uint(o, SU_NUMBER, i);
+        pb_opt_uint(o, SU_CHANGED, t->docs[i]->changed);
         pb_bytes(o, SU_RECORD, t->docs[i]->bytes);
         pb_end(o, at);
     }
@@ -196,7 +190,7 @@ static void put_gateways(struct encode *en)
         if (d == find_gateway(en->base, d->name))
             continue;
         size_t at = pb_begin(o, D_GATEWAYS);
-        put_uint(o, GU_CHANGED, d->changed);
+        pb_opt_uint(o, GU_CHANGED, d->changed);
         pb_bytes(o, GU_RECORD, d->bytes);
         pb_end(o, at);
     }
@@ -212,11 +206,11 @@ static int encode_all(struct encode *en)
     struct pb_out *o = en->out;
     const struct snapshot *s = en->s;
     if (en->base)
-        put_uint(o, D_BASE, en->base->epoch);
-    put_uint(o, D_EPOCH, s->epoch);
+        pb_opt_uint(o, D_BASE, en->base->epoch);
+    pb_opt_uint(o, D_EPOCH, s->epoch);
     pb_bytes(o, D_DIGEST, str_of((const char *)s->digest, HASH_SIZE));
-    put_uint(o, D_SERVICES_CHANGED, s->services->changed);
-    put_uint(o, D_POOLS_CHANGED, s->pools->changed);
+    pb_opt_uint(o, D_SERVICES_CHANGED, s->services->changed);
+    pb_opt_uint(o, D_POOLS_CHANGED, s->pools->changed);
     int r = each_env(en, put_file);
     put_services(en);
     put_gateways(en);

@@ -36,18 +36,18 @@ enum { R_HOST = 1, R_PATH, R_SERVICE, R_ACTIONS };
 void service_write(struct pb_out *o, const struct model_service *m)
 {
     pb_bytes(o, S_NAME, m->name.s);
-    put_uint(o, S_PORT, m->port);
-    put_uint(o, S_PROTOCOL, m->protocol);
-    put_uint(o, S_PROPAGATES, m->propagates);
-    put_uint(o, S_STATE, m->state);
-    put_uint(o, S_SHADOW, m->shadow);
-    put_uint(o, S_PINNED, m->pinned);
+    pb_opt_uint(o, S_PORT, m->port);
+    pb_opt_uint(o, S_PROTOCOL, m->protocol);
+    pb_opt_uint(o, S_PROPAGATES, m->propagates);
+    pb_opt_uint(o, S_STATE, m->state);
+    pb_opt_uint(o, S_SHADOW, m->shadow);
+    pb_opt_uint(o, S_PINNED, m->pinned);
     for (uint32_t i = 0; i < m->nhosts; i++)
         pb_bytes(o, S_HOSTS, m->hosts[i].s);
     for (uint32_t i = 0; i < m->ndepends_on; i++)
         pb_bytes(o, S_DEPENDS_ON, m->depends_on[i].s);
     policy_write(o, S_POLICY, &m->policy);
-    put_uint(o, S_PROVIDER_PROTOCOL, m->provider_protocol);
+    pb_opt_uint(o, S_PROVIDER_PROTOCOL, m->provider_protocol);
     tls_write(o, S_TLS, &m->tls);
 }
 
@@ -60,20 +60,20 @@ void gateway_write(struct pb_out *o, const struct model_gateway *m)
         pb_bytes(o, G_PIN_HOSTS, m->pin_hosts[i].s);
     for (uint32_t i = 0; i < m->nselectors; i++) {
         size_t at = pb_begin(o, G_SELECTORS);
-        put_uint(o, SEL_KIND, m->selectors[i].kind);
-        put_uint(o, SEL_FORWARD, m->selectors[i].forward);
-        put_str(o, SEL_KEY, m->selectors[i].key.s);
+        pb_opt_uint(o, SEL_KIND, m->selectors[i].kind);
+        pb_opt_uint(o, SEL_FORWARD, m->selectors[i].forward);
+        pb_opt_bytes(o, SEL_KEY, m->selectors[i].key.s);
         pb_end(o, at);
     }
     for (uint32_t i = 0; i < m->nroutes; i++) {
         size_t at = pb_begin(o, G_ROUTES);
-        put_str(o, R_HOST, m->routes[i].host.s);
-        put_str(o, R_PATH, m->routes[i].path.s);
-        put_str(o, R_SERVICE, m->routes[i].service.s);
+        pb_opt_bytes(o, R_HOST, m->routes[i].host.s);
+        pb_opt_bytes(o, R_PATH, m->routes[i].path.s);
+        pb_opt_bytes(o, R_SERVICE, m->routes[i].service.s);
         actions_write(o, R_ACTIONS, m->routes[i].actions);
         pb_end(o, at);
     }
-    put_uint(o, G_OVERLAY_ACCESS_PUBLIC, m->overlay_access_public);
+    pb_opt_uint(o, G_OVERLAY_ACCESS_PUBLIC, m->overlay_access_public);
     limits_write(o, G_LIMITS, &m->limits);
 }
 

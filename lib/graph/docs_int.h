@@ -6,10 +6,8 @@
 #include "lib/graph/actions.h"
 #include "lib/graph/pb.h"
 
-/* Canonical: nothing is written that has its default value. */
-void put_uint(struct pb_out *o, uint32_t field, uint64_t v);
+/* Canonical: nothing is written that has its default value; where it is zero, see pb_opt_uint. */
 void put_unless(struct pb_out *o, uint32_t field, uint64_t v, uint64_t usual);
-void put_str(struct pb_out *o, uint32_t field, struct str s);
 
 /* Each false when the field has no such value; *ret is then untouched. */
 bool get_uint(const struct pb_field *f, uint64_t max, uint64_t *ret);

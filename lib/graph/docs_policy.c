@@ -35,21 +35,10 @@ enum { TLS_NAME = 1, TLS_CA, TLS_INSECURE };
 
 /* ---- fields ---- */
 
-void put_uint(struct pb_out *o, uint32_t field, uint64_t v)
-{
-    put_unless(o, field, v, 0);
-}
-
 void put_unless(struct pb_out *o, uint32_t field, uint64_t v, uint64_t usual)
 {
     if (v != usual)
         pb_uint(o, field, v);
-}
-
-void put_str(struct pb_out *o, uint32_t field, struct str s)
-{
-    if (s.n)
-        pb_bytes(o, field, s);
 }
 
 bool get_uint(const struct pb_field *f, uint64_t max, uint64_t *ret)
@@ -128,7 +117,7 @@ void affinity_write(struct pb_out *o, uint32_t field, const struct affinity *a)
         return;
     size_t at = pb_begin(o, field);
     pb_uint(o, AFF_KIND, a->kind);
-    put_str(o, AFF_COOKIE, a->cookie);
+    pb_opt_bytes(o, AFF_COOKIE, a->cookie);
     pb_end(o, at);
 }
 
@@ -154,8 +143,8 @@ static void health_write(struct pb_out *o, const struct health_policy *h)
 {
     struct health_policy usual = health_default();
     size_t before = o->n, at = pb_begin(o, P_HEALTH);
-    put_uint(o, H_KIND, h->kind);
-    put_str(o, H_SERVICE, h->service);
+    pb_opt_uint(o, H_KIND, h->kind);
+    pb_opt_bytes(o, H_SERVICE, h->service);
     put_unless(o, H_TIMEOUT, h->timeout_ms, usual.timeout_ms);
     put_unless(o, H_HEALTHY_AFTER, h->healthy_after, usual.healthy_after);
     put_unless(o, H_UNHEALTHY_AFTER, h->unhealthy_after, usual.unhealthy_after);
@@ -222,20 +211,20 @@ static bool ejection_read(struct str bytes, struct ejection_policy *e)
 void policy_write(struct pb_out *o, uint32_t field, const struct policy *p)
 {
     size_t at = pb_begin(o, field);
-    put_uint(o, P_BALANCE, p->balance);
-    put_uint(o, P_TIMEOUT, p->timeout_ms);
-    put_uint(o, P_CONNECT_TIMEOUT, p->connect_timeout_ms);
+    pb_opt_uint(o, P_BALANCE, p->balance);
+    pb_opt_uint(o, P_TIMEOUT, p->timeout_ms);
+    pb_opt_uint(o, P_CONNECT_TIMEOUT, p->connect_timeout_ms);
     put_unless(o, P_RETRIES_MAX, p->retries_max, POLICY_DEFAULT);
     put_unless(o, P_RETRIES_BUDGET, p->retries_budget_percent, POLICY_DEFAULT);
-    put_uint(o, P_HEALTH_INTERVAL, p->health.interval_ms);
-    put_str(o, P_HEALTH_PATH, p->health.path);
+    pb_opt_uint(o, P_HEALTH_INTERVAL, p->health.interval_ms);
+    pb_opt_bytes(o, P_HEALTH_PATH, p->health.path);
     affinity_write(o, P_HASH, &p->hash);
-    put_uint(o, P_IDLE_TIMEOUT, p->idle_timeout_ms);
-    put_uint(o, P_TRY_TIMEOUT, p->try_timeout_ms);
-    put_uint(o, P_MAX_CONNECTIONS, p->max_connections);
-    put_uint(o, P_MAX_PENDING, p->max_pending);
-    put_uint(o, P_MAX_REQUESTS, p->max_requests);
-    put_uint(o, P_SLOW_START, p->slow_start_ms);
+    pb_opt_uint(o, P_IDLE_TIMEOUT, p->idle_timeout_ms);
+    pb_opt_uint(o, P_TRY_TIMEOUT, p->try_timeout_ms);
+    pb_opt_uint(o, P_MAX_CONNECTIONS, p->max_connections);
+    pb_opt_uint(o, P_MAX_PENDING, p->max_pending);
+    pb_opt_uint(o, P_MAX_REQUESTS, p->max_requests);
+    pb_opt_uint(o, P_SLOW_START, p->slow_start_ms);
     ejection_write(o, &p->ejection);
     if (p->health.interval_ms)
         health_write(o, &p->health);
@@ -311,9 +300,9 @@ void tls_write(struct pb_out *o, uint32_t field, const struct service_tls *t)
     if (!t->on)
         return;
     size_t at = pb_begin(o, field);
-    put_str(o, TLS_NAME, t->name);
-    put_str(o, TLS_CA, t->ca);
-    put_uint(o, TLS_INSECURE, t->insecure);
+    pb_opt_bytes(o, TLS_NAME, t->name);
+    pb_opt_bytes(o, TLS_CA, t->ca);
+    pb_opt_uint(o, TLS_INSECURE, t->insecure);
     pb_end(o, at);
 }
 

@@ -30,8 +30,8 @@ static void write_edits(struct pb_out *o, uint32_t field, const struct header_ed
     size_t at = pb_begin(o, field);
     for (uint32_t i = 0; i < e->nset; i++) {
         size_t set = pb_begin(o, E_SET);
-        put_str(o, HDR_NAME, field_name(&e->set[i]));
-        put_str(o, HDR_VALUE, field_value(&e->set[i]));
+        pb_opt_bytes(o, HDR_NAME, field_name(&e->set[i]));
+        pb_opt_bytes(o, HDR_VALUE, field_value(&e->set[i]));
         pb_end(o, set);
     }
     for (uint32_t i = 0; i < e->nremove; i++)
@@ -44,12 +44,12 @@ static void write_redirect(struct pb_out *o, const struct redirect *r)
     if (!r->status)
         return;
     size_t at = pb_begin(o, A_REDIRECT);
-    put_uint(o, RED_STATUS, r->status);
-    put_str(o, RED_LOCATION, r->location);
-    put_uint(o, RED_SCHEME, r->scheme);
-    put_str(o, RED_HOST, r->host);
-    put_uint(o, RED_PORT, r->port);
-    put_str(o, RED_PATH, r->path);
+    pb_opt_uint(o, RED_STATUS, r->status);
+    pb_opt_bytes(o, RED_LOCATION, r->location);
+    pb_opt_uint(o, RED_SCHEME, r->scheme);
+    pb_opt_bytes(o, RED_HOST, r->host);
+    pb_opt_uint(o, RED_PORT, r->port);
+    pb_opt_bytes(o, RED_PATH, r->path);
     pb_end(o, at);
 }
 
@@ -58,19 +58,19 @@ void actions_write(struct pb_out *o, uint32_t field, const struct route_actions 
     if (!a)
         return;
     size_t at = pb_begin(o, field);
-    put_uint(o, A_STRIP_PREFIX, a->strip_prefix);
-    put_str(o, A_REPLACE_PREFIX, a->replace_prefix);
-    put_str(o, A_HOST, a->host);
+    pb_opt_uint(o, A_STRIP_PREFIX, a->strip_prefix);
+    pb_opt_bytes(o, A_REPLACE_PREFIX, a->replace_prefix);
+    pb_opt_bytes(o, A_HOST, a->host);
     write_edits(o, A_REQUEST, &a->request);
     write_edits(o, A_REPLY, &a->reply);
     if (a->max_body != BODY_ANY)
         pb_uint(o, A_MAX_BODY, a->max_body);
-    put_uint(o, A_TIMEOUT, a->timeout_ms);
-    put_uint(o, A_IDLE_TIMEOUT, a->idle_timeout_ms);
+    pb_opt_uint(o, A_TIMEOUT, a->timeout_ms);
+    pb_opt_uint(o, A_IDLE_TIMEOUT, a->idle_timeout_ms);
     affinity_write(o, A_AFFINITY, &a->affinity);
     write_redirect(o, &a->redirect);
-    put_uint(o, A_NO_UPGRADE, a->no_upgrade);
-    put_uint(o, A_REQUIRE_HTTPS, a->require_https);
+    pb_opt_uint(o, A_NO_UPGRADE, a->no_upgrade);
+    pb_opt_uint(o, A_REQUIRE_HTTPS, a->require_https);
     pb_end(o, at);
 }
 
@@ -79,9 +79,9 @@ static void write_limit(struct pb_out *o, uint32_t field, const struct limit *l)
     if (!limit_any(l))
         return;
     size_t at = pb_begin(o, field);
-    put_uint(o, LIM_PER_SECOND, l->per_second);
-    put_uint(o, LIM_BURST, l->burst);
-    put_uint(o, LIM_TOGETHER, l->together);
+    pb_opt_uint(o, LIM_PER_SECOND, l->per_second);
+    pb_opt_uint(o, LIM_BURST, l->burst);
+    pb_opt_uint(o, LIM_TOGETHER, l->together);
     pb_end(o, at);
 }
 

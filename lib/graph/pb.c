@@ -1,5 +1,6 @@
 #include "lib/graph/pb.h"
 
+#include "lib/base/bytes.h"
 #include "lib/base/mem.h"
 #include <errno.h>
 
@@ -87,6 +88,15 @@ void pb_fixed32(struct pb_out *o, uint32_t field, uint32_t v)
     o->n += put_varint(o->p + o->n, (uint64_t)field << 3 | PB_FIXED32);
     for (unsigned i = 0; i < 4; i++)
         o->p[o->n++] = (uint8_t)(v >> (8 * i));
+}
+
+void pb_fixed64(struct pb_out *o, uint32_t field, uint64_t v)
+{
+    if (!reserve(o, VARINT_MAX + 8))
+        return;
+    o->n += put_varint(o->p + o->n, (uint64_t)field << 3 | PB_FIXED64);
+    bytes_put_le64(o->p + o->n, v);
+    o->n += 8;
 }
 
 void pb_bytes(struct pb_out *o, uint32_t field, struct str s)

@@ -25,14 +25,27 @@ void pb_raw(struct pb_out *o, const void *p, size_t n);
  * memory is out. */
 uint8_t *pb_room(struct pb_out *o, size_t n);
 void pb_varint(struct pb_out *o, uint64_t v);
-/* Each writes tag and value. Zero and empty are written too: the caller leaves defaults out. */
+/* Each writes tag and value. Zero and empty are written too. */
 void pb_uint(struct pb_out *o, uint32_t field, uint64_t v);
 void pb_sint(struct pb_out *o, uint32_t field, int64_t v); /* zigzag */
 void pb_fixed32(struct pb_out *o, uint32_t field, uint32_t v);
+void pb_fixed64(struct pb_out *o, uint32_t field, uint64_t v);
 void pb_bytes(struct pb_out *o, uint32_t field, struct str s);
 /* A nested message: what is written between begin and end. `at` is what begin returned. */
 size_t pb_begin(struct pb_out *o, uint32_t field);
 void pb_end(struct pb_out *o, size_t at);
+
+/* Zero and empty, which are defaults, are left out. */
+static inline void pb_opt_uint(struct pb_out *o, uint32_t field, uint64_t v)
+{
+    if (v)
+        pb_uint(o, field, v);
+}
+static inline void pb_opt_bytes(struct pb_out *o, uint32_t field, struct str s)
+{
+    if (s.n)
+        pb_bytes(o, field, s);
+}
 
 static inline struct str pb_str(const struct pb_out *o)
 {
