@@ -99,7 +99,6 @@ enum capture_hop { CAPTURE_HOP_SAMPLED, CAPTURE_HOP_DARK, CAPTURE_HOP_LOST, CAPT
 
 struct captured;
 struct field;
-struct worker;
 
 /* After the decision, when the worker has rules or the context is dark: tells hops, begins the
  * exchange of a sampled request. False: a dark request that might change something outside its
@@ -129,7 +128,6 @@ void capture_set_up(struct worker *w, bool up);
 /* capture_link.c: the control thread's part. */
 struct capture_link;
 struct control;
-struct grpc_client_options;
 /* Rules came on the Sync stream (packed CaptureRules), or that stream ended (empty: none).
  * Connects, tells the workers. */
 int capture_link_rules(struct control *c, struct str packed, struct err *e);
