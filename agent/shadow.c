@@ -1,3 +1,4 @@
+#include "agent/shadow.h"
 #include "agent/shadow_int.h"
 #include "lib/base/clock.h"
 #include "lib/base/files.h"
