@@ -2,6 +2,7 @@
  * number of lines, and a program that asks line by line gets its answers line by line. */
 #include "ctl/batch.h"
 #include "lib/base/counters.h"
+#include "lib/base/files.h"
 #include "lib/base/mem.h"
 #include "lib/graph/explain.h"
 #include <errno.h>
@@ -66,25 +67,11 @@ static void answer(struct reader *r, struct str env, struct str service)
 
 /* ---- lines ---- */
 
-static int write_all(int fd, const char *p, size_t n)
-{
-    while (n) {
-        ssize_t w = write(fd, p, n);
-        if (w < 0 && errno != EINTR)
-            return -errno;
-        if (w > 0) {
-            p += w;
-            n -= (size_t)w;
-        }
-    }
-    return 0;
-}
-
 static int flush(struct reader *r, struct err *e)
 {
     if (r->out.failed)
         return err_set(e, -ENOMEM, "out of memory");
-    int rc = write_all(r->batch->out, r->out.p, r->out.n);
+    int rc = file_write(r->batch->out, str_of(r->out.p, r->out.n));
     r->out.n = 0;
     return rc ? err_set(e, rc, "cannot write the answers: %s", strerror(-rc)) : 0;
 }
@@ -107,7 +94,8 @@ static void complain(struct reader *r, const char *what)
     int n = snprintf(
         text, sizeof(text), "offshootctl: line %llu: %s\n", (unsigned long long)r->line, what);
     r->complained = true;
-    (void)write_all(r->batch->complaints, text, (size_t)n); /* the exit status tells, too */
+    /* The exit status tells, too. */
+    (void)file_write(r->batch->complaints, str_of(text, (size_t)n));
 }
 
 static void take_line(struct reader *r, struct str line)

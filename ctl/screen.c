@@ -1,4 +1,5 @@
 #include "ctl/screen.h"
+#include "lib/base/files.h"
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -9,18 +10,6 @@
 
 #define ENTER "\033[?1049h\033[?25l" /* the other screen, no cursor */
 #define LEAVE "\033[?25h\033[?1049l"
-
-static int write_all(const char *p, size_t n)
-{
-    while (n) {
-        ssize_t put = write(STDOUT_FILENO, p, n);
-        if (put < 0 && errno != EINTR)
-            return -errno;
-        p += put > 0 ? put : 0;
-        n -= put > 0 ? (size_t)put : 0;
-    }
-    return 0;
-}
 
 /* Keys come at once and are not shown; signals still come from the keyboard. */
 static void take_terminal(struct screen *s)
@@ -33,13 +22,13 @@ static void take_terminal(struct screen *s)
         tcsetattr(STDIN_FILENO, TCSANOW, &raw);
     }
     if (s->terminal)
-        write_all(ENTER, strlen(ENTER));
+        file_write(STDOUT_FILENO, STR(ENTER));
 }
 
 static void give_terminal(struct screen *s)
 {
     if (s->terminal)
-        write_all(LEAVE, strlen(LEAVE));
+        file_write(STDOUT_FILENO, STR(LEAVE));
     if (s->keys)
         tcsetattr(STDIN_FILENO, TCSADRAIN, &s->saved);
 }
@@ -101,7 +90,7 @@ int screen_draw(struct screen *s, const struct text *lines)
     if (!s->terminal)
         text_add(&out, str_of(lines->p, lines->n));
     s->drawn = true;
-    int rc = out.failed ? out.failed : write_all(out.p, out.n);
+    int rc = out.failed ? out.failed : file_write(STDOUT_FILENO, str_of(out.p, out.n));
     text_release(&out);
     return rc;
 }

@@ -1,4 +1,5 @@
 #include "lib/base/log.h"
+#include "lib/base/files.h"
 #include "lib/base/parse.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -143,19 +144,8 @@ static void put_now(struct line *l)
 static void write_line(const struct line *l)
 {
     int fd = atomic_load_explicit(&log_fd, memory_order_relaxed);
-    size_t done = 0;
-
-    while (done < l->n) {
-        ssize_t n = write(fd, l->p + done, l->n - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            atomic_fetch_add_explicit(&lost, 1, memory_order_relaxed);
-            return;
-        }
-        done += (size_t)n;
-    }
-    atomic_fetch_add_explicit(&written, 1, memory_order_relaxed);
+    int rc = file_write(fd, str_of(l->p, l->n));
+    atomic_fetch_add_explicit(rc ? &lost : &written, 1, memory_order_relaxed);
 }
 
 void log_msg(enum log_level level, const char *fmt, ...)
