@@ -2,31 +2,10 @@
 #ifndef OFFSHOOT_TESTS_UNIT_AGENT_LOG_H
 #define OFFSHOOT_TESTS_UNIT_AGENT_LOG_H
 
-#include "tests/unit/agent/agent.h"
+#include "tests/unit/agent/disk.h"
 #include "tests/unit/graph/graph_text.h"
 
 #include "agent/history.h"
-
-/* These stand before the C library's: the disk's slowness is not what is tested. Syncs succeed at
- * once, or fail when they are asked to. */
-static unsigned syncs_to_fail;
-
-int fake_fdatasync(int fd) __asm__("fdatasync");
-int fake_fdatasync(int fd)
-{
-    (void)fd;
-    if (!syncs_to_fail)
-        return 0;
-    syncs_to_fail--;
-    errno = EIO;
-    return -1;
-}
-
-int fsync(int fd)
-{
-    (void)fd;
-    return 0;
-}
 
 static inline struct history_options options(void)
 {

@@ -79,13 +79,27 @@ static inline void server_run(struct server *s)
     s->c = connect_to(s);
 }
 
-static inline void server_start(struct server *s)
+/* The same in a folder of its own, which is made; s->port is set, too. */
+static inline void server_run_in_new_folder(struct server *s)
 {
-    s->port = free_port();
     snprintf(s->port_text, sizeof(s->port_text), "%u", s->port);
     snprintf(s->folder, sizeof(s->folder), "%s/redis-%u", dir, s->port);
     assert_int_equal(mkdir(s->folder, 0700), 0);
     server_run(s);
+}
+
+static inline void server_start(struct server *s)
+{
+    s->port = free_port();
+    server_run_in_new_folder(s);
+}
+
+/* Of the server asked for last. */
+static inline char *url_of(const struct server *s)
+{
+    static char url[64];
+    snprintf(url, sizeof(url), "redis://127.0.0.1:%u", s->port);
+    return url;
 }
 
 static inline void server_kill(struct server *s)

@@ -3,9 +3,6 @@
 #include "tests/unit/agent/log.h"
 
 #include "lib/base/reclog.h"
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 
 #define EPOCHS 3
 
@@ -152,37 +149,6 @@ static void a_record_that_does_not_fit_is_named(void **state)
 }
 
 /* ---- disk full ---- */
-
-static void limit_file(rlim_t bytes)
-{
-    struct rlimit l = {bytes, RLIM_INFINITY};
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &l), 0);
-}
-
-/* In a child: its limit ends with it. */
-static void in_child(void (*fn)(void))
-{
-    fflush(NULL);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        signal(SIGXFSZ, SIG_IGN);
-        fn();
-        _exit(mem_live() == 0 ? 0 : 2);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-#define CHECK(what)                                                                                \
-    do {                                                                                           \
-        if (!(what)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what);                             \
-            _exit(1);                                                                              \
-        }                                                                                          \
-    } while (0)
 
 static void fill_disk(uint32_t part_bytes)
 {

@@ -1,30 +1,7 @@
 /* The journal when the agent is killed at any byte, when the disk is full at any write, and when a
  * sync fails: what is on the disk is sound, and gets the sums of the memory as soon as it can. */
+#include "tests/unit/agent/disk.h"
 #include "tests/unit/agent/journal_sums.h"
-
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-
-/* Stands before the C library's: fails when it is asked to. */
-static _Atomic unsigned syncs_to_fail;
-
-int fake_fdatasync(int fd) __asm__("fdatasync");
-int fake_fdatasync(int fd)
-{
-    (void)fd;
-    if (!syncs_to_fail)
-        return 0;
-    syncs_to_fail--;
-    errno = EIO;
-    return -1;
-}
-
-int fsync(int fd)
-{
-    (void)fd;
-    return 0;
-}
 
 #define SAMPLES 8
 
@@ -104,36 +81,6 @@ static void damage_before_the_end_is_told_and_the_file_stays(void **state)
 }
 
 /* ---- disk full ---- */
-
-static void limit_file(rlim_t bytes)
-{
-    struct rlimit l = {bytes, RLIM_INFINITY};
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &l), 0);
-}
-
-#define CHECK(what)                                                                                \
-    do {                                                                                           \
-        if (!(what)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what);                             \
-            _exit(1);                                                                              \
-        }                                                                                          \
-    } while (0)
-
-static void in_child(void (*fn)(void))
-{
-    fflush(NULL);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        signal(SIGXFSZ, SIG_IGN);
-        fn();
-        _exit(mem_live() == 0 ? 0 : 2);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-}
 
 /* Counted in memory, whatever becomes of it on the disk: what a session does. */
 static unsigned count_sample(struct opened *o, uint64_t n)

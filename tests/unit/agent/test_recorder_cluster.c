@@ -8,13 +8,6 @@
 static struct server node[NODES];
 static struct writer writer;
 
-static char *url_of(const struct server *s)
-{
-    static char url[64];
-    snprintf(url, sizeof(url), "redis://127.0.0.1:%u", s->port);
-    return url;
-}
-
 static void start_node(struct server *s)
 {
     static const char *const more[] = {"--cluster-enabled", "yes", "--cluster-node-timeout", "2000",
@@ -23,10 +16,7 @@ static void start_node(struct server *s)
     do /* its bus has that port and 10,000 */
         s->port = free_port();
     while (s->port > 55000);
-    snprintf(s->port_text, sizeof(s->port_text), "%u", s->port);
-    snprintf(s->folder, sizeof(s->folder), "%s/redis-%u", dir, s->port);
-    assert_int_equal(mkdir(s->folder, 0700), 0);
-    server_run(s);
+    server_run_in_new_folder(s);
 }
 
 static bool all_slots_known(struct server *s)

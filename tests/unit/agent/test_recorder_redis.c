@@ -6,13 +6,6 @@
 static struct server server;
 static struct writer writer;
 
-static char *url_of(const struct server *s)
-{
-    static char url[64];
-    snprintf(url, sizeof(url), "redis://127.0.0.1:%u", s->port);
-    return url;
-}
-
 /* A server, and a writer on it that is level. */
 static void begin(void)
 {

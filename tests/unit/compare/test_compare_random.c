@@ -184,7 +184,22 @@ static void memory_that_runs_out_is_told_and_nothing_stays(void **state)
     redact_free(r);
 }
 
-/* No text of a difference, and no path, has a secret in it. */
+/* How many there are; no text and no path of them has the secret in it. */
+static size_t differences_without(const char *secret, const struct made *a, const struct made *b,
+    const struct compare_rules *rules)
+{
+    struct differences d;
+    struct text t = {0};
+    assert_int_equal(replies_compare(&a->reply, &b->reply, rules, &d), 0);
+    describe(&d, &t);
+    if (strstr(t.p, secret))
+        fail_msg("%s", t.p);
+    size_t n = d.n;
+    differences_release(&d);
+    text_release(&t);
+    return n;
+}
+
 static void differences_are_redacted(void **state)
 {
     (void)state;
@@ -204,26 +219,12 @@ static void differences_are_redacted(void **state)
         STR("{\"password\":1,\"o\":{\"token\":{\"x\":\"none\"}},\"t\":[\"pin=other\"],"
             "\"tokens\":[{\"x y\":\"other\"}],\"secret\":{\"a\":[]}}"),
         "");
-    struct differences d;
-    struct text t = {0};
-    assert_int_equal(replies_compare(&a.reply, &b.reply, &rules, &d), 0);
-    describe(&d, &t);
-    if (strstr(t.p, "canary"))
-        fail_msg("%s", t.p);
-    assert_true(d.n >= 12);
-    differences_release(&d);
-    text_release(&t);
+    assert_true(differences_without("canary", &a, &b, &rules) >= 12);
     make_reply(&a, 200, "content-type: application/x-www-form-urlencoded",
         STR("password=canary&j=m%40canary.example"), "");
     make_reply(
         &b, 200, "content-type: application/x-www-form-urlencoded", STR("password=x&j=y"), "");
-    assert_int_equal(replies_compare(&a.reply, &b.reply, &rules, &d), 0);
-    describe(&d, &t);
-    if (strstr(t.p, "canary"))
-        fail_msg("%s", t.p);
-    assert_int_equal(d.n, 2);
-    differences_release(&d);
-    text_release(&t);
+    assert_int_equal(differences_without("canary", &a, &b, &rules), 2);
     /* long subtrees, of which only the start is shown; and keys that are secrets */
     make_reply(&a, 200, "content-type: application/json",
         STR("{\"a\":[{\"long\":\"..............................................................."
@@ -235,21 +236,11 @@ static void differences_are_redacted(void **state)
             "..............................\"},{\"password\":\"canary\"},\"canary@x.example\"]}"),
         "");
     make_reply(&b, 200, "content-type: application/json", STR("{\"a\":1}"), "");
-    assert_int_equal(replies_compare(&a.reply, &b.reply, &rules, &d), 0);
-    assert_int_equal(d.n, 1);
-    describe(&d, &t);
-    assert_null(strstr(t.p, "canary"));
-    differences_release(&d);
-    text_release(&t);
+    assert_int_equal(differences_without("canary", &a, &b, &rules), 1);
     make_reply(&a, 200, "content-type: application/x-www-form-urlencoded",
         STR("4111111111111111=1&x=1"), "");
     make_reply(&b, 200, "content-type: application/x-www-form-urlencoded", STR("x=1"), "");
-    assert_int_equal(replies_compare(&a.reply, &b.reply, &rules, &d), 0);
-    describe(&d, &t);
-    assert_int_equal(d.n, 1);
-    assert_null(strstr(t.p, "4111"));
-    differences_release(&d);
-    text_release(&t);
+    assert_int_equal(differences_without("4111", &a, &b, &rules), 1);
     redact_free(r);
 }
 
@@ -261,7 +252,7 @@ static void values_below_paths_that_are_cut_are_redacted(void **state)
     struct err e;
     struct redact *r = redact_new(&o, &e);
     struct compare_rules rules = {.limits = COMPARE_LIMITS_DEFAULT, .redact = r};
-    struct text a = {0}, b = {0}, t = {0};
+    struct text a = {0}, b = {0};
     char key[101];
     memset(key, 'k', 100);
     key[100] = '\0';
@@ -272,17 +263,11 @@ static void values_below_paths_that_are_cut_are_redacted(void **state)
     text_add(&a, STR("{\"password\":\"canary\"}}}}}}}"));
     text_add(&b, STR("{\"password\":\"other\"}}}}}}}"));
     struct made x, y;
-    struct differences d;
     make_reply(&x, 200, "content-type: application/json", str_of(a.p, a.n), "");
     make_reply(&y, 200, "content-type: application/json", str_of(b.p, b.n), "");
-    assert_int_equal(replies_compare(&x.reply, &y.reply, &rules, &d), 0);
-    describe(&d, &t);
-    assert_int_equal(d.n, 1);
-    assert_null(strstr(t.p, "canary"));
-    differences_release(&d);
+    assert_int_equal(differences_without("canary", &x, &y, &rules), 1);
     text_release(&a);
     text_release(&b);
-    text_release(&t);
     redact_free(r);
 }
 
