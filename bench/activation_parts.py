@@ -18,6 +18,7 @@ from rig import Broken, Rig
 
 ENVIRONMENTS = 1000
 WINDOW = 0.5  # seconds: calm, changing, calm, ...
+WHOLE = 1000  # seconds: one window for a whole run
 A_WINDOW = {"offshoot": 9, "haproxy": 9, "nginx": 1}  # changes: a reload is not meant for more
 SHARE, SLACK_US = 0.05, 50
 BUSY = 0.5  # share of a processor that the proxy is busy

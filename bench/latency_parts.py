@@ -1,7 +1,7 @@
 """Latency at a fixed rate, whatever the replies do (bench/open_loop.c)."""
 
 import load
-from activation_parts import open_loop, prefer
+from activation_parts import WHOLE, open_loop, prefer
 from measure import Row, with_workers, ratios, rotated
 from protocol_parts import h2load, wanted
 from protocol_stack import Bench
@@ -10,7 +10,6 @@ from stack import OURS
 
 SHARES = (30, 70)  # percent of what the slowest can do
 WORKERS = (1, 2)
-WHOLE = 1000  # seconds: one window for a whole run
 PERCENTILES = ("p50", "p99", "p99.9")
 
 

@@ -18,7 +18,6 @@ SIZES = (256, 2048)
 MIB = (1 << 20) / 1e6
 PROXY_MB = 80 * MIB  # capture.bytes, 64 MiB, and what is on its way
 AGENT_MB = 160 * MIB  # shadow.bytes twice, 64 MiB each, and what is being compared
-TOP = 10
 
 
 # ---- instructions ----

@@ -5,12 +5,11 @@ import statistics
 from dataclasses import dataclass
 
 import stack as stacks
-from activation_parts import SHARE, SLACK_US, half_busy, open_loop, prefer
+from activation_parts import SHARE, SLACK_US, WHOLE, half_busy, open_loop, prefer
 from measure import Row, cpu_of_all, memory, peak_memory, ratios, rotated
 from mirror_stack import TIMEOUT, MirrorStack, request
 from rig import free_ports
 
-WHOLE = 1000  # seconds: one window for a whole run
 OFF = "0 %"
 # What is mirrored: session, candidate, percent.
 SESSIONS = {"1 %": ("healthy", 1), "10 %": ("healthy", 10), "100 %": ("healthy", 100),

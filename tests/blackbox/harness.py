@@ -548,6 +548,11 @@ class Agent:
 class AgentCase(Case):
     """An agent on graph files that the test writes; see ProxyCase for proxies on files."""
 
+    def tearDown(self):
+        # Judged last: the descriptors of its proxies go with them.
+        self.programs.sort(key=lambda p: p.name != "offshoot-agent")
+        super().tearDown()
+
     def start_agent(self, graph, *flags, listen="127.0.0.1:0"):
         """Starts offshoot-agent on graph (YAML text, or a path) and waits until it serves. Its port
         is one that it gets again when it is started again."""

@@ -19,6 +19,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from checksum import crc32c
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 HEADER = b"OFFSHOOT" + struct.pack("<II", 1, 2)
 HEADLINES = ("status", "grpc-status", "transport-error", "timeout", "field", "latency", "slow-p90",
@@ -37,22 +39,6 @@ def stubs():
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     return importlib.import_module("journal_pb2")
-
-
-def _crc_of_byte(crc):
-    for _ in range(8):
-        crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc
-
-
-TABLE = [_crc_of_byte(i) for i in range(256)]
-
-
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 255]
-    return crc ^ 0xFFFFFFFF
 
 
 def payloads(path, newest):

@@ -4,7 +4,8 @@ record log with messages of google.protobuf."""
 import json
 import struct
 
-from journal_reader import HEADER, crc32c, stubs
+from checksum import crc32c
+from journal_reader import HEADER, stubs
 
 
 def journal(folder, records, name="journal"):

@@ -122,11 +122,6 @@ class LiveCase(AgentCase):
         self.programs.append(program)
         return program.wait_ready() if ready else program
 
-    def tearDown(self):
-        # Judged last: the descriptors of its proxies go with them.
-        self.programs.sort(key=lambda p: p.name != "offshoot-agent")
-        super().tearDown()
-
     def proxy_flags(self, agent, node, ping="20s", workers=2):
         config = self.write(f"{node}.yaml", PROXY_YAML % {"ping": ping})
         return ["-c", config, "--agent", agent.listen, "--listen", "127.0.0.1:0,trusted",

@@ -92,8 +92,6 @@ class SessionCase(AgentCase):
                 if session["state"] != "ended":
                     self.agent.post("/shadow/stop", name=session["name"])
         finally:
-            # Judged last: the descriptors of its proxies go with them.
-            self.programs.sort(key=lambda p: p is not self.agent.program)
             super().tearDown()
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 import unittest
 
+from checksum import crc32c
 from harness import ONE_SHOP, ROOT, AgentCase, Case, connect, eventually, request_bytes
 
 SHOP = ONE_SHOP % "127.0.0.1:9"
@@ -473,15 +474,6 @@ class TestFiles(AgentCase):
         done = self.run_program("offshoot-agent", *self.agent.flags, "--listen", "127.0.0.1:0")
         self.assertEqual(1, done.returncode)
         self.assertIn(b"graph.log", done.stderr)
-
-
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ (0x82F63B78 & -(crc & 1))
-    return crc ^ 0xFFFFFFFF
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ TRACE = ("Traceparent", f"00-{'a' * 32}-{'b' * 16}-01")
 MESH = "v1m.feat-42.0.00"
 OWN_HEADERS = ("x-offshoot-context", "uberctx-offshoot", "ot-baggage-offshoot")
 OTHERS = ("x-offshoot-explain", "x-offshoot-error", "x-offshoot-route", "x-offshoot-anything")
-INJECTED = {"baggage", "x-offshoot-context"}
 # Nobody uses it for anything else: wherever these bytes come out, a carrier leaked.
 MARK = "leaked-value"
 KID, SECRET, DOMAIN = "k1", bytes(range(32)), "test.example"

@@ -132,6 +132,13 @@ class Telling(CaptureCase):
 
 
 class Hung(CaptureCase):
+    def begin_hung(self):
+        self.agent.reading.clear()
+        self.begin(conf="capture: {bytes: 256k}\n")
+        self.shop.script = fixed(BODY)
+        self.ask_for(session(1))
+        self.until(up=2)
+
     def dropped(self, reason):
         return self.proxy.counters().get("offshoot_capture_dropped_total", reason=reason)
 
@@ -148,11 +155,7 @@ class Hung(CaptureCase):
         raise AssertionError(f"only {self.dropped('memory')} were not told of {asked}")
 
     def test_what_waits_for_an_agent_that_never_reads_is_bounded(self):
-        self.agent.reading.clear()
-        self.begin(conf="capture: {bytes: 256k}\n")
-        self.shop.script = fixed(BODY)
-        self.ask_for(session(1))
-        self.until(up=2)
+        self.begin_hung()
         most, asked = self.fill(50)
         self.assertGreater(most, 256 * KIB)
         # Of two workers: what a worker judges before each piece, and the chunks of that piece.
@@ -183,11 +186,7 @@ class Hung(CaptureCase):
         told.until(before + 1)
 
     def test_a_hung_agent_that_dies_leaves_nothing_behind(self):
-        self.agent.reading.clear()
-        self.begin(conf="capture: {bytes: 256k}\n")
-        self.shop.script = fixed(BODY)
-        self.ask_for(session(1))
-        self.until(up=2)
+        self.begin_hung()
         self.fill(50)
         self.assertGreater(self.capture()["queued"], 0)
         self.agent.stop()
@@ -201,11 +200,7 @@ class Hung(CaptureCase):
         self.agent.reading.set()
 
     def test_a_hung_agent_does_not_keep_the_proxy_from_ending(self):
-        self.agent.reading.clear()
-        self.begin(conf="capture: {bytes: 256k}\n")
-        self.shop.script = fixed(BODY)
-        self.ask_for(session(1))
-        self.until(up=2)
+        self.begin_hung()
         self.fill(50)
         self.ask_for()
         self.until(sessions=0, up=0, queued=0)  # after the time for parting

@@ -220,7 +220,9 @@ class TestMisuse(ShadowCase):
         self.assertEqual("Bearer topsecret", sent["authorization"])
         self.assertNotIn("topsecret", json.dumps(self.session()))
         self.assertNotIn("topsecret", self.agent.program.errors())
-        for path in self.folder.rglob("shadow/s/*"):
+        journal = list(self.folder.rglob("shadow/s/*"))
+        self.assertTrue(journal)
+        for path in journal:
             self.assertNotIn(b"topsecret", path.read_bytes())
         self.agent.restart()
         self.assertRegex(self.session()["ended_why"], "^headers: ")

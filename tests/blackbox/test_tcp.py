@@ -9,6 +9,7 @@ import subprocess
 import threading
 import unittest
 
+from checksum import crc32c
 from graphs import baseline, gateway, graph_of, overlay, service
 from harness import (
     ONE_SHOP, ProxyCase, connect, eventually, free_port, http_script, reply_bytes,
@@ -23,15 +24,6 @@ GRAPH = graph_of(
     overlay("closed"),
 )
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
-
-
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
 
 
 def version_2(source="198.51.100.9", port=4711, tlvs=b"", command=1, family=0x11):
