@@ -16,6 +16,7 @@ struct h2client {
     struct client *c;
     uint64_t idle_ms;    /* since when there is no stream */
     uint64_t goodbye_ms; /* when the last stream is named; 0: not draining */
+    bool owes;           /* a head, since c->since_ms */
     bool unused;         /* closing, since it was without a stream for too long */
 };
 
@@ -82,7 +83,23 @@ static void room(struct h2link *l)
     (void)l; /* of the client side of a session */
 }
 
-static const struct h2link_side side = {broken, opened, room};
+static void taken(struct h2link *l)
+{
+    struct h2client *h = of_link(l);
+    struct client *c = h->c;
+    struct worker *w = c->conn.w;
+    bool owed = h->owes;
+    /* A block of fields in pieces, a preface without SETTINGS: they have as long as a head. */
+    h->owes = !h2_settled(l->h2);
+    if (!owed && h->owes)
+        client_head_started(c);
+    else if (owed && !h->owes && !h->goodbye_ms) /* the timer was set for the head */
+        worker_timer(w, &c->timer, w->now_ms + w->set->timeout_idle);
+    if (l->nstreams)
+        h->idle_ms = w->now_ms;
+}
+
+static const struct h2link_side side = {broken, opened, room, taken};
 
 void client_h2_begin(struct client *c)
 {
@@ -100,7 +117,8 @@ void client_h2_begin(struct client *c)
     c->h2 = h;
     c->phase = CLIENT_HTTP2;
     counter_inc(&w->stats[STAT_H2_CLIENTS]);
-    client_head_started(c);  /* SETTINGS are owed */
+    h->owes = true; /* SETTINGS */
+    client_head_started(c);
     c->conn.readable = true; /* the preface is here */
     if (w->draining || c->refuse)
         client_h2_drain(c);
@@ -121,26 +139,9 @@ void client_h2_close(struct client *c, enum client_close why)
     mem_free(h);
 }
 
-/* A block of fields in pieces, a preface without SETTINGS: they have as long as a head. */
-static bool owes_head(const struct h2client *h)
-{
-    return !h2_settled(h->l.h2);
-}
-
 void client_h2_ready(struct client *c)
 {
-    struct h2client *h = c->h2;
-    bool owed = owes_head(h);
-    h2link_run(&h->l);
-    if (c->phase != CLIENT_HTTP2)
-        return;
-    bool owes = owes_head(h);
-    if (!owed && owes)
-        client_head_started(c);
-    else if (owed && !owes && !h->goodbye_ms) /* the timer was set for the head */
-        worker_timer(c->conn.w, &c->timer, c->conn.w->now_ms + c->conn.w->set->timeout_idle);
-    if (h->l.nstreams)
-        h->idle_ms = c->conn.w->now_ms;
+    h2link_run(&c->h2->l);
 }
 
 void client_h2_each(const struct client *c, void (*fn)(struct client *stream, void *arg), void *arg)
@@ -175,7 +176,7 @@ void client_h2_timer(struct client *c)
         client_close(c, CLIENT_CLOSE_IDLE, false);
         return;
     }
-    if (owes_head(h)) {
+    if (h->owes) {
         if (c->since_ms + set->timeout_head <= w->now_ms) {
             client_close(c, CLIENT_CLOSE_HEAD_TIMEOUT, false);
             return;

@@ -279,6 +279,8 @@ static void read_all(struct h2link *l, bool look)
         buf_drop(&c->in, &w->bufs);
     if (h2_waiting(l->h2) || buf_len(&c->out) || l->closing || c->unsure)
         h2link_mark(l);
+    if (l->side->taken)
+        l->side->taken(l);
     if (l->more) {
         l->more = false;
         l->side->room(l);

@@ -36,6 +36,9 @@ struct h2link_side {
     struct h2strm *(*opened)(struct h2link *l);
     /* Client: more streams may be opened, or none any more (goaway). */
     void (*room)(struct h2link *l);
+    /* Server: input was read, of which there may be more: at the end of h2link_run, and of
+     * h2link_flush where it looks once more. */
+    void (*taken)(struct h2link *l);
 };
 
 struct h2link {

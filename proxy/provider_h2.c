@@ -103,7 +103,7 @@ static void room(struct h2link *l)
     provider_h2_serve(c->conn.w, c->provider);
 }
 
-static const struct h2link_side side = {broken, NULL, room};
+static const struct h2link_side side = {broken, NULL, room, NULL};
 
 static int begin_session(struct psession *s)
 {

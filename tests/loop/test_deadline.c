@@ -17,13 +17,6 @@ static struct raw out;
 static const char graph[] =
     LOOP_SERVICE("cart", "protocol: grpc") LOOP_CART("\"127.0.0.1:9001\"") LOOP_GATEWAY("");
 
-/* What was written so far is there to read at fd, without a turn of the worker. */
-static void put(int fd)
-{
-    assert_int_equal(send(fd, out.bytes, out.n, MSG_NOSIGNAL), (ssize_t)out.n);
-    out.n = 0;
-}
-
 static bool has(const char *bytes, size_t n, struct str what)
 {
     return memmem(bytes, n, what.p, what.n) != NULL;
@@ -37,11 +30,11 @@ static int call(void)
     out.n = 0;
     raw_hello(&out);
     raw_headers(&out, F_END_HEADERS | F_END_STREAM, 1, RAW_CALL);
-    put(c);
+    raw_send(&out, c);
     loop_turns(&l);
     assert_int_equal(l.nproviders, 1);
     raw_frame(&out, T_SETTINGS, 0, 0, STR(""));
-    put(l.provider[0]);
+    raw_send(&out, l.provider[0]);
     loop_turns(&l);
     char got[4096];
     ssize_t n = recv(l.provider[0], got, sizeof got, 0);
@@ -58,7 +51,7 @@ static void reset_after(uint64_t ms, uint32_t code)
     raw_u(&out, 0, 1);
     raw_u(&out, 1, 4);
     raw_u(&out, code, 4);
-    put(l.provider[0]);
+    raw_send(&out, l.provider[0]);
     loop_advance(&l, ms);
 }
 
@@ -71,6 +64,14 @@ static void expect(int c, struct str status, struct str word)
     loop_end(&l, c);
 }
 
+static void expect_timeout(int c)
+{
+    expect(c,
+        STR("grpc-status\x01"
+            "4"),
+        STR("x-offshoot-error\x07timeout"));
+}
+
 static void a_reset_behind_the_deadline_is_the_deadline(void **state)
 {
     (void)state;
@@ -80,10 +81,7 @@ static void a_reset_behind_the_deadline_is_the_deadline(void **state)
         reset_after(101, codes[i]);
         assert_int_equal(loop_count(&l, STAT_REFUSALS + REFUSAL_TIMEOUT), 1);
         assert_int_equal(loop_count(&l, STAT_PROVIDER_ERRORS + PROVIDER_REPLY_TIMEOUT), 1);
-        expect(c,
-            STR("grpc-status\x01"
-                "4"),
-            STR("x-offshoot-error\x07timeout"));
+        expect_timeout(c);
     }
 }
 
@@ -95,10 +93,7 @@ static void an_end_behind_the_deadline_is_the_deadline(void **state)
     l.provider[0] = -1;
     loop_advance(&l, 101);
     assert_int_equal(loop_count(&l, STAT_REFUSALS + REFUSAL_TIMEOUT), 1);
-    expect(c,
-        STR("grpc-status\x01"
-            "4"),
-        STR("x-offshoot-error\x07timeout"));
+    expect_timeout(c);
 }
 
 static void a_reset_before_the_deadline_is_a_bad_reply(void **state)
@@ -122,10 +117,7 @@ static void without_a_word_our_own_timer_ends_it(void **state)
     char got[4096];
     ssize_t n = recv(l.provider[0], got, sizeof got, 0);
     assert_true(n > 0 && has(got, (size_t)n, str_of("\0\0\4\3\0\0\0\0\1\0\0\0\10", 13)));
-    expect(c,
-        STR("grpc-status\x01"
-            "4"),
-        STR("x-offshoot-error\x07timeout"));
+    expect_timeout(c);
 }
 
 static void a_reply_that_goes_on_ends_at_the_deadline(void **state)
@@ -135,7 +127,7 @@ static void a_reply_that_goes_on_ends_at_the_deadline(void **state)
     raw_headers(
         &out, F_END_HEADERS, 1, ":status: 200\ncontent-type: application/grpc\nx-own: here\n");
     raw_frame(&out, T_DATA, 0, 1, str_of("\0\0\0\0\3one", 8));
-    put(l.provider[0]);
+    raw_send(&out, l.provider[0]);
     loop_advance(&l, 90);
     char got[4096];
     ssize_t n = recv(c, got, sizeof got, 0);
@@ -160,7 +152,7 @@ static void the_time_that_was_used_is_not_passed_on(void **state)
     out.n = 0;
     raw_hello(&out);
     raw_headers(&out, F_END_HEADERS | F_END_STREAM, 1, RAW_CALL);
-    put(c);
+    raw_send(&out, c);
     loop_turns(&l);
     assert_int_equal(l.nproviders, 1);
     loop_advance(&l, 40);

@@ -23,7 +23,7 @@ static void hello(struct listener *on, uint32_t values[16])
     out.n = 0;
     raw_hello(&out);
     int c = loop_client(&l, on);
-    assert_int_equal(send(c, out.bytes, out.n, MSG_NOSIGNAL), (ssize_t)out.n);
+    raw_send(&out, c);
     loop_turns(&l);
     char got[4096];
     ssize_t n = recv(c, got, sizeof got, 0);

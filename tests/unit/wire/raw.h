@@ -4,6 +4,7 @@
 
 #include "lib/base/str.h"
 #include "tests/unit/unit.h"
+#include <sys/socket.h>
 
 enum { T_DATA, T_HEADERS, T_PRIORITY, T_RST, T_SETTINGS, T_PUSH, T_PING, T_GOAWAY, T_WINDOW };
 enum { T_CONTINUATION = 9, T_KINDS = 16 };
@@ -85,6 +86,13 @@ static inline void raw_hello(struct raw *r)
 {
     raw_add(r, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24);
     raw_frame(r, T_SETTINGS, 0, 0, STR(""));
+}
+
+/* All of it is there to read at the other end of fd; r is empty afterwards. */
+static inline void raw_send(struct raw *r, int fd)
+{
+    assert_int_equal(send(fd, r->bytes, r->n, MSG_NOSIGNAL), (ssize_t)r->n);
+    r->n = 0;
 }
 
 #endif
